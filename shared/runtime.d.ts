@@ -1,0 +1,35 @@
+/*
+ * What browsers, workers and Node 20 all have and the `es2023` library leaves out.
+ *
+ * shared/ is compiled without DOM and without Node types, so that it can use neither by accident. The few globals
+ * below exist in every runtime that we serve; each declaration is a subset of the real one, so that code which passes
+ * the real object type-checks in web/ and relay/ too. Add here what truly is common to all, and nothing else.
+ */
+
+/* oxlint-disable no-var */
+
+interface TextEncoder {
+  encode(input?: string): Uint8Array<ArrayBuffer>;
+}
+declare var TextEncoder: { new (): TextEncoder };
+
+interface TextDecoder {
+  decode(input?: ArrayBufferView | ArrayBuffer, options?: { stream?: boolean }): string;
+}
+declare var TextDecoder: { new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder };
+
+interface Performance {
+  now(): number;
+}
+declare var performance: Performance;
+
+interface Crypto {
+  getRandomValues<T extends ArrayBufferView | null>(array: T): T;
+}
+declare var crypto: Crypto;
+
+declare namespace WebAssembly {
+  interface Memory {
+    readonly buffer: ArrayBuffer;
+  }
+}
