@@ -1,0 +1,69 @@
+/*
+ * What an image says of itself: its custom section `portside`, JSON in UTF-8 (ARCHITECTURE.md, "An image").
+ *
+ * An image without the section is one of container2wasm's. A section that cannot be read is treated as absent: it came
+ * with a file that anybody may have made.
+ */
+
+export const IMAGE_SECTION = 'portside';
+/** longest section that is looked at, in bytes */
+export const MAX_SECTION_BYTES = 64 << 10;
+
+/** Takes `resize` and `disk` only from a section of ours. */
+export interface ImageInfo {
+  /** made by Portside; else by container2wasm */
+  ours: boolean;
+  name: string;
+  title: string;
+  /** value of `--net=` that this image understands */
+  net: 'qemu' | 'socket';
+  /** takes window sizes in-band on stdin */
+  resize: boolean;
+  memoryMiB: number | null;
+  /** file beside the wasm that the host offers as `/portside/FILE` */
+  disk: { file: string; bytes: number } | null;
+}
+
+/** What is assumed of an image that says nothing: c2w's present form. */
+export const FOREIGN_IMAGE: ImageInfo = {
+  ours: false, name: '', title: '', net: 'socket', resize: false, memoryMiB: null, disk: null,
+};
+
+/** a plain file name: no separator, no leading dot, so that it cannot leave the image's directory */
+const FILE_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+const MAX_NAME_CHARS = 128;
+
+/** Reads the section's bytes; FOREIGN_IMAGE when they are not what the contract says. */
+export function parseImageInfo(section: Uint8Array): ImageInfo {
+  if (section.length > MAX_SECTION_BYTES) return FOREIGN_IMAGE;
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(section));
+  } catch {
+    return FOREIGN_IMAGE;
+  }
+  if (typeof value !== 'object' || value === null) return FOREIGN_IMAGE;
+  const { version, name, title, net, resize, memoryMiB, disk } = value as Record<string, unknown>;
+  if (version !== 1) return FOREIGN_IMAGE;
+  return {
+    ours: true,
+    name: text(name),
+    title: text(title),
+    net: net === 'socket' ? 'socket' : 'qemu',
+    resize: resize === true,
+    memoryMiB: typeof memoryMiB === 'number' && memoryMiB > 0 ? memoryMiB : null,
+    disk: parseDisk(disk),
+  };
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value.slice(0, MAX_NAME_CHARS) : '';
+}
+
+function parseDisk(value: unknown): ImageInfo['disk'] {
+  if (typeof value !== 'object' || value === null) return null;
+  const { file, bytes } = value as Record<string, unknown>;
+  if (typeof file !== 'string' || !FILE_PATTERN.test(file)) return null;
+  if (typeof bytes !== 'number' || !Number.isSafeInteger(bytes) || bytes < 0) return null;
+  return { file, bytes };
+}
