@@ -1,0 +1,78 @@
+/*
+ * The host's network as the NAT sees it. relay/host/node-host-net.ts is the real one, tests bring their own.
+ *
+ * Errors are errno names ("ECONNREFUSED"): host-error.ts makes of them what the guest gets to see.
+ * Byte ownership: what `onData` delivers is the receiver's for good; what `write` is given must not change until the
+ * socket has taken it (`pendingBytes` has fallen accordingly).
+ */
+import type { Ipv4 } from '../wire/addr.ts';
+
+export interface HostTcpHandlers {
+  /** The dial succeeded. Never called for an accepted or adopted socket. */
+  onConnect?(): void;
+  onData(bytes: Uint8Array): void;
+  /** The peer has sent its FIN: no more data. */
+  onEnd(): void;
+  /** The kernel has taken bytes that `write` had left pending. */
+  onTaken(): void;
+  /** The last call: after both directions ended (null) or an error. */
+  onClose(error: string | null): void;
+}
+
+/** A host TCP socket, or anything that behaves as one. Half-open is allowed in each direction. */
+export interface HostTcp {
+  /** Set before anything else is called on an accepted socket, which is paused until `resume`. */
+  handlers: HostTcpHandlers;
+  /** Hands bytes over: what the kernel does not take at once stays in `pendingBytes`. */
+  write(bytes: Uint8Array): void;
+  /** Gathers the writes until `uncork` into one system call. */
+  cork(): void;
+  uncork(): void;
+  /** FIN, behind what is pending. */
+  end(): void;
+  /** RST. `onClose` follows. */
+  reset(): void;
+  pause(): void;
+  resume(): void;
+  /** written and not yet taken by the kernel, in `bytes` */
+  readonly pendingBytes: number;
+}
+
+export interface HostUdpHandlers {
+  /** `srcIp` is 0 where the sender is not an IPv4 address. */
+  onMessage(bytes: Uint8Array, srcIp: Ipv4, srcPort: number): void;
+  /** An ICMP error came back for a connected socket, or the socket failed. */
+  onError(error: string): void;
+}
+
+export interface HostUdp {
+  /** Sends to the connected peer, or to `ip:port`. Keeps `bytes`. Drops when the kernel's queue is full. */
+  send(bytes: Uint8Array, ip?: Ipv4, port?: number): void;
+  close(): void;
+}
+
+export interface HostListener {
+  /** the port that was really bound */
+  readonly port: number;
+  close(): void;
+}
+
+export interface HostResolver {
+  readonly ip: Ipv4;
+  readonly port: number;
+}
+
+export interface HostNet {
+  /** Dials; `onConnect` or `onClose` follows. */
+  connectTcp(ip: Ipv4, port: number, handlers: HostTcpHandlers): HostTcp;
+  /** Resolves when bound, rejects with a RelayError when it can't. `onAccept` must set `handlers`. */
+  listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener>;
+  /** A socket that exchanges datagrams with one peer only. */
+  connectUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): HostUdp;
+  /** A socket for everyone's datagrams. */
+  bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener>;
+  /** The host's DNS servers, read again when they may have changed. */
+  resolvers(): readonly HostResolver[];
+  /** Round trip to `ip` by the system's ping, or null when there is none or no answer. */
+  ping(ip: Ipv4, payloadLen: number, ttl: number): Promise<number | null>;
+}

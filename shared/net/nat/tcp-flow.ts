@@ -1,0 +1,192 @@
+/*
+ * One guest connection joined to one host socket.
+ *
+ *   guest --onData--> parts of this batch --onTurn: one copy, one write--> host socket        held = what the kernel left
+ *   guest <--send---- chunks as the host socket read them --------------- host socket         paused while isSendFull
+ *
+ * Each direction ends by itself: a FIN of the guest becomes `end` of the socket, the socket's end becomes a FIN. An error on
+ * either side is a reset on the other. A flow of a guest starts with the dial; a forwarded one with the accepted socket, paused
+ * until the guest has answered. The flow is over when both sides have said their last word.
+ *
+ * Memory: from the guest, what the host's kernel has not taken, bounded by the receive window (`setHeld`); to the guest, the
+ * guest's window and the connection's high-water mark, plus one read of the socket.
+ */
+import type { CloseReason, TcpConnection, TcpHandler } from '../stack/tcp/connection.ts';
+import type { PendingConnection } from '../stack/tcp/pending.ts';
+import type { Ipv4 } from '../wire/addr.ts';
+import { judgeDialError } from './host-error.ts';
+import type { HostNet, HostTcp, HostTcpHandlers } from './host-net.ts';
+
+export class TcpFlow implements TcpHandler {
+  readonly #onOver: (flow: TcpFlow) => void;
+  #connection: TcpConnection | null = null;
+  #pending: PendingConnection | null = null;
+  #host: HostTcp | null = null;
+  #isHostOver = false;
+  #isGuestOver = false;
+  #isPaused = false;
+  /** ranges that arrived in this batch, borrowed until `onTurn` */
+  readonly #parts: Uint8Array[] = [];
+  readonly #edges: number[] = [];
+  #partsLen = 0;
+
+  private constructor(onOver: (flow: TcpFlow) => void) {
+    this.#onOver = onOver;
+  }
+
+  /** Dials `ip:port` for a guest's SYN, and answers the SYN with the outcome. */
+  static dial(hostNet: HostNet, pending: PendingConnection, ip: Ipv4, port: number, onOver: (flow: TcpFlow) => void): TcpFlow {
+    const flow = new TcpFlow(onOver);
+    flow.#pending = pending;
+    pending.onCancel = () => {
+      flow.#pending = null;
+      flow.#endGuest();
+      flow.#host?.reset();
+    };
+    flow.#host = hostNet.connectTcp(ip, port, new HostEnd(flow));
+    return flow;
+  }
+
+  /** For an accepted host socket. `connect` makes the connection into the guest with the handler it gets, or returns null. */
+  static accepted(host: HostTcp, connect: (handler: TcpHandler) => TcpConnection | null, onOver: (flow: TcpFlow) => void): TcpFlow {
+    const flow = new TcpFlow(onOver);
+    flow.#host = host;
+    host.handlers = new HostEnd(flow);
+    flow.#connection = connect(flow);
+    if (flow.#connection === null) {
+      flow.#endGuest();
+      host.reset();
+    }
+    return flow;
+  }
+
+  /** Resets both sides. Idempotent. */
+  close(): void {
+    this.#pending?.ignore();
+    this.#pending = null;
+    this.#connection?.abort();
+    this.#endGuest();
+    if (!this.#isHostOver) this.#host?.reset();
+  }
+
+  get isOver(): boolean {
+    return this.#isGuestOver && this.#isHostOver;
+  }
+
+  // ---- the guest ----
+
+  onEstablished(): void {
+    this.#host!.resume();
+  }
+
+  onData(bytes: Uint8Array, start: number, end: number): void {
+    this.#parts.push(bytes);
+    this.#edges.push(start, end);
+    this.#partsLen += end - start;
+  }
+
+  onTurn(): void {
+    const parts = this.#parts;
+    if (parts.length === 0) return;
+    if (!this.#isHostOver) {
+      const out = new Uint8Array(this.#partsLen);
+      let at = 0;
+      for (let i = 0; i < parts.length; i++) {
+        const start = this.#edges[2 * i];
+        const end = this.#edges[2 * i + 1];
+        out.set(start === 0 && end === parts[i].length ? parts[i] : parts[i].subarray(start, end), at);
+        at += end - start;
+      }
+      this.#host!.write(out);
+      this.#connection?.setHeld(this.#host!.pendingBytes);
+    }
+    parts.length = 0;
+    this.#edges.length = 0;
+    this.#partsLen = 0;
+  }
+
+  onFin(): void {
+    if (!this.#isHostOver) this.#host!.end();
+  }
+
+  onSendSpace(): void {
+    if (!this.#isPaused) return;
+    this.#isPaused = false;
+    if (!this.#isHostOver) this.#host!.resume();
+  }
+
+  onClosed(reason: CloseReason): void {
+    this.#endGuest();
+    // After a clean close the socket may still have bytes to deliver; it ends by itself.
+    if (reason !== 'closed' && !this.#isHostOver) this.#host!.reset();
+  }
+
+  // ---- the host, through HostEnd ----
+
+  onHostConnect(): void {
+    const pending = this.#pending;
+    if (pending === null) return;
+    this.#pending = null;
+    pending.onCancel = null;
+    this.#connection = pending.accept(this);
+  }
+
+  onHostData(bytes: Uint8Array): void {
+    const connection = this.#connection;
+    if (connection === null || this.#isGuestOver) return;
+    connection.send(bytes);
+    if (!connection.isSendFull || this.#isPaused) return;
+    this.#isPaused = true;
+    this.#host!.pause();
+  }
+
+  onHostEnd(): void {
+    this.#connection?.shutdown();
+  }
+
+  onHostTaken(): void {
+    if (!this.#isGuestOver) this.#connection?.setHeld(this.#host!.pendingBytes);
+  }
+
+  onHostClose(error: string | null): void {
+    this.#isHostOver = true;
+    const pending = this.#pending;
+    if (pending !== null) {
+      this.#pending = null;
+      const verdict = judgeDialError(error);
+      if (verdict.kind === 'refuse') pending.refuse();
+      else if (verdict.kind === 'unreachable') pending.unreachable(verdict.code);
+      else pending.ignore();
+      this.#endGuest();
+    } else if (this.#connection !== null && !this.#isGuestOver) {
+      if (error !== null) this.#connection.abort();
+      else this.#connection.shutdown();
+    }
+    this.#checkOver();
+  }
+
+  #endGuest(): void {
+    if (this.#isGuestOver) return;
+    this.#isGuestOver = true;
+    this.#checkOver();
+  }
+
+  #checkOver(): void {
+    if (this.isOver) this.#onOver(this);
+  }
+}
+
+/** The host socket's side of a flow: both sides have an `onData`. */
+class HostEnd implements HostTcpHandlers {
+  readonly #flow: TcpFlow;
+
+  constructor(flow: TcpFlow) {
+    this.#flow = flow;
+  }
+
+  onConnect(): void { this.#flow.onHostConnect(); }
+  onData(bytes: Uint8Array): void { this.#flow.onHostData(bytes); }
+  onEnd(): void { this.#flow.onHostEnd(); }
+  onTaken(): void { this.#flow.onHostTaken(); }
+  onClose(error: string | null): void { this.#flow.onHostClose(error); }
+}

@@ -1,0 +1,85 @@
+/** A host for tests: sockets are objects that the test holds in its hands. */
+import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../nat/host-net.ts';
+import type { Ipv4 } from '../wire/addr.ts';
+import { formatIpv4, parseIpv4 } from '../wire/addr.ts';
+
+export class FakeTcp implements HostTcp {
+  handlers: HostTcpHandlers;
+  readonly to: string;
+  written = 0;
+  pendingBytes = 0;
+  isPaused = true;
+  hasEnded = false;
+  isReset = false;
+  /** what is written stays pending */
+  isStalled = false;
+
+  constructor(to: string, handlers: HostTcpHandlers) {
+    this.to = to;
+    this.handlers = handlers;
+  }
+
+  write(bytes: Uint8Array): void {
+    this.written += bytes.length;
+    if (this.isStalled) this.pendingBytes += bytes.length;
+  }
+  cork(): void {}
+  uncork(): void {}
+  end(): void { this.hasEnded = true; }
+  reset(): void {
+    if (this.isReset) return;
+    this.isReset = true;
+    this.handlers.onClose(null);
+  }
+  pause(): void { this.isPaused = true; }
+  resume(): void { this.isPaused = false; }
+}
+
+export class FakeUdp implements HostUdp, HostListener {
+  readonly to: string;
+  readonly handlers: HostUdpHandlers;
+  readonly port = 5000;
+  readonly sent: Uint8Array[] = [];
+  isClosed = false;
+
+  constructor(to: string, handlers: HostUdpHandlers) {
+    this.to = to;
+    this.handlers = handlers;
+  }
+
+  send(bytes: Uint8Array): void { this.sent.push(bytes); }
+  close(): void { this.isClosed = true; }
+}
+
+export class FakeHostNet implements HostNet {
+  readonly tcp: FakeTcp[] = [];
+  readonly udp: FakeUdp[] = [];
+  accept: ((socket: HostTcp) => void) | null = null;
+  resolverList: HostResolver[] = [{ ip: parseIpv4('10.0.0.53')!, port: 53 }];
+
+  connectTcp(ip: Ipv4, port: number, handlers: HostTcpHandlers): HostTcp {
+    const socket = new FakeTcp(`${formatIpv4(ip)}:${port}`, handlers);
+    this.tcp.push(socket);
+    return socket;
+  }
+
+  listenTcp(_ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener> {
+    this.accept = onAccept;
+    return Promise.resolve({ port: port || 4321, close: () => (this.accept = null) });
+  }
+
+  connectUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): HostUdp {
+    const socket = new FakeUdp(`${formatIpv4(ip)}:${port}`, handlers);
+    this.udp.push(socket);
+    return socket;
+  }
+
+  bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
+    const socket = new FakeUdp(`${formatIpv4(ip)}:${port}`, handlers);
+    this.udp.push(socket);
+    return Promise.resolve(socket);
+  }
+
+  resolvers(): readonly HostResolver[] { return this.resolverList; }
+  ping(): Promise<number | null> { return Promise.resolve(null); }
+}

@@ -1,0 +1,83 @@
+/** Every option of a virtual network, with its default: c2w-net's and gvproxy's addresses. */
+import type { Ipv4, Mac } from '../wire/addr.ts';
+import { parseIpv4, parseMac } from '../wire/addr.ts';
+import type { Policy } from '../nat/policy.ts';
+import { ALLOW_ALL } from '../nat/policy.ts';
+
+export interface NetworkConfig {
+  /** first address of the network */
+  subnet: Ipv4;
+  prefixLen: number;
+  gatewayIp: Ipv4;
+  gatewayMac: Mac;
+  /** addresses of the host that guests may use, and what they mean there: .254 → 127.0.0.1 */
+  hostAliases: ReadonlyMap<Ipv4, Ipv4>;
+  /** MACs that always get the same address: 02:00:00:00:00:01 → .3 */
+  staticLeases: ReadonlyMap<Mac, Ipv4>;
+  /** first address that other MACs get */
+  poolStart: Ipv4;
+  poolEnd: Ipv4;
+  /** where a forward without a guest address leads */
+  defaultGuestIp: Ipv4;
+  /** largest IP packet on the network, 576 to 65520, in `bytes` */
+  mtu: number;
+  /** DHCP option 26 is sent to every client, not only to those that ask for it */
+  offerMtuAlways: boolean;
+  domain: string;
+  leaseSeconds: number;
+  /** names that the gateway resolves itself, lower case, without a trailing dot */
+  localNames: ReadonlyMap<string, Ipv4>;
+  /** which destinations guests may reach */
+  policy: Policy;
+  /** verify the checksums of frames from guests, though the link guarantees them */
+  verifyChecksums: boolean;
+  /** answer the timestamp option of guests that offer it (RFC 7323) */
+  tcpTimestamps: boolean;
+  /** caps: each counts, and refuses what goes beyond */
+  maxTcpFlows: number;
+  maxUdpFlows: number;
+  maxLinks: number;
+  maxLeases: number;
+  /** largest receive window of one flow, in `bytes` */
+  tcpWindowMax: number;
+  /** bytes that all flows together may hold for slow host sockets before windows stop growing */
+  tcpMemoryBudget: number;
+  udpIdleMs: number;
+  tcpKeepaliveMs: number;
+}
+
+export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
+  subnet: ip('192.168.127.0'),
+  prefixLen: 24,
+  gatewayIp: ip('192.168.127.1'),
+  gatewayMac: parseMac('5a:94:ef:e4:0c:dd')!,
+  hostAliases: new Map([[ip('192.168.127.254'), ip('127.0.0.1')]]),
+  staticLeases: new Map([[parseMac('02:00:00:00:00:01')!, ip('192.168.127.3')]]),
+  poolStart: ip('192.168.127.4'),
+  poolEnd: ip('192.168.127.253'),
+  defaultGuestIp: ip('192.168.127.3'),
+  mtu: 1500,
+  offerMtuAlways: false,
+  domain: 'containers.internal',
+  leaseSeconds: 3600,
+  localNames: new Map([
+    ['gateway.containers.internal', ip('192.168.127.1')],
+    ['host.containers.internal', ip('192.168.127.254')],
+    ['host.docker.internal', ip('192.168.127.254')],
+  ]),
+  policy: ALLOW_ALL,
+  verifyChecksums: false,
+  tcpTimestamps: false,
+  maxTcpFlows: 16_384,
+  maxUdpFlows: 4096,
+  maxLinks: 64,
+  maxLeases: 250,
+  tcpWindowMax: 2 * 1024 * 1024,
+  tcpMemoryBudget: 128 * 1024 * 1024,
+  udpIdleMs: 90_000,
+  tcpKeepaliveMs: 7_200_000,
+};
+
+function ip(text: string): Ipv4 {
+  return parseIpv4(text)!;
+}

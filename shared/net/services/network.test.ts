@@ -1,0 +1,345 @@
+import { expect, test } from 'vitest';
+import type { LinkPort } from '../stack/link-port.ts';
+import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ipv4, tcp, udp } from '../stack/fixture/frames.ts';
+import { SeededRandom, VirtualClock } from '../stack/fixture/virtual-clock.ts';
+import type { Ipv4, Mac } from '../wire/addr.ts';
+import { MAC_BROADCAST, parseMac } from '../wire/addr.ts';
+import { emitArp } from '../wire/arp.ts';
+import type { DhcpRepr } from '../wire/dhcp.ts';
+import { DHCP_LEN_MAX, emitDhcp, parseDhcp } from '../wire/dhcp.ts';
+import { prettyFrame } from '../wire/pretty.ts';
+import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import { FakeHostNet } from './fake-host-net.ts';
+import { VirtualNetwork } from './network.ts';
+import type { NetworkConfig } from './network-config.ts';
+
+const ALIAS_IP = ip('192.168.127.254');
+const NO_IP = 0 as Ipv4;
+
+class Lab {
+  readonly clock = new VirtualClock();
+  readonly hostNet = new FakeHostNet();
+  readonly network: VirtualNetwork;
+  readonly port: LinkPort;
+  frames: Uint8Array[] = [];
+
+  constructor(config: Partial<NetworkConfig> = {}) {
+    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ...config } });
+    this.port = this.network.attach({ sendBatch: (batch) => { this.frames.push(...framesOf(batch)); return true; } });
+  }
+
+  send(frame: Uint8Array, port = this.port): void {
+    port.receive(frame, 0, frame.length);
+    port.flush();
+    this.clock.advance(0);
+  }
+
+  sendIp(dst: Ipv4, protocol: number, payload: Uint8Array, extra = {}): void {
+    this.send(ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, dst, protocol, payload, extra)));
+  }
+
+  sendUdp(dst: Ipv4, srcPort: number, dstPort: number, payload: Uint8Array): void {
+    this.sendIp(dst, 17, udp(GUEST_IP, dst, srcPort, dstPort, payload));
+  }
+
+  sendTcp(flags: number, seq: number, ack: number, payload = new Uint8Array(0), dst = ALIAS_IP, dstPort = 80): void {
+    this.sendIp(dst, 6, tcp(GUEST_IP, dst, { srcPort: 1234, dstPort, seq, ack, flags, window: 60_000, options: [], payload }));
+  }
+
+  dhcp(request: Partial<DhcpRepr>, mac: Mac = GUEST_MAC): DhcpRepr | null {
+    const message = new Uint8Array(DHCP_LEN_MAX);
+    const len = emitDhcp({ type: 'discover', fromClient: true, xid: 9, broadcast: false, clientIp: NO_IP, yourIp: NO_IP, relayIp: NO_IP, clientMac: mac, ...request }, message, 0);
+    const src = request.clientIp ?? NO_IP;
+    const everyone = ip('255.255.255.255');
+    this.send(ethernet(MAC_BROADCAST, mac, 0x0800, ipv4(src, everyone, 17, udp(src, everyone, 68, 67, message.subarray(0, len)))));
+    const frame = this.frames.pop();
+    if (frame === undefined) return null;
+    const reply = parseDhcp(frame, 42, frame.length);
+    if (typeof reply === 'string') throw new Error(reply);
+    return reply;
+  }
+
+  lines(): string[] {
+    return this.frames.splice(0).map((frame) => prettyFrame(frame, 0, frame.length));
+  }
+
+  /** Every gauge but those of the link itself is 0. */
+  expectNothingLeft(): void {
+    const stats = this.network.stats();
+    const left = Object.entries(stats).filter(([name, value]) => /(Open|Held)$/.test(name) && name !== 'linksOpen' && value !== 0);
+    expect(left).toEqual([]);
+  }
+}
+
+test('ARP: the gateway and the alias answer, others do not; a frame of another MAC than it says is refused', () => {
+  const lab = new Lab();
+  for (const [target, senderMac] of [[GATEWAY_IP, GUEST_MAC], [ALIAS_IP, GUEST_MAC], [ip('192.168.127.77'), GUEST_MAC], [GATEWAY_IP, parseMac('02:00:00:00:00:09')!]] as const) {
+    const arp = new Uint8Array(28);
+    emitArp({ operation: 'request', senderMac, senderIp: GUEST_IP, targetMac: 0 as Mac, targetIp: target }, arp, 0);
+    lab.send(ethernet(MAC_BROADCAST, GUEST_MAC, 0x0806, arp));
+  }
+  expect(lab.lines()).toEqual(['arp 192.168.127.1 is-at 5a:94:ef:e4:0c:dd', 'arp 192.168.127.254 is-at 5a:94:ef:e4:0c:dd']);
+  expect(lab.network.stats()['drop:arp-bad-sender']).toBe(1);
+});
+
+test('echo: the gateway and the alias answer with the same data', () => {
+  const lab = new Lab();
+  for (const dst of [GATEWAY_IP, ALIAS_IP]) lab.sendIp(dst, 1, Uint8Array.of(8, 0, 0xf4, 0xf5, 0, 1, 0, 1, 1, 2, 2, 6));
+  expect(lab.lines()).toEqual(['192.168.127.1 > 192.168.127.3 icmp echo-reply id 1 seq 1 len 4', '192.168.127.254 > 192.168.127.3 icmp echo-reply id 1 seq 1 len 4']);
+});
+
+test('TTL 1 to beyond the gateway is a time-out, to the gateway it is not', () => {
+  const lab = new Lab();
+  lab.sendIp(ip('8.8.8.8'), 17, udp(GUEST_IP, ip('8.8.8.8'), 1, 33_434, new Uint8Array(4)), { ttl: 1 });
+  expect(lab.lines()).toEqual(['192.168.127.1 > 192.168.127.3 icmp type 11 code 0 about 192.168.127.3.1 > 8.8.8.8.33434 protocol 17']);
+});
+
+test('RFC 2131: discover, offer, request, ack; the default MAC gets .3, others .4 and on', () => {
+  const lab = new Lab();
+  const offer = lab.dhcp({ parameters: [1, 3, 6, 15] })!;
+  expect(offer).toMatchObject({ type: 'offer', xid: 9, yourIp: GUEST_IP, router: GATEWAY_IP, dns: GATEWAY_IP, subnetMask: ip('255.255.255.0'), domain: 'containers.internal', leaseSeconds: 3600 });
+  expect(offer.mtu).toBeUndefined();
+  expect(lab.dhcp({ type: 'request', requestedIp: GUEST_IP, serverId: GATEWAY_IP, hostname: 'Box', parameters: [26] })).toMatchObject({ type: 'ack', yourIp: GUEST_IP, mtu: 1500 });
+  const other = parseMac('02:00:00:00:00:02')!;
+  expect(lab.dhcp({}, other)!.yourIp).toBe(ip('192.168.127.4'));
+  expect(lab.dhcp({ type: 'request', requestedIp: ip('192.168.127.99'), serverId: GATEWAY_IP }, other)).toMatchObject({ type: 'nak' });
+  expect(lab.dhcp({ type: 'request', requestedIp: ip('192.168.127.4') }, other)).toMatchObject({ type: 'ack' });
+  expect(lab.network.leases().map((lease) => [lease.hostname, lease.ip])).toEqual([['box', GUEST_IP], ['', ip('192.168.127.4')]]);
+  // Renewal by unicast, inform, release, and another server's offer taken.
+  expect(lab.dhcp({ type: 'request', clientIp: ip('192.168.127.4') }, other)).toMatchObject({ type: 'ack', yourIp: ip('192.168.127.4') });
+  expect(lab.dhcp({ type: 'inform', clientIp: ip('192.168.127.4') }, other)).toMatchObject({ type: 'ack', yourIp: 0 });
+  expect(lab.dhcp({ type: 'release', clientIp: ip('192.168.127.4') }, other)).toBeNull();
+  expect(lab.network.leases().length).toBe(1);
+  expect(lab.dhcp({ type: 'request', requestedIp: ip('10.0.0.9'), serverId: ip('10.0.0.1') })).toBeNull();
+  expect(lab.network.leases().length).toBe(0);
+});
+
+test('DHCP: a declined address is not offered again; an empty pool is silent and counted', () => {
+  const lab = new Lab({ poolStart: ip('192.168.127.10'), poolEnd: ip('192.168.127.11') });
+  const mac = (n: number): Mac => (0x020000000100 + n) as Mac;
+  const first = lab.dhcp({}, mac(1))!.yourIp;
+  lab.dhcp({ type: 'decline', requestedIp: first }, mac(1));
+  expect(lab.dhcp({}, mac(1))!.yourIp).toBe(ip('192.168.127.11'));
+  lab.dhcp({ type: 'request', requestedIp: ip('192.168.127.11'), serverId: GATEWAY_IP }, mac(1));
+  expect(lab.dhcp({}, mac(2))).toBeNull();
+  expect(lab.network.stats()['drop:dhcp-pool-empty']).toBe(1);
+  // When its lease has run out, the address goes to whoever asks.
+  lab.clock.advance(3_601_000);
+  expect(lab.dhcp({}, mac(2))).not.toBeNull();
+});
+
+function query(name: string, type = 1, id = 7): Uint8Array {
+  const labels = name.split('.').flatMap((label) => [label.length, ...Array.from(label, (c) => c.charCodeAt(0))]);
+  return Uint8Array.of(0, id, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...labels, 0, 0, type, 0, 1);
+}
+
+test('DNS: local names, then the resolver; the answer is cached, aged and forgotten', () => {
+  const lab = new Lab();
+  lab.sendUdp(GATEWAY_IP, 5000, 53, query('host.containers.internal'));
+  expect([...lab.frames.pop()!.subarray(-4)]).toEqual([192, 168, 127, 254]);
+  lab.sendUdp(GATEWAY_IP, 5000, 53, query('nobody.containers.internal'));
+  expect(lab.frames.pop()![45] & 15).toBe(3);
+  expect(lab.hostNet.udp.length).toBe(0);
+  lab.sendUdp(GATEWAY_IP, 5000, 53, query('example.org'));
+  lab.sendUdp(GATEWAY_IP, 5001, 53, query('EXAMPLE.org', 1, 8));
+  const upstream = lab.hostNet.udp[0];
+  expect([upstream.to, upstream.sent.length]).toEqual(['10.0.0.53:53', 1]);
+  const asked = upstream.sent[0];
+  const answer = Uint8Array.of(asked[0], asked[1], 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, ...asked.subarray(12), 0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 1, 2, 3, 4);
+  upstream.handlers.onMessage(answer.with(14, 0x79), NO_IP, 53);
+  expect(lab.frames.length).toBe(0);
+  upstream.handlers.onMessage(answer, NO_IP, 53);
+  lab.clock.advance(0);
+  expect(lab.frames.map((frame) => [frame[37], frame[43], frame[55], ...frame.subarray(-4)])).toEqual([[136, 7, 101, 1, 2, 3, 4], [137, 8, 69, 1, 2, 3, 4]]);
+  lab.frames.length = 0;
+  lab.clock.advance(20_000);
+  lab.sendUdp(GATEWAY_IP, 5000, 53, query('example.org'));
+  expect(lab.frames.pop()!.at(-7)).toBe(40);
+  lab.clock.advance(41_000);
+  lab.sendUdp(GATEWAY_IP, 5000, 53, query('example.org'));
+  // A new socket: the old one's port was left.
+  expect([upstream.isClosed, lab.hostNet.udp[1].sent.length]).toEqual([true, 1]);
+  // Nobody answers: SERVFAIL after three attempts.
+  lab.clock.advance(6100);
+  expect(lab.frames.pop()![45] & 15).toBe(2);
+  lab.clock.advance(20_000);
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICMP message, idle flows end', () => {
+  const lab = new Lab({ maxUdpFlows: 2 });
+  lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(1, 2, 3));
+  lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(4));
+  const [socket] = lab.hostNet.udp;
+  expect([socket.to, socket.sent.map((bytes) => [...bytes])]).toEqual(['127.0.0.1:6000', [[1, 2, 3], [4]]]);
+  socket.handlers.onMessage(Uint8Array.of(9), NO_IP, 6000);
+  socket.handlers.onError('ECONNREFUSED');
+  lab.clock.advance(0);
+  expect(lab.lines()).toEqual([
+    '192.168.127.254.6000 > 192.168.127.3.5000 udp len 1',
+    '192.168.127.1 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.254.6000 protocol 17',
+  ]);
+  socket.handlers.onMessage(new Uint8Array(4000), NO_IP, 6000);
+  lab.clock.advance(0);
+  expect(lab.lines().map((line) => line.replace(/id \d+ /, ''))).toEqual([
+    '192.168.127.254 > 192.168.127.3 fragment offset 0+ len 1480', '192.168.127.254 > 192.168.127.3 fragment offset 1480+ len 1480',
+    '192.168.127.254 > 192.168.127.3 fragment offset 2960 len 1048',
+  ]);
+  lab.sendUdp(ALIAS_IP, 5001, 6000, Uint8Array.of(1));
+  lab.sendUdp(ALIAS_IP, 5002, 6000, Uint8Array.of(1));
+  expect([lab.network.stats()['udpFlowsOpen'], lab.network.stats()['drop:udp-flow-cap']]).toEqual([2, 1]);
+  lab.clock.advance(91_000);
+  expect(socket.isClosed).toBe(true);
+  lab.expectNothingLeft();
+});
+
+test('fragments of a guest are joined; overlaps and strays die, and time out', () => {
+  const lab = new Lab();
+  const datagram = udp(GUEST_IP, ALIAS_IP, 5000, 6000, new Uint8Array(2992).map((_, i) => i));
+  const piece = (from: number, to: number, id: number): void => lab.sendIp(ALIAS_IP, 17, datagram.subarray(from, to), { id, fragment: (from >> 3) | (to < datagram.length ? 0x2000 : 0) });
+  piece(2000, 3000, 1);
+  piece(0, 1000, 1);
+  piece(1000, 2000, 1);
+  expect(lab.hostNet.udp[0].sent[0]).toEqual(datagram.subarray(8));
+  piece(0, 1000, 2);
+  piece(992, 2000, 2);
+  expect(lab.network.stats()['drop:ipv4-fragment-overlap']).toBe(1);
+  for (let id = 10; id < 40; id++) piece(0, 1000, id);
+  expect(lab.network.stats()['fragmentsHeld']).toBe(16);
+  lab.clock.advance(100_000);
+  lab.expectNothingLeft();
+});
+
+test('TCP NAT: dial, then the handshake; data both ways; backpressure; an error of the host is a RST', () => {
+  const lab = new Lab();
+  lab.sendTcp(TCP_SYN, 100, 0);
+  const [socket] = lab.hostNet.tcp;
+  expect([socket.to, lab.frames.length]).toEqual(['127.0.0.1:80', 0]);
+  socket.handlers.onConnect!();
+  lab.clock.advance(0);
+  const synAck = lab.frames.pop()!;
+  const iss = new DataView(synAck.buffer).getUint32(38);
+  lab.sendTcp(TCP_ACK, 101, iss + 1, Uint8Array.of(1, 2, 3));
+  expect([socket.written, socket.isPaused]).toEqual([3, false]);
+  socket.isStalled = true;
+  lab.sendTcp(TCP_ACK, 104, iss + 1, new Uint8Array(1000));
+  expect(lab.network.stats()['tcpBytesHeld']).toBe(1000);
+  socket.pendingBytes = 0;
+  socket.handlers.onTaken();
+  expect(lab.network.stats()['tcpBytesHeld']).toBe(0);
+  for (let i = 0; i < 6; i++) socket.handlers.onData(new Uint8Array(65_536));
+  expect(socket.isPaused).toBe(true);
+  lab.lines();
+  socket.handlers.onClose('ECONNRESET');
+  lab.clock.advance(0);
+  expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
+  lab.expectNothingLeft();
+});
+
+test('TCP NAT: policy, refusal, unreachable, and a guest that gives up', () => {
+  const lab = new Lab({ policy: { rules: [{ allow: false, ports: { first: 25, last: 25 } }], otherwise: 'allow' } });
+  lab.sendTcp(TCP_SYN, 1, 0, undefined, ip('8.8.8.8'), 25);
+  expect(lab.lines()[0]).toMatch(/icmp type 3 code 13/);
+  for (const [error, answer] of [['ECONNREFUSED', /RST\|ACK/], ['EHOSTUNREACH', /type 3 code 1/], ['ENETUNREACH', /type 3 code 0/]] as const) {
+    lab.sendTcp(TCP_SYN, 1, 0);
+    lab.hostNet.tcp.at(-1)!.handlers.onClose(error);
+    lab.clock.advance(0);
+    expect(lab.lines()[0]).toMatch(answer);
+  }
+  lab.sendTcp(TCP_SYN, 1, 0);
+  lab.hostNet.tcp.at(-1)!.handlers.onClose('ETIMEDOUT');
+  lab.sendTcp(TCP_SYN, 1, 0);
+  lab.sendTcp(TCP_RST, 2, 0);
+  expect(lab.hostNet.tcp.at(-1)!.isReset).toBe(true);
+  expect(lab.lines()).toEqual([]);
+  lab.expectNothingLeft();
+});
+
+test('a forward dials the guest as the gateway; an absent guest is a reset', async () => {
+  const lab = new Lab();
+  const forward = await lab.network.addForward({ protocol: 'tcp', hostIp: ip('127.0.0.1'), hostPort: 0, guestPort: 8080 });
+  expect(forward.hostPort).toBe(4321);
+  const absent = lab.hostNet.connectTcp(ip('127.0.0.1'), 1, { onData() {}, onEnd() {}, onTaken() {}, onClose() {} });
+  lab.hostNet.accept!(absent);
+  lab.clock.advance(5000);
+  expect([lab.hostNet.tcp[0].isReset, lab.lines()[0]]).toEqual([true, 'arp who-has 192.168.127.3 tell 192.168.127.1']);
+  lab.sendTcp(TCP_RST, 1, 0);
+  const present = lab.hostNet.connectTcp(ip('127.0.0.1'), 1, { onData() {}, onEnd() {}, onTaken() {}, onClose() {} });
+  lab.hostNet.accept!(present);
+  lab.clock.advance(0);
+  expect(lab.lines()[0]).toMatch(/^192\.168\.127\.1\.\d+ > 192\.168\.127\.3\.8080 tcp SYN /);
+  forward.close();
+  lab.network.close();
+  expect([lab.hostNet.accept, lab.hostNet.tcp[1].isReset, lab.network.stats()['tcpNatFlowsOpen']]).toEqual([null, true, 0]);
+});
+
+test('guests on one network reach each other through the switch; a broken link makes room', () => {
+  const lab = new Lab({ maxLinks: 2 });
+  const seen: string[] = [];
+  const other = lab.network.attach({ sendBatch: (batch) => { seen.push(...framesOf(batch).map((f) => prettyFrame(f, 0, f.length))); return true; } });
+  expect(() => lab.network.attach({ sendBatch: () => true })).toThrow(/no more than 2 links/);
+  const otherMac = parseMac('02:00:00:00:00:02')!;
+  lab.send(ethernet(otherMac, GUEST_MAC, 0x88b5, new Uint8Array(50)));
+  lab.send(ethernet(GUEST_MAC, otherMac, 0x88b5, new Uint8Array(50)), other);
+  lab.send(ethernet(otherMac, GUEST_MAC, 0x88b5, new Uint8Array(50)));
+  expect([seen.length, lab.lines().length]).toEqual([2, 1]);
+  other.close();
+  other.close();
+  lab.network.attach({ sendBatch: () => true });
+  lab.network.close();
+  lab.expectNothingLeft();
+});
+
+test('a sink that is full: datagrams beyond one batch are dropped and counted, nothing grows', () => {
+  const lab = new Lab();
+  const held: { release(): void }[] = [];
+  const port = lab.network.attach({ sendBatch: (batch) => { held.push(batch); return false; } });
+  lab.send(ethernet(GATEWAY_MAC, parseMac('02:00:00:00:00:05')!, 0x0800, ipv4(ip('192.168.127.5'), GATEWAY_IP, 1, Uint8Array.of(8, 0, 0xf7, 0xff, 0, 0, 0, 0))), port);
+  for (let i = 0; i < 300; i++) lab.send(ethernet(MAC_BROADCAST, GUEST_MAC, 0x88b5, new Uint8Array(1400)));
+  expect([held.length, lab.network.stats()['batchesHeld']]).toEqual([1, 2]);
+  expect(lab.network.stats()['drop:switch-port-full']).toBeGreaterThan(200);
+  held[0].release();
+  port.close();
+  expect(lab.network.stats()['batchesHeld']).toBe(0);
+});
+
+test('fuzz: mutated frames of every kind in every state: no throw, and nothing left after close', async () => {
+  const chance = new SeededRandom(2026);
+  for (let round = 0; round < 30; round++) {
+    const lab = new Lab({ verifyChecksums: false, maxTcpFlows: 40, maxUdpFlows: 10 });
+    let iss = 0;
+    for (let step = 0; step < 200; step++) {
+      const flags = [TCP_SYN, TCP_ACK, TCP_ACK, TCP_ACK | TCP_FIN, TCP_RST, TCP_SYN | TCP_ACK][chance.u32() % 6];
+      const payload = new Uint8Array(chance.u32() % 100);
+      const seq = 101 + (chance.u32() % 300) - 20;
+      const options = Array.from({ length: 4 * (chance.u32() % 6) }, () => chance.u32() % 12);
+      const frames = [
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, ALIAS_IP, 6, tcp(GUEST_IP, ALIAS_IP, { srcPort: 1 + (step % 3), dstPort: 80, seq, ack: iss + 1 + (chance.u32() % 50), flags, window: chance.u32() & 0xffff, options, payload }))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, GATEWAY_IP, 17, udp(GUEST_IP, GATEWAY_IP, 9, 53, query('a.example', 255)))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, ALIAS_IP, 17, udp(GUEST_IP, ALIAS_IP, 9, 9, payload), { fragment: chance.u32() & 0x200f, id: step % 4 })),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x0806, new Uint8Array(28).fill(1)),
+        ethernet(MAC_BROADCAST, GUEST_MAC, 0x0800, ipv4(NO_IP, ip('255.255.255.255'), 17, udp(NO_IP, ip('255.255.255.255'), 68, 67, new Uint8Array(300)))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, GATEWAY_IP, 1, Uint8Array.of(8, 0, 0, 0, 1, 2, 3, 4))),
+      ];
+      const frame = frames[chance.u32() % 3 === 0 ? chance.u32() % frames.length : 0];
+      for (let flips = chance.u32() % 4 === 0 ? chance.u32() % 6 : 0; flips > 0; flips--) frame[12 + (chance.u32() % (frame.length - 12))] = chance.u32();
+      const cut = chance.u32() % 10 === 0 ? chance.u32() % frame.length : frame.length;
+      lab.send(frame.subarray(0, cut));
+      const socket = lab.hostNet.tcp.at(-1);
+      if (socket !== undefined && !socket.isReset) {
+        const what = chance.u32() % 8;
+        if (what === 0) socket.handlers.onConnect!();
+        else if (what === 1) socket.handlers.onData(new Uint8Array(3000));
+        else if (what === 2) socket.handlers.onEnd();
+      }
+      lab.clock.advance(chance.u32() % 50);
+      for (const seen of lab.frames.splice(0)) if (seen[23] === 6 && seen.length >= 54 && (seen[47] & TCP_SYN) !== 0) iss = new DataView(seen.buffer).getUint32(38);
+    }
+    lab.network.close();
+    lab.clock.advance(0);
+    await Promise.resolve();
+    lab.expectNothingLeft();
+    expect(lab.hostNet.udp.every((socket) => socket.isClosed)).toBe(true);
+    expect(lab.hostNet.tcp.every((socket) => socket.isReset)).toBe(true);
+  }
+});

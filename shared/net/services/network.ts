@@ -1,0 +1,176 @@
+/** One virtual network: switch, gateway stack, NAT, DHCP and DNS. Its constructor is the bill of materials. */
+import type { Clock, RandomSource } from '../stack/clock.ts';
+import type { FrameSink, LinkPort } from '../stack/link-port.ts';
+import type { StackConfig } from '../stack/stack.ts';
+import { Stack } from '../stack/stack.ts';
+import type { PendingConnection } from '../stack/tcp/pending.ts';
+import type { Datagram } from '../stack/udp.ts';
+import type { EchoRequest } from '../stack/icmp.ts';
+import type { HostNet, HostTcp } from '../nat/host-net.ts';
+import { isAllowed } from '../nat/policy.ts';
+import type { Forward, ForwardSpec } from '../nat/port-forward.ts';
+import { PortForwards } from '../nat/port-forward.ts';
+import { TcpNat } from '../nat/tcp-nat.ts';
+import { UdpNat } from '../nat/udp-flow.ts';
+import { RelayError } from '../../relay-error.ts';
+import type { Ipv4 } from '../wire/addr.ts';
+import { DHCP_SERVER_PORT } from '../wire/dhcp.ts';
+import type { Lease } from './dhcp-server.ts';
+import { DhcpServer } from './dhcp-server.ts';
+import { DnsServer } from './dns-server.ts';
+import { DnsTcpSession } from './dns-tcp.ts';
+import type { NetworkConfig } from './network-config.ts';
+import { DEFAULT_NETWORK_CONFIG } from './network-config.ts';
+import { copyOf } from '../wire/copy.ts';
+
+export type { Forward, ForwardSpec, Lease };
+
+export interface NetworkOptions {
+  clock: Clock;
+  random: RandomSource;
+  hostNet: HostNet;
+  config?: Partial<NetworkConfig>;
+  /** debug lines, at most one per dropped frame and lease; absent: none are built */
+  log?: (line: string) => void;
+}
+
+export type NetworkStats = Record<string, number>;
+
+const DNS_PORT = 53;
+const PINGS_MAX = 32;
+const DNS_TCP_MAX = 256;
+
+export class VirtualNetwork {
+  readonly config: NetworkConfig;
+  readonly #hostNet: HostNet;
+  readonly #stack: Stack;
+  readonly #tcpNat: TcpNat;
+  readonly #udpNat: UdpNat;
+  readonly #dhcp: DhcpServer;
+  readonly #dns: DnsServer;
+  readonly #forwards: PortForwards;
+  readonly #dnsSessions = new Set<DnsTcpSession>();
+  #pingsOpen = 0;
+  #isClosed = false;
+
+  constructor({ clock, random, hostNet, config, log }: NetworkOptions) {
+    this.config = checked({ ...DEFAULT_NETWORK_CONFIG, ...config });
+    const { policy, hostAliases } = this.config;
+    this.#hostNet = hostNet;
+    this.#stack = new Stack(clock, random, stackConfig(this.config), log);
+    this.#tcpNat = new TcpNat(this.#stack, hostNet, policy, hostAliases);
+    this.#udpNat = new UdpNat(this.#stack, hostNet, policy, hostAliases, this.config.udpIdleMs, this.config.maxUdpFlows);
+    this.#dhcp = new DhcpServer(this.#stack, this.config, log);
+    this.#dns = new DnsServer(this.#stack, hostNet, this.config, this.#dhcp);
+    this.#forwards = new PortForwards(hostNet, this.#tcpNat, this.#udpNat);
+    this.#stack.tcp.onSyn = (pending) => this.#onSyn(pending);
+    this.#stack.udp.onDatagram = (datagram) => this.#onDatagram(datagram);
+    this.#stack.icmp.onEcho = (request) => this.#onEcho(request);
+  }
+
+  /** Plugs a link in. Throws RelayError RELAY_LIMIT beyond `maxLinks`, RELAY_CLOSED after `close`. */
+  attach(sink: FrameSink): LinkPort {
+    if (this.#isClosed) throw new RelayError('RELAY_CLOSED', 'the network is closed');
+    return this.#stack.attach(sink);
+  }
+
+  /** Listens on the host and leads what arrives to the guest. Rejects with RelayError RELAY_FORWARD when the port can't be had. */
+  addForward(spec: ForwardSpec): Promise<Forward> {
+    return this.#forwards.add({ ...spec, guestIp: spec.guestIp ?? this.config.defaultGuestIp });
+  }
+
+  forwards(): readonly Forward[] {
+    return this.#forwards.list();
+  }
+
+  /** Joins an accepted host socket to `guestPort`: dials the guest, relays, closes. */
+  forwardTcp(socket: HostTcp, guestPort: number, guestIp: Ipv4 = this.config.defaultGuestIp): void {
+    if (this.#isClosed) return socket.reset();
+    this.#tcpNat.forward(socket, guestIp, guestPort);
+  }
+
+  leases(): readonly Lease[] {
+    return this.#dhcp.leases();
+  }
+
+  /** Counters, and gauges that end in `Open` or `Held`: with no traffic every gauge but those of links and cache falls to 0. */
+  stats(): NetworkStats {
+    const { tcp } = this.#stack;
+    return {
+      ...this.#stack.counters.snapshot(),
+      linksOpen: this.#stack.switch.portCount,
+      tcpFlowsOpen: tcp.flowCount,
+      tcpPendingOpen: tcp.pendingCount,
+      tcpNatFlowsOpen: this.#tcpNat.flowCount,
+      tcpBytesHeld: tcp.heldBytes,
+      udpFlowsOpen: this.#udpNat.flowCount,
+      dnsQueriesOpen: this.#dns.queriesOpen,
+      dnsSocketsOpen: this.#dns.socketsOpen,
+      dnsSessionsOpen: this.#dnsSessions.size,
+      arpQuestionsOpen: this.#stack.neighbors.questionsOpen,
+      fragmentsHeld: this.#stack.datagramsHeld,
+      timersOpen: this.#stack.timers.size,
+      batchesHeld: this.#stack.pool.held,
+      pingsOpen: this.#pingsOpen,
+    };
+  }
+
+  /** Idempotent: flows are reset, forwards, links and timers closed. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#forwards.close();
+    for (const session of this.#dnsSessions) session.close();
+    this.#tcpNat.close();
+    this.#udpNat.close();
+    this.#dns.close();
+    this.#stack.close();
+  }
+
+  // ---- what the gateway does with what is for it or beyond it ----
+
+  #onSyn(pending: PendingConnection): void {
+    if (pending.remoteIp !== this.config.gatewayIp) return this.#tcpNat.onSyn(pending);
+    if (pending.remotePort !== DNS_PORT || this.#dnsSessions.size >= DNS_TCP_MAX) return pending.refuse();
+    const session = new DnsTcpSession(this.#dns, this.#stack.timers, this.#stack.nowMs, pending, (over) => this.#dnsSessions.delete(over));
+    this.#dnsSessions.add(session);
+  }
+
+  #onDatagram(datagram: Datagram): void {
+    if (datagram.dstPort === DHCP_SERVER_PORT && (datagram.neighbor === null || datagram.dst === this.config.gatewayIp || datagram.dst >>> 24 === 255)) {
+      return this.#dhcp.onDatagram(datagram);
+    }
+    if (datagram.neighbor === null) return this.#stack.counters.drop('ipv4-bad-source');
+    if (datagram.dst !== this.config.gatewayIp) return this.#udpNat.onDatagram(datagram, true);
+    if (datagram.dstPort !== DNS_PORT) return this.#udpNat.onDatagram(datagram, false);
+    const { neighbor, srcPort } = datagram;
+    this.#dns.resolve(copyOf(datagram.bytes, datagram.start, datagram.end), false, (answer) => {
+      this.#stack.udp.send(neighbor, this.config.gatewayIp, DNS_PORT, srcPort, answer);
+    });
+  }
+
+  #onEcho(request: EchoRequest): void {
+    const ip = this.config.hostAliases.get(request.dst) ?? request.dst;
+    if (this.#pingsOpen >= PINGS_MAX || !isAllowed(this.config.policy, 'icmp', ip, 0)) return;
+    this.#pingsOpen++;
+    void this.#hostNet.ping(ip, request.data.length, request.ttl).then((rttMs) => {
+      this.#pingsOpen--;
+      if (rttMs !== null && !this.#isClosed) this.#stack.icmp.reply(request);
+    });
+  }
+}
+
+function checked(config: NetworkConfig): NetworkConfig {
+  if (!(config.mtu >= 576 && config.mtu <= 65_520)) throw new RelayError('RELAY_CONFIG', `mtu ${config.mtu} is not between 576 and 65520`);
+  if (!(config.tcpWindowMax >= 65_535 && config.tcpWindowMax <= 0x3fffc000)) throw new RelayError('RELAY_CONFIG', `tcpWindowMax ${config.tcpWindowMax} is not between 65535 and 2^30`);
+  return config;
+}
+
+function stackConfig(config: NetworkConfig): StackConfig {
+  return {
+    subnet: config.subnet, prefixLen: config.prefixLen, gatewayIp: config.gatewayIp, gatewayMac: config.gatewayMac,
+    aliases: [...config.hostAliases.keys()], mtu: config.mtu, maxLinks: config.maxLinks, maxTcpFlows: config.maxTcpFlows,
+    tcpWindowMax: config.tcpWindowMax, tcpMemoryBudget: config.tcpMemoryBudget, tcpKeepaliveMs: config.tcpKeepaliveMs,
+    tcpTimestamps: config.tcpTimestamps, verifyChecksums: config.verifyChecksums,
+  };
+}

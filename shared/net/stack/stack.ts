@@ -1,0 +1,278 @@
+/*
+ * The gateway: what is behind the switch's own port.
+ *
+ *   Port.receive -> Switch -> onFrame -> ARP | IPv4 -> (reassembly) -> ICMP | UDP | TCP -> their handlers
+ *   Port.flush   -> flush: connections take their turns, ports send their batches
+ *
+ * Nothing is sent while frames come in: handlers collect, `flush` answers the batch as a whole. What happens outside a batch (a
+ * host socket delivers, a timer fires) asks for a flush by `wantFlush`; it comes when the events at hand have been handled.
+ * Time is read once per batch, `nowMs`.
+ */
+import type { Ipv4, Mac } from '../wire/addr.ts';
+import { inCidr, IPV4_ANY, maskOf } from '../wire/addr.ts';
+import { getU16 } from '../../bytes.ts';
+import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
+import {
+  emitIpv4, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPV4_DONT_FRAGMENT, IPV4_HEADER_LEN, IPV4_MORE_FRAGMENTS, Ipv4View,
+} from '../wire/ipv4.ts';
+import { ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.ts';
+import { BatchPool } from './batch-pool.ts';
+import type { Clock, RandomSource } from './clock.ts';
+import { Counters } from './counters.ts';
+import { Icmp } from './icmp.ts';
+import type { FrameSink, LinkPort } from './link-port.ts';
+import type { Neighbor } from './neighbors.ts';
+import { Neighbors } from './neighbors.ts';
+import { Reassembler } from './reassembly.ts';
+import type { Station, SwitchHost } from './switch.ts';
+import { Switch } from './switch.ts';
+import type { TcpHost } from './tcp/tcp.ts';
+import { Tcp } from './tcp/tcp.ts';
+import { TimerQueue } from './timers.ts';
+import { Udp } from './udp.ts';
+
+export interface StackConfig {
+  readonly subnet: Ipv4;
+  readonly prefixLen: number;
+  readonly gatewayIp: Ipv4;
+  readonly gatewayMac: Mac;
+  /** further addresses that the gateway answers for */
+  readonly aliases: readonly Ipv4[];
+  readonly mtu: number;
+  readonly maxLinks: number;
+  readonly maxTcpFlows: number;
+  readonly tcpWindowMax: number;
+  readonly tcpMemoryBudget: number;
+  readonly tcpKeepaliveMs: number;
+  readonly tcpTimestamps: boolean;
+  readonly verifyChecksums: boolean;
+}
+
+/** DHCP's port: the one datagram that may come from 0.0.0.0 and go to everyone */
+const DHCP_SERVER_PORT = 67;
+const VLAN_TAG_LEN = 4;
+
+export class Stack implements SwitchHost, TcpHost {
+  readonly clock: Clock;
+  readonly random: RandomSource;
+  readonly config: StackConfig;
+  readonly counters: Counters;
+  readonly timers: TimerQueue;
+  readonly pool = new BatchPool();
+  readonly switch: Switch;
+  readonly neighbors: Neighbors;
+  readonly icmp: Icmp;
+  readonly udp: Udp;
+  readonly tcp: Tcp;
+  readonly gatewayMac: Mac;
+  readonly maxFrameLen: number;
+  readonly maxLinks: number;
+  nowMs: number;
+  /** Runs in each flush before TCP's turns, for what else collects during a batch. */
+  onFlush: (() => void) | null = null;
+  readonly #ours: ReadonlySet<Ipv4>;
+  readonly #broadcastIp: Ipv4;
+  readonly #ip = new Ipv4View();
+  readonly #reassembler: Reassembler;
+  #identification: number;
+  #isFlushWanted = false;
+  #isFlushing = false;
+  #isClosed = false;
+
+  constructor(clock: Clock, random: RandomSource, config: StackConfig, log?: (line: string) => void) {
+    this.clock = clock;
+    this.random = random;
+    this.config = config;
+    this.nowMs = clock.nowMs();
+    this.gatewayMac = config.gatewayMac;
+    this.maxFrameLen = config.mtu + ETHERNET_HEADER_LEN + VLAN_TAG_LEN;
+    this.maxLinks = config.maxLinks;
+    this.#ours = new Set([config.gatewayIp, ...config.aliases]);
+    this.#broadcastIp = ((config.subnet | ~maskOf(config.prefixLen)) >>> 0) as Ipv4;
+    this.#identification = random.u32() & 0xffff;
+    this.counters = new Counters(log);
+    this.timers = new TimerQueue(clock, (nowMs) => (this.nowMs = nowMs), () => this.flush());
+    this.switch = new Switch(this, this.pool, this.counters);
+    this.neighbors = new Neighbors(
+      this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => this.isOurs(ip), (ip) => this.#isGuestAddress(ip), log,
+    );
+    this.#reassembler = new Reassembler(this.timers, (reason) => this.counters.drop(reason));
+    this.icmp = new Icmp(this);
+    this.udp = new Udp(this);
+    this.tcp = new Tcp(this, {
+      mtu: config.mtu, gatewayMac: config.gatewayMac, windowMax: config.tcpWindowMax, memoryBudget: config.tcpMemoryBudget,
+      keepaliveMs: config.tcpKeepaliveMs, maxFlows: config.maxTcpFlows, timestamps: config.tcpTimestamps, verifyChecksums: config.verifyChecksums,
+    });
+  }
+
+  get datagramsHeld(): number {
+    return this.#reassembler.datagramsHeld;
+  }
+
+  attach(sink: FrameSink): LinkPort {
+    const port = this.switch.attach(sink);
+    // What waited for a way goes out when the caller has its port.
+    this.wantFlush();
+    return port;
+  }
+
+  isOurs(ip: Ipv4): boolean {
+    return this.#ours.has(ip);
+  }
+
+  neighborOf(ip: Ipv4): Neighbor | null {
+    return this.neighbors.find(ip);
+  }
+
+  // ---- from guests ----
+
+  onBatchStart(): void {
+    this.nowMs = this.clock.nowMs();
+  }
+
+  onFrame(station: Station, bytes: Uint8Array, start: number, end: number): void {
+    const etherType = getU16(bytes, start + 12);
+    if (etherType === ETHERTYPE_IPV4) return this.#onIpv4(station, bytes, start + ETHERNET_HEADER_LEN, end);
+    if (etherType !== ETHERTYPE_ARP) return this.counters.drop('ethernet-unknown-type');
+    const drop = this.neighbors.onArp(station, bytes, start + ETHERNET_HEADER_LEN, end);
+    if (drop !== null) this.counters.drop(drop);
+  }
+
+  onStationMoved(station: Station): void {
+    this.tcp.onStationMoved(station);
+  }
+
+  #onIpv4(station: Station, bytes: Uint8Array, start: number, end: number): void {
+    const ip = this.#ip;
+    const { counters } = this;
+    const drop = ip.wrap(bytes, start, end);
+    if (drop !== null) return counters.drop(drop);
+    if (this.config.verifyChecksums && !ip.isHeaderChecksumRight) return counters.drop('ipv4-bad-checksum');
+    const src = ip.src;
+    if (src === IPV4_ANY) return this.#onUnconfigured(station);
+    let neighbor: Neighbor | null = null;
+    if (station.knownIp === src) neighbor = this.neighbors.find(src);
+    if (neighbor === null || neighbor.station !== station) {
+      if (!this.#isGuestAddress(src)) return counters.drop('ipv4-bad-source');
+      neighbor = this.neighbors.learn(src, station);
+    }
+    if (ip.isFragment) {
+      const whole = this.#reassembler.add(ip, this.nowMs);
+      if (whole === null || ip.wrap(whole, 0, whole.length) !== null) return;
+    }
+    this.#route(station, neighbor);
+  }
+
+  #route(station: Station, neighbor: Neighbor): void {
+    const ip = this.#ip;
+    const dst = ip.dst;
+    const protocol = ip.protocol;
+    if (protocol === IPPROTO_TCP && !this.#isElsewhere(dst) && ip.ttl > 1) {
+      return this.tcp.receive(neighbor, ip.src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
+    }
+    if (this.#isElsewhere(dst)) {
+      if (protocol === IPPROTO_UDP && isDhcp(ip)) return this.udp.receive(station, neighbor, ip);
+      return this.counters.drop('ipv4-bad-destination');
+    }
+    if (ip.ttl <= 1 && !this.isOurs(dst)) {
+      this.counters.drop('ipv4-ttl-exceeded');
+      return this.icmp.sendError(neighbor, ip.bytes.subarray(ip.start, ip.end), ICMP_TIME_EXCEEDED, 0);
+    }
+    if (protocol === IPPROTO_TCP) this.tcp.receive(neighbor, ip.src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
+    else if (protocol === IPPROTO_UDP) this.udp.receive(station, neighbor, ip);
+    else if (protocol === IPPROTO_ICMP) this.icmp.receive(neighbor, ip);
+    else {
+      this.counters.drop('ipv4-unknown-protocol');
+      this.icmp.sendError(neighbor, ip.bytes.subarray(ip.start, ip.end), ICMP_UNREACHABLE, 2);
+    }
+  }
+
+  /** A guest without an address may only ask for one. */
+  #onUnconfigured(station: Station): void {
+    const ip = this.#ip;
+    if (ip.protocol === IPPROTO_UDP && !ip.isFragment && isDhcp(ip)) this.udp.receive(station, null, ip);
+    else this.counters.drop('ipv4-bad-source');
+  }
+
+  /** Not for us to answer or to carry: everyone, groups, and addresses that never leave a host. */
+  #isElsewhere(dst: Ipv4): boolean {
+    return dst >>> 29 === 7 || dst === this.#broadcastIp || dst >>> 24 === 127 || dst >>> 24 === 0;
+  }
+
+  #isGuestAddress(ip: Ipv4): boolean {
+    return inCidr(ip, { base: this.config.subnet, prefixLen: this.config.prefixLen }) && !this.isOurs(ip) && ip !== this.#broadcastIp && ip !== this.config.subnet;
+  }
+
+  // ---- to guests ----
+
+  /** Sends a message that the MTU may force into fragments. False when it was dropped. The cold way. */
+  sendIpv4(neighbor: Neighbor, src: Ipv4, dst: Ipv4, protocol: number, message: Uint8Array): boolean {
+    const station = neighbor.station;
+    const port = station?.port ?? null;
+    if (station === null || port === null) {
+      this.counters.drop('to-guest-no-neighbor');
+      return false;
+    }
+    const isWhole = IPV4_HEADER_LEN + message.length <= this.config.mtu;
+    const pieceLen = isWhole ? message.length : (this.config.mtu - IPV4_HEADER_LEN) & ~7;
+    // RFC 6864 §4.1: only what is fragmented needs an identification.
+    if (!isWhole) this.#identification = (this.#identification + 1) & 0xffff;
+    for (let from = 0; from === 0 || from < message.length; from += pieceLen) {
+      const to = Math.min(from + pieceLen, message.length);
+      const at = port.reserve(ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + to - from);
+      if (at < 0) return false;
+      const ip = at + emitEthernet(port.bytes, at, station.mac, this.gatewayMac, ETHERTYPE_IPV4);
+      const fragment = isWhole ? IPV4_DONT_FRAGMENT : (from >> 3) | (to < message.length ? IPV4_MORE_FRAGMENTS : 0);
+      emitIpv4(port.bytes, ip, src, dst, protocol, to - from, isWhole ? 0 : this.#identification, fragment);
+      port.bytes.set(message.subarray(from, to), ip + IPV4_HEADER_LEN);
+    }
+    this.wantFlush();
+    return true;
+  }
+
+  sendIcmpError(neighbor: Neighbor, packet: Uint8Array, code: number): void {
+    this.icmp.sendError(neighbor, packet, ICMP_UNREACHABLE, code);
+  }
+
+  // ---- turns ----
+
+  wantFlush(): void {
+    if (this.#isFlushWanted || this.#isFlushing || this.#isClosed) return;
+    this.#isFlushWanted = true;
+    this.nowMs = this.clock.nowMs();
+    this.clock.soon(() => {
+      if (this.#isFlushWanted) this.flush();
+    });
+  }
+
+  /** Answers everything. What handlers cause meanwhile is done in the same flush. */
+  flush(): void {
+    if (this.#isFlushing || this.#isClosed) return;
+    this.#isFlushing = true;
+    this.#isFlushWanted = false;
+    this.nowMs = this.clock.nowMs();
+    this.onFlush?.();
+    this.tcp.runTurns();
+    this.switch.flushPorts();
+    this.#isFlushing = false;
+    // A sink that drained while its batch was being sent.
+    if (this.tcp.hasDirty) this.wantFlush();
+  }
+
+  /** Idempotent. */
+  close(): void {
+    if (this.#isClosed) return;
+    this.tcp.close();
+    this.switch.flushPorts();
+    this.#isClosed = true;
+    this.neighbors.close();
+    this.#reassembler.close();
+    this.timers.close();
+    this.switch.close();
+  }
+}
+
+function isDhcp(ip: Ipv4View): boolean {
+  return ip.end - ip.payloadStart >= 4 && getU16(ip.bytes, ip.payloadStart + 2) === DHCP_SERVER_PORT;
+}
+

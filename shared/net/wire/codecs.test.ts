@@ -1,0 +1,237 @@
+/*
+ * What every codec must hold: deconstruct what it constructs, write every byte whatever the buffer held before, and survive
+ * every truncation and any garbage without a throw.
+ */
+import { describe, expect, test } from 'vitest';
+import type { Ipv4, Mac } from './addr.ts';
+import { formatIpv4, formatMac, getMac, inCidr, isGroupMac, parseCidr, parseIpv4, parseMac, setMac } from './addr.ts';
+import { ARP_LEN, emitArp, parseArp } from './arp.ts';
+import { foldChecksum, isChecksumRight, pseudoHeaderSum, sumBytes } from './checksum.ts';
+import type { DhcpRepr } from './dhcp.ts';
+import { DHCP_LEN_MAX, DHCP_LEN_MIN, emitDhcp, parseDhcp } from './dhcp.ts';
+import { ageTtls, answerTo, emitAddressAnswer, emitDnsStatus, emitNameAnswer, parseDnsQuestion, readTtls, truncated } from './dns.ts';
+import { emitEthernet, ETHERNET_HEADER_LEN, EthernetView } from './ethernet.ts';
+import { emitIcmp, parseIcmp } from './icmp.ts';
+import { emitIpv4, IPPROTO_TCP, IPPROTO_UDP, Ipv4View } from './ipv4.ts';
+import { prettyFrame } from './pretty.ts';
+import { emitTcp, TCP_ACK, TCP_PSH, TCP_SYN, TcpView } from './tcp.ts';
+import { emitSack, emitSynOptions, emitTimestamps, TcpOptions } from './tcp-options.ts';
+import { emitUdp, UdpView } from './udp.ts';
+import { copyOf } from './copy.ts';
+
+const A = parseIpv4('192.168.127.3')!;
+const B = parseIpv4('10.1.2.255')!;
+const MAC_A = parseMac('02:00:00:00:00:01')!;
+const MAC_B = parseMac('5a:94:ef:e4:0c:dd')!;
+
+const dirty = (len: number): Uint8Array => new Uint8Array(len).fill(0xa5);
+
+/** A small generator of its own: wire may not import the stack's. */
+function garbage(seed: number, len: number): Uint8Array {
+  const bytes = new Uint8Array(len);
+  let state = seed * 2654435761;
+  for (let i = 0; i < len; i++) {
+    state = (Math.imul(state, 1103515245) + 12345) >>> 0;
+    bytes[i] = state >>> 16;
+  }
+  return bytes;
+}
+
+describe('addresses', () => {
+  test('text and back', () => {
+    expect([formatIpv4(A), formatMac(MAC_B), formatMac(MAC_A)]).toEqual(['192.168.127.3', '5a:94:ef:e4:0c:dd', '02:00:00:00:00:01']);
+    for (const bad of ['', '1.2.3', '1.2.3.4.5', '1.2.3.256', '01.2.3.4', '1.2.3.-4', '1.2.3.4 ']) expect(parseIpv4(bad)).toBeNull();
+    for (const bad of ['', '02:00:00:00:00', '02:00:00:00:00:0g', '2:0:0:0:0:1']) expect(parseMac(bad)).toBeNull();
+    const at = dirty(8);
+    setMac(at, 1, MAC_B);
+    expect([...at]).toEqual([0xa5, 0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xdd, 0xa5]);
+    expect([getMac(at, 1), isGroupMac(MAC_A), isGroupMac(parseMac('01:00:5e:00:00:01')!)]).toEqual([MAC_B, false, true]);
+  });
+
+  test('networks', () => {
+    const net = parseCidr('192.168.127.77/24')!;
+    expect([formatIpv4(net.base), inCidr(A, net), inCidr(B, net), inCidr(B, parseCidr('0.0.0.0/0')!), inCidr(B, parseCidr('10.1.2.255')!)]).toEqual(['192.168.127.0', true, false, true, true]);
+    for (const bad of ['1.2.3.4/33', '1.2.3.4/', '1.2.3/8', '/8']) expect(parseCidr(bad)).toBeNull();
+  });
+});
+
+test('checksum: RFC 1071 §3 by hand, odd ends, and against the naive sum', () => {
+  expect(foldChecksum(sumBytes(Uint8Array.of(0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7), 0, 8))).toBe(0x220d);
+  for (let len = 0; len < 70; len++) {
+    const bytes = garbage(len, len + 3);
+    let naive = 0;
+    for (let i = 0; i < len; i += 2) naive += bytes[3 + i] * 256 + (i + 1 < len ? bytes[4 + i] : 0);
+    expect(sumBytes(bytes, 3, 3 + len)).toBe(naive);
+  }
+  const most = new Uint8Array(65_535).fill(0xff);
+  expect(foldChecksum(sumBytes(most, 0, 65_535) + pseudoHeaderSum(0xffffffff as Ipv4, 0xffffffff as Ipv4, 255, 65_535))).toBeGreaterThanOrEqual(0);
+});
+
+test('Ethernet, IPv4, UDP: construct over garbage, deconstruct', () => {
+  const frame = dirty(14 + 20 + 8 + 5);
+  frame.set([1, 2, 3, 4, 5], 42);
+  emitUdp(frame, 34, A, B, 48_896, 53, 5);
+  emitIpv4(frame, 14, A, B, IPPROTO_UDP, 13);
+  emitEthernet(frame, 0, MAC_B, MAC_A, 0x0800);
+  expect([...frame.subarray(0, 26)]).toEqual([0x5a, 0x94, 0xef, 0xe4, 0x0c, 0xdd, 2, 0, 0, 0, 0, 1, 8, 0, 0x45, 0, 0, 33, 0, 0, 0x40, 0, 64, 17, frame[24], frame[25]]);
+  const ethernet = new EthernetView();
+  const ip = new Ipv4View();
+  const udp = new UdpView();
+  expect([ethernet.wrap(frame, 0, 47), ip.wrap(frame, ETHERNET_HEADER_LEN, 47), udp.wrap(frame, ip.payloadStart, ip.end)]).toEqual([null, null, null]);
+  expect([ethernet.dst, ethernet.src, ethernet.etherType, ip.src, ip.dst, ip.protocol, ip.ttl, ip.isDontFragment, ip.isFragment, ip.isHeaderChecksumRight])
+    .toEqual([MAC_B, MAC_A, 0x0800, A, B, 17, 64, true, false, true]);
+  expect([udp.srcPort, udp.dstPort, udp.payloadStart, udp.end, udp.isChecksumRight(A, B)]).toEqual([48_896, 53, 42, 47, true]);
+  frame[45] ^= 1;
+  expect(udp.isChecksumRight(A, B)).toBe(false);
+  expect(prettyFrame(frame, 0, 47)).toBe('192.168.127.3.48896 > 10.1.2.255.53 udp len 5');
+});
+
+test('TCP with options: construct over garbage, deconstruct', () => {
+  const segment = dirty(20 + 20 + 3);
+  const optionsLen = emitSynOptions(segment, 20, 1460, 7, true, true, 0xdeadbeef, 1);
+  expect(optionsLen).toBe(24);
+  const whole = dirty(20 + optionsLen + 3);
+  emitSynOptions(whole, 20, 1460, 7, true, true, 0xdeadbeef, 1);
+  whole.set([7, 8, 9], 44);
+  emitTcp({ srcPort: 80, dstPort: 40_000, seq: 0xfffffffe, ack: 0x80000000, flags: TCP_SYN | TCP_ACK, window: 65_535 }, whole, 0, A, B, optionsLen, 3);
+  const tcp = new TcpView();
+  expect(tcp.wrap(whole, 0, whole.length)).toBeNull();
+  expect([tcp.srcPort, tcp.dstPort, tcp.seq, tcp.ack, tcp.flags, tcp.window, tcp.payloadLen, tcp.isChecksumRight(A, B)])
+    .toEqual([80, 40_000, 0xfffffffe, 0x80000000, TCP_SYN | TCP_ACK, 65_535, 3, true]);
+  expect([...whole.subarray(18, 20)]).toEqual([0, 0]);
+  const options = new TcpOptions();
+  expect(options.parse(whole, tcp.optionsStart, tcp.payloadStart)).toBe(true);
+  expect([options.mss, options.windowScale, options.sackPermitted, options.hasTimestamps, options.tsVal, options.tsEcr]).toEqual([1460, 7, true, true, 0xdeadbeef, 1]);
+  const sack = dirty(40);
+  const sackLen = emitTimestamps(sack, 0, 1, 2) + emitSack(sack, 12, [1, 2, 0xfffffff0, 5], 2);
+  expect([options.parse(sack, 0, sackLen), options.sackCount, options.sackStart[1], options.sackEnd[1]]).toEqual([true, 2, 0xfffffff0, 5]);
+});
+
+test('TCP options: illegal lengths end the list without harm', () => {
+  const options = new TcpOptions();
+  for (const [bytes, isLegal] of [
+    [[2, 4, 5, 180, 3], false], [[2, 0], false], [[2, 1], false], [[2, 4, 5], false], [[30, 2, 1, 0], true], [[0, 2, 9], true], [[3, 3, 200], true], [[5, 11, 0, 0, 0, 0, 0, 0, 0, 0, 0], true],
+  ] as const) {
+    expect(options.parse(Uint8Array.from(bytes), 0, bytes.length)).toBe(isLegal);
+    expect(options.sackCount).toBe(0);
+    expect(options.windowScale).toBeLessThanOrEqual(14);
+  }
+});
+
+test('ARP and ICMP', () => {
+  const arp = dirty(ARP_LEN);
+  const request = { operation: 'request', senderMac: MAC_A, senderIp: A, targetMac: 0 as Mac, targetIp: B } as const;
+  emitArp(request, arp, 0);
+  expect(parseArp(arp, 0, ARP_LEN)).toEqual(request);
+  for (let end = 0; end < ARP_LEN; end++) expect(parseArp(arp, 0, end)).toBe('arp-truncated');
+  for (const at of [0, 2, 4, 5, 6]) expect(parseArp(arp.with(at, 9), 0, ARP_LEN)).toBe('arp-unsupported');
+  expect(parseArp(arp.with(8, 3), 0, ARP_LEN)).toBe('arp-bad-sender');
+  const echo = dirty(12);
+  emitIcmp(echo, 0, 8, 0, 0x00070009, 4);
+  expect([parseIcmp(echo, 0, 12), isChecksumRight(echo, 0, 12)]).toEqual([{ kind: 'echo-request', id: 7, seq: 9, dataStart: 8, dataEnd: 12 }, true]);
+  for (let end = 0; end < 8; end++) expect(parseIcmp(echo, 0, end)).toBe('icmp-truncated');
+});
+
+test('every truncation of a frame is refused by the layer it cuts', () => {
+  const frame = dirty(14 + 20 + 20 + 4);
+  emitTcp({ srcPort: 1, dstPort: 2, seq: 3, ack: 4, flags: TCP_ACK | TCP_PSH, window: 5 }, frame, 34, A, B, 0, 4);
+  emitIpv4(frame, 14, A, B, IPPROTO_TCP, 24);
+  emitEthernet(frame, 0, MAC_B, MAC_A, 0x0800);
+  for (let end = 0; end < frame.length; end++) {
+    expect(new EthernetView().wrap(frame, 0, end)).toBe(end < 14 ? 'ethernet-truncated' : null);
+    expect(new Ipv4View().wrap(frame, 14, end)).toBe('ipv4-truncated');
+    expect(new TcpView().wrap(frame, 34, end)).toBe(end < 54 ? 'tcp-truncated' : null);
+  }
+  expect(new Ipv4View().wrap(frame.with(14, 0x65), 14, 58)).toBe('ipv4-bad-version');
+  expect(new Ipv4View().wrap(frame.with(14, 0x44), 14, 58)).toBe('ipv4-bad-header-length');
+  expect(new Ipv4View().wrap(frame.with(17, 19), 14, 58)).toBe('ipv4-bad-length');
+  expect(new TcpView().wrap(frame.with(46, 0x40), 34, 58)).toBe('tcp-bad-offset');
+  expect(new TcpView().wrap(frame.with(46, 0xf0), 34, 58)).toBe('tcp-truncated');
+});
+
+describe('DHCP', () => {
+  const REQUEST: DhcpRepr = {
+    type: 'request', fromClient: true, xid: 0x12345678, broadcast: true, clientIp: 0 as Ipv4, yourIp: 0 as Ipv4, relayIp: 0 as Ipv4, clientMac: MAC_A,
+    requestedIp: A, serverId: B, hostname: 'box', parameters: [1, 3, 6, 26],
+  };
+
+  test('round trip over garbage, padded to 300 bytes', () => {
+    const message = dirty(DHCP_LEN_MAX);
+    const len = emitDhcp(REQUEST, message, 0);
+    expect([len, message.subarray(0, len).includes(0xa5)]).toEqual([DHCP_LEN_MIN, false]);
+    expect(parseDhcp(message, 0, len)).toEqual(REQUEST);
+  });
+
+  test('every truncation and any garbage is survived', () => {
+    const message = dirty(DHCP_LEN_MAX);
+    const len = emitDhcp(REQUEST, message, 0);
+    for (let end = 0; end < len; end++) expect(() => parseDhcp(message, 0, end)).not.toThrow();
+    for (let end = 0; end < 240; end++) expect(parseDhcp(message, 0, end)).toBe('dhcp-truncated');
+    for (let seed = 0; seed < 500; seed++) {
+      const bytes = copyOf(message, 0, len);
+      bytes.set(garbage(seed, 40), 240);
+      expect(() => parseDhcp(bytes, 0, len)).not.toThrow();
+    }
+  });
+});
+
+describe('DNS', () => {
+  const QUERY = Uint8Array.of(0x12, 0x34, 1, 0, 0, 1, 0, 0, 0, 0, 0, 1, 3, 0x57, 0x77, 0x57, 2, 0x64, 0x65, 0, 0, 1, 0, 1, 0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0);
+
+  test('the question is read, lower case, with EDNS', () => {
+    expect(parseDnsQuestion(QUERY, 0, QUERY.length, false)).toEqual({
+      id: 0x1234, flags: 0x100, name: 'www.de', type: 1, class: 1, end: 24, udpMax: 1232, wantsDnssec: true, hasEdns: true,
+    });
+    expect(parseDnsQuestion(QUERY, 0, QUERY.length, true)).toBe('dns-malformed');
+  });
+
+  test('truncations, pointers and garbage are malformed, never a throw or a loop', () => {
+    for (let end = 0; end < 24; end++) expect(parseDnsQuestion(QUERY, 0, end, false)).toBe('dns-malformed');
+    expect(parseDnsQuestion(QUERY.with(12, 0xc0), 0, QUERY.length, false)).toBe('dns-malformed');
+    for (let seed = 0; seed < 2000; seed++) {
+      const bytes = garbage(seed, 12 + (seed % 90));
+      bytes[2] = seed & 1 ? 0x80 : 0;
+      bytes[4] = 0;
+      bytes[5] = 1;
+      expect(() => { parseDnsQuestion(bytes, 0, bytes.length, (seed & 1) === 1); readTtls(bytes, 12); }).not.toThrow();
+    }
+  });
+
+  test('answers: address, name, status; TTLs found and aged; another asker gets his id and spelling', () => {
+    const question = parseDnsQuestion(QUERY, 0, QUERY.length, false);
+    if (typeof question === 'string') throw new Error(question);
+    const answer = emitAddressAnswer(QUERY, question, B, 60);
+    expect([...answer.subarray(24)]).toEqual([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 1, 2, 255]);
+    const ttls = readTtls(answer, 24)!;
+    expect(ttls).toEqual({ offsets: [30], seconds: 60 });
+    ageTtls(answer, ttls.offsets, 25);
+    expect(answer[33]).toBe(35);
+    const other = answerTo(QUERY.with(1, 0x99).with(13, 0x77), 24, answer);
+    expect([other[1], other[13], answer[1]]).toEqual([0x99, 0x77, 0x34]);
+    expect([...emitNameAnswer(QUERY, question, 'a.bc', 1).subarray(34)]).toEqual([0, 6, 1, 97, 2, 98, 99, 0]);
+    expect([emitDnsStatus(QUERY, question, 3)[3] & 15, emitDnsStatus(QUERY, null, 1).length]).toEqual([3, 12]);
+    const short = truncated(answer, 24);
+    expect([short.length, short[2] & 2, short[7], readTtls(short, 24)]).toEqual([24, 2, 0, null]);
+  });
+
+  test('a negative answer lives as long as its SOA says', () => {
+    const soa = [0, 0, 6, 0, 1, 0, 0, 14, 16, 0, 22, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 30];
+    const message = Uint8Array.of(...QUERY.subarray(0, 2), 0x81, 0x83, 0, 1, 0, 0, 0, 1, 0, 0, ...QUERY.subarray(12, 24), ...soa);
+    expect(readTtls(message, 24)).toEqual({ offsets: [29], seconds: 30 });
+    expect(readTtls(message.with(3, 0x82), 24)).toBeNull();
+    expect(readTtls(copyOf(message, 0, message.length - 1), 24)).toBeNull();
+  });
+});
+
+test('garbage is printed, not thrown at', () => {
+  for (let seed = 0; seed < 3000; seed++) {
+    const bytes = garbage(seed, seed % 120);
+    if (bytes.length > 24) {
+      bytes.set([8, seed & 1 ? 0 : 6], 12);
+      bytes[14] = 0x45;
+      bytes.set([0, bytes.length - 14], 16);
+      bytes[23] = [1, 6, 17][seed % 3];
+    }
+    expect(typeof prettyFrame(bytes, 0, bytes.length)).toBe('string');
+  }
+});

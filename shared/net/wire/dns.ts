@@ -1,0 +1,225 @@
+/*
+ * DNS messages (RFC 1035 §4), as far as a forwarder must understand them.
+ *
+ *   0        2        4        6        8        10       12
+ *   +--------+--------+--------+--------+--------+--------+----------+---------+-----------+------------
+ *   | id     | flags  |qdcount |ancount |nscount |arcount | question | answers | authority | additional
+ *   +--------+--------+--------+--------+--------+--------+----------+---------+-----------+------------
+ *
+ * Records are never decoded: an answer travels as the bytes that the resolver sent, so any type passes, known or not. What is
+ * read is the question (it is the cache's key) and where the TTLs lie. Our own answers are about addresses and names only.
+ */
+import { getU16, getU32, setU16, setU32 } from '../../bytes.ts';
+import type { Ipv4 } from './addr.ts';
+import { setIpv4 } from './addr.ts';
+import { copyOf } from './copy.ts';
+
+export const DNS_HEADER_LEN = 12;
+export const DNS_TYPE_A = 1;
+export const DNS_TYPE_SOA = 6;
+export const DNS_TYPE_PTR = 12;
+export const DNS_TYPE_OPT = 41;
+export const DNS_TYPE_ANY = 255;
+export const DNS_CLASS_IN = 1;
+
+export const DNS_NOERROR = 0;
+export const DNS_FORMERR = 1;
+export const DNS_SERVFAIL = 2;
+export const DNS_NXDOMAIN = 3;
+export const DNS_NOTIMP = 4;
+export const DNS_REFUSED = 5;
+
+const FLAG_RESPONSE = 0x8000;
+const FLAG_TRUNCATED = 0x0200;
+const FLAG_RD = 0x0100;
+const FLAG_RA = 0x0080;
+const FLAG_AA = 0x0400;
+const FLAG_AD = 0x0020;
+const FLAG_CD = 0x0010;
+const NAME_MAX = 255;
+
+export interface DnsQuestion {
+  readonly id: number;
+  readonly flags: number;
+  /** lower case, without the final dot; bytes that are not printable ASCII as \DDD */
+  readonly name: string;
+  readonly type: number;
+  readonly class: number;
+  /** one past the question */
+  readonly end: number;
+  /** largest UDP answer that the client takes: EDNS's value, or 512 */
+  readonly udpMax: number;
+  /** the client wants DNSSEC records (DO) */
+  readonly wantsDnssec: boolean;
+  readonly hasEdns: boolean;
+}
+
+export type DnsDrop = 'dns-malformed';
+
+/** Offsets here count from `start`. `isResponse` says which of both kinds is expected. */
+export function parseDnsQuestion(bytes: Uint8Array, start: number, end: number, isResponse: boolean): DnsQuestion | DnsDrop {
+  if (end - start < DNS_HEADER_LEN) return 'dns-malformed';
+  const flags = getU16(bytes, start + 2);
+  if (((flags & FLAG_RESPONSE) !== 0) !== isResponse || getU16(bytes, start + 4) !== 1) return 'dns-malformed';
+  let at = start + DNS_HEADER_LEN;
+  let name = '';
+  for (;;) {
+    if (at >= end) return 'dns-malformed';
+    const len = bytes[at++];
+    if (len === 0) break;
+    // A question has nothing before it that a pointer could mean.
+    if (len > 63 || at + len > end || at + len - start - DNS_HEADER_LEN > NAME_MAX) return 'dns-malformed';
+    if (name !== '') name += '.';
+    for (const stop = at + len; at < stop; at++) name += nameChar(bytes[at]);
+  }
+  if (at + 4 > end) return 'dns-malformed';
+  const edns = findEdns(bytes, start, at + 4, end);
+  return {
+    id: getU16(bytes, start), flags, name, type: getU16(bytes, at), class: getU16(bytes, at + 2), end: at + 4,
+    udpMax: edns === null ? 512 : Math.max(512, edns.udpMax), wantsDnssec: edns?.wantsDnssec ?? false, hasEdns: edns !== null,
+  };
+}
+
+function nameChar(byte: number): string {
+  if (byte >= 0x41 && byte <= 0x5a) return String.fromCharCode(byte + 32);
+  if (byte > 0x20 && byte < 0x7f && byte !== 0x2e && byte !== 0x5c) return String.fromCharCode(byte);
+  return `\\${String(byte).padStart(3, '0')}`;
+}
+
+/** One past the record's name at `at`, -1 when it does not end within the message. */
+function skipName(bytes: Uint8Array, at: number, end: number): number {
+  while (at < end) {
+    const len = bytes[at];
+    if (len === 0) return at + 1;
+    if (len >= 0xc0) return at + 2 <= end ? at + 2 : -1;
+    if (len > 63) return -1;
+    at += 1 + len;
+  }
+  return -1;
+}
+
+/** Calls `fn` with type, section (0 answer, 1 authority, 2 additional), offset of the TTL and data range. False if malformed. */
+function walkRecords(
+  bytes: Uint8Array, start: number, recordsStart: number, end: number, fn: (type: number, section: number, ttlAt: number, dataEnd: number) => void,
+): boolean {
+  let at = recordsStart;
+  for (let section = 0; section < 3; section++) {
+    for (let left = getU16(bytes, start + 6 + 2 * section); left > 0; left--) {
+      at = skipName(bytes, at, end);
+      if (at < 0 || at + 10 > end) return false;
+      const dataEnd = at + 10 + getU16(bytes, at + 8);
+      if (dataEnd > end) return false;
+      fn(getU16(bytes, at), section, at + 4, dataEnd);
+      at = dataEnd;
+    }
+  }
+  return true;
+}
+
+function findEdns(bytes: Uint8Array, start: number, recordsStart: number, end: number): { udpMax: number; wantsDnssec: boolean } | null {
+  let edns: { udpMax: number; wantsDnssec: boolean } | null = null;
+  walkRecords(bytes, start, recordsStart, end, (type, section, ttlAt) => {
+    if (type === DNS_TYPE_OPT && section === 2) edns ??= { udpMax: getU16(bytes, ttlAt - 2), wantsDnssec: (bytes[ttlAt + 2] & 0x80) !== 0 };
+  });
+  return edns;
+}
+
+/**
+ * What a response says about its own life: where its TTLs lie, and for how many seconds it may be kept. Null when it is
+ * malformed or must not be kept at all. RFC 2308 §5: a negative answer lives as long as the SOA it carries.
+ */
+export function readTtls(message: Uint8Array, questionEnd: number): { offsets: number[]; seconds: number } | null {
+  const flags = getU16(message, 2);
+  const rcode = flags & 15;
+  if ((flags & FLAG_TRUNCATED) !== 0 || (rcode !== DNS_NOERROR && rcode !== DNS_NXDOMAIN)) return null;
+  const offsets: number[] = [];
+  let seconds = Infinity;
+  let soaSeconds = -1;
+  const isWhole = walkRecords(message, 0, questionEnd, message.length, (type, section, ttlAt, dataEnd) => {
+    if (type === DNS_TYPE_OPT) return;
+    offsets.push(ttlAt);
+    const ttl = getU32(message, ttlAt);
+    if (section < 2) seconds = Math.min(seconds, ttl);
+    // The last word of a SOA is its minimum, the TTL of negative answers.
+    if (type === DNS_TYPE_SOA && section === 1 && dataEnd - ttlAt >= 26) soaSeconds = Math.min(ttl, getU32(message, dataEnd - 4));
+  });
+  if (!isWhole) return null;
+  const isNegative = rcode === DNS_NXDOMAIN || getU16(message, 6) === 0;
+  if (isNegative) seconds = soaSeconds;
+  return seconds > 0 && seconds < Infinity ? { offsets, seconds } : null;
+}
+
+export function ageTtls(message: Uint8Array, offsets: readonly number[], seconds: number): void {
+  for (const at of offsets) setU32(message, at, Math.max(0, getU32(message, at) - seconds));
+}
+
+/** A copy of `response` for the asker of `query`: its id, its RD bit and the spelling of its question. Same question. */
+export function answerTo(query: Uint8Array, questionEnd: number, response: Uint8Array): Uint8Array {
+  const answer = copyOf(response);
+  answer.set(query.subarray(0, 2));
+  setU16(answer, 2, (getU16(answer, 2) & ~FLAG_RD) | (getU16(query, 2) & FLAG_RD));
+  answer.set(query.subarray(DNS_HEADER_LEN, questionEnd), DNS_HEADER_LEN);
+  return answer;
+}
+
+/** The same without records and marked as truncated: the client comes back by TCP. */
+export function truncated(answer: Uint8Array, questionEnd: number): Uint8Array {
+  const short = copyOf(answer, 0, questionEnd);
+  setU16(short, 2, getU16(short, 2) | FLAG_TRUNCATED);
+  setU16(short, 6, 0);
+  setU32(short, 8, 0);
+  return short;
+}
+
+export function isTruncated(message: Uint8Array): boolean {
+  return (getU16(message, 2) & FLAG_TRUNCATED) !== 0;
+}
+
+export function hasCheckingDisabled(flags: number): boolean {
+  return (flags & FLAG_CD) !== 0;
+}
+
+export function opcodeOf(flags: number): number {
+  return (flags >>> 11) & 15;
+}
+
+/** An error, or an answer without records. `question` is null when there is none that could be repeated. */
+export function emitDnsStatus(query: Uint8Array, question: DnsQuestion | null, rcode: number, isAuthoritative = false): Uint8Array {
+  const out = new Uint8Array(question?.end ?? DNS_HEADER_LEN);
+  out.set(query.subarray(0, out.length));
+  const flags = getU16(query, 2);
+  setU16(out, 2, FLAG_RESPONSE | (flags & (FLAG_RD | FLAG_CD | 0x7800)) | FLAG_RA | (isAuthoritative ? FLAG_AA : 0) | rcode);
+  setU16(out, 4, question === null ? 0 : 1);
+  setU16(out, 6, 0);
+  setU32(out, 8, 0);
+  return out;
+}
+
+export function emitAddressAnswer(query: Uint8Array, question: DnsQuestion, ip: Ipv4, ttlSeconds: number): Uint8Array {
+  const data = new Uint8Array(4);
+  setIpv4(data, 0, ip);
+  return emitAnswer(query, question, data, ttlSeconds);
+}
+
+export function emitNameAnswer(query: Uint8Array, question: DnsQuestion, name: string, ttlSeconds: number): Uint8Array {
+  const data = [];
+  for (const label of name.split('.')) data.push(label.length, ...Array.from(label, (c) => c.charCodeAt(0)));
+  data.push(0);
+  return emitAnswer(query, question, Uint8Array.from(data), ttlSeconds);
+}
+
+function emitAnswer(query: Uint8Array, question: DnsQuestion, data: Uint8Array, ttlSeconds: number): Uint8Array {
+  const head = emitDnsStatus(query, question, DNS_NOERROR, true);
+  const out = new Uint8Array(head.length + 12 + data.length);
+  out.set(head);
+  setU16(out, 2, getU16(out, 2) & ~FLAG_AD);
+  setU16(out, 6, 1);
+  // The name is a pointer to the question's.
+  setU16(out, head.length, 0xc000 | DNS_HEADER_LEN);
+  setU16(out, head.length + 2, question.type);
+  setU16(out, head.length + 4, DNS_CLASS_IN);
+  setU32(out, head.length + 6, ttlSeconds);
+  setU16(out, head.length + 10, data.length);
+  out.set(data, head.length + 12);
+  return out;
+}

@@ -1,0 +1,17 @@
+/** Every reason for which a frame from a peer dies. Closed, so that each is counted by name and none is a surprise. */
+export const DROP_REASONS = [
+  'ethernet-truncated', 'ethernet-not-for-us', 'ethernet-unknown-type', 'ethernet-bad-source', 'ethernet-oversized',
+  'arp-truncated', 'arp-unsupported', 'arp-bad-sender',
+  'ipv4-truncated', 'ipv4-bad-version', 'ipv4-bad-header-length', 'ipv4-bad-length', 'ipv4-bad-checksum', 'ipv4-bad-source',
+  'ipv4-bad-destination', 'ipv4-unknown-protocol', 'ipv4-ttl-exceeded', 'ipv4-bad-fragment', 'ipv4-fragment-overlap', 'ipv4-fragment-cap',
+  'ipv4-fragment-timeout',
+  'icmp-truncated', 'icmp-bad-checksum', 'icmp-unsupported',
+  'udp-truncated', 'udp-bad-length', 'udp-bad-checksum', 'udp-no-listener', 'udp-flow-cap', 'udp-denied',
+  'tcp-truncated', 'tcp-bad-offset', 'tcp-bad-checksum', 'tcp-bad-options', 'tcp-bad-flags', 'tcp-no-connection', 'tcp-flow-cap',
+  'tcp-out-of-window', 'tcp-reassembly-cap',
+  'dhcp-truncated', 'dhcp-malformed', 'dhcp-unsupported', 'dhcp-pool-empty',
+  'dns-malformed', 'dns-cap',
+  'switch-port-full', 'switch-table-full', 'to-guest-queue-full', 'to-guest-no-neighbor', 'link-closed',
+] as const;
+
+export type Drop = (typeof DROP_REASONS)[number];
