@@ -1,0 +1,232 @@
+#include "block.h"
+
+#include "bus.h"
+#include "decode.h"
+#include "hart.h"
+#include "host.h"
+#include "mmu.h"
+#include "opcode.h"
+#include "riscv.h"
+
+#define ARENA_BYTES (24u << 20)
+#define ARENA_UNIT 16
+#define HASH_SIZE (1u << 16)
+#define STALE_MAX 4096
+
+struct jump_entry jump_cache[JUMP_CACHE_SIZE];
+u32 block_epoch;
+
+static struct {
+  u8 *arena;
+  u32 used;
+  u32 heads[HASH_SIZE];
+  /** per page of RAM: its first block */
+  u32 *pages;
+  /** pages with PAGE_CODE_STALE; when it overflows, all blocks go */
+  u32 stale[STALE_MAX];
+  u32 stale_count;
+} blocks;
+
+_Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_UNIT && sizeof(struct links) <= ARENA_UNIT, "units of the arena");
+
+void block_init(void) {
+  blocks.arena = host_memory(ARENA_BYTES);
+  blocks.pages = host_memory((ram.size >> PAGE_SHIFT) * sizeof(u32));
+}
+
+static struct block *at(u32 reference) { return (struct block *)(blocks.arena + (u64)(reference - 1) * ARENA_UNIT); }
+static u32 hash(u32 ram_offset) { return (ram_offset >> 1 ^ ram_offset >> 15) & (HASH_SIZE - 1); }
+
+void block_drop_all(bool zero) {
+  block_epoch++;
+  hart.translation_gen++;
+  if (zero) {
+    fill_bytes(blocks.arena, 0, blocks.used);
+    fill_bytes(jump_cache, 0, sizeof jump_cache);
+  }
+  blocks.used = 0;
+  blocks.stale_count = 0;
+  fill_bytes(blocks.heads, 0, sizeof blocks.heads);
+  fill_bytes(blocks.pages, 0, (ram.size >> PAGE_SHIFT) * sizeof(u32));
+  fill_bytes(ram.page_flags, 0, ram.size >> PAGE_SHIFT);
+}
+
+static void note_stale(u32 page) {
+  ram.page_flags[page] |= PAGE_CODE_STALE;
+  if (blocks.stale_count < STALE_MAX) blocks.stale[blocks.stale_count] = page;
+  blocks.stale_count++;
+}
+
+void block_note_write(u64 pa) {
+  u32 page = (u32)((pa - RAM_BASE) >> PAGE_SHIFT);
+  if (unlikely(ram.page_flags[page] == PAGE_HAS_CODE)) note_stale(page);
+}
+
+void ram_written(u64 pa, u64 len) {
+  if (len == 0) return;
+  for (u64 at_pa = pa & PAGE_MASK; at_pa < pa + len; at_pa += PAGE_SIZE) block_note_write(at_pa);
+}
+
+static void drop_page(u32 page) {
+  for (u32 ref = blocks.pages[page]; ref; ref = at(ref)->page_next) {
+    u32 *link = &blocks.heads[hash(at(ref)->ram_offset)];
+    while (*link != ref) link = &at(*link)->hash_next;
+    *link = at(ref)->hash_next;
+  }
+  blocks.pages[page] = 0;
+  ram.page_flags[page] = 0;
+}
+
+void block_fence(void) {
+  if (blocks.stale_count == 0) return;
+  if (blocks.stale_count > STALE_MAX) {
+    block_drop_all(false);
+    return;
+  }
+  for (u32 i = 0; i < blocks.stale_count; i++) drop_page(blocks.stale[i]);
+  blocks.stale_count = 0;
+  block_epoch++;
+  hart.translation_gen++;
+}
+
+/* Makes the page one whose first write is seen. */
+static void claim_page(u32 page) {
+  if (ram.page_flags[page] & PAGE_HAS_CODE) return;
+  ram.page_flags[page] |= PAGE_HAS_CODE;
+  mmu_flush_writes();
+}
+
+static u32 bits_at(u32 ram_offset, u32 size) {
+  u32 bits = 0;
+  copy_bytes(&bits, ram.bytes + ram_offset, size);
+  return bits;
+}
+
+/* Pairs as in opcode.h. What does not stand here runs op by op. */
+static u16 fused_code(u16 first, u16 second) {
+#define KEY(a, b) ((u32)(a) << 16 | (b))
+  switch (KEY(first, second)) {
+    case KEY(OP_SD, OP_SD): return OP_SD_SD;
+    case KEY(OP_LD, OP_LD): return OP_LD_LD;
+    case KEY(OP_MV, OP_MV): return OP_MV_MV;
+    case KEY(OP_SRLIW, OP_OR): return OP_SRLIW_OR;
+    case KEY(OP_OR, OP_XOR): return OP_OR_XOR;
+    case KEY(OP_SLLI, OP_ADD): return OP_SLLI_ADD;
+    case KEY(OP_ADD, OP_ADD): return OP_ADD_ADD;
+    case KEY(OP_SLLI, OP_SRLI): return OP_SLLI_SRLI;
+    case KEY(OP_ADDW, OP_ADDW): return OP_ADDW_ADDW;
+    case KEY(OP_ADDI, OP_SD): return OP_ADDI_SD;
+    case KEY(OP_ADD, OP_LBU): return OP_ADD_LBU;
+    case KEY(OP_LBU, OP_ADDI): return OP_LBU_ADDI;
+    case KEY(OP_XOR, OP_ADDW): return OP_XOR_ADDW;
+    case KEY(OP_SRLI, OP_ADD): return OP_SRLI_ADD;
+    case KEY(OP_LD, OP_ADDI): return OP_LD_ADDI;
+    case KEY(OP_LD, OP_ADD): return OP_LD_ADD;
+    case KEY(OP_ADD, OP_LD): return OP_ADD_LD;
+    case KEY(OP_ADDI, OP_ADDW): return OP_ADDI_ADDW;
+    case KEY(OP_XOR, OP_AND): return OP_XOR_AND;
+    case KEY(OP_LI, OP_ADD): return OP_LI_ADD;
+    default: return 0;
+  }
+}
+
+static void fuse(struct op *ops, u32 count) {
+  for (u32 i = 0; i + 1 < count; i++) {
+    bool rotates = i + 2 < count && ops[i].code == OP_SLLIW && ops[i + 1].code == OP_SRLIW && ops[i + 2].code == OP_OR;
+    u16 code = rotates ? OP_SLLIW_SRLIW_OR : fused_code(ops[i].code, ops[i + 1].code);
+    if (!code) continue;
+    ops[i].code = code;
+    i += rotates ? 2 : 1;
+  }
+}
+
+/* Ends the ops with `last`, which knows the length, and room for its links. */
+static u32 finish(struct block *block, u32 count, u32 instructions) {
+  block->ops[count - 1].n = (u8)instructions;
+  fuse(block->ops, count);
+  fill_bytes(&block->ops[count], 0, sizeof(struct op));
+  return count + 1;
+}
+
+static u32 decode_run(struct block *block, u32 ram_offset) {
+  u32 start = ram_offset, count = 0, instructions = 0;
+  for (;;) {
+    u32 room = PAGE_SIZE - (ram_offset & 0xfff);
+    u32 size = bits_at(ram_offset, 2) % 4 == 3 ? 4 : 2;
+    bool leaves_page = instructions > 0 && (ram_offset >> PAGE_SHIFT != start >> PAGE_SHIFT || size > room);
+    if (leaves_page || instructions == BLOCK_MAX) {
+      struct op *op = &block->ops[count++];
+      fill_bytes(op, 0, sizeof *op);
+      op->code = OP_NEXT;
+      op->imm = ram_offset - start;
+      return finish(block, count, instructions);
+    }
+    enum decoded kind = decode(bits_at(ram_offset, size), size, ram_offset - start, &block->ops[count]);
+    count++;
+    instructions++;
+    ram_offset += size;
+    if (kind != DECODED_PLAIN) return finish(block, count, instructions);
+  }
+}
+
+/* The second half lies in another page, found by its own translation. Always takes the room of the longest outcome. */
+static u32 decode_straddling(struct block *block, u32 ram_offset, u32 high_offset) {
+  u32 bits = bits_at(ram_offset, 2) | bits_at(high_offset, 2) << 16;
+  u32 count = 1;
+  if (decode(bits, 4, 0, &block->ops[0]) == DECODED_PLAIN) {
+    fill_bytes(&block->ops[1], 0, sizeof(struct op));
+    block->ops[1].code = OP_NEXT;
+    block->ops[1].imm = 4;
+    count = 2;
+  }
+  finish(block, count, 1);
+  return 3;
+}
+
+static u32 insert(struct block *block, u32 ram_offset) {
+  u32 ref = (u32)((u8 *)block - blocks.arena) / ARENA_UNIT + 1;
+  block->ram_offset = ram_offset;
+  block->hash_next = blocks.heads[hash(ram_offset)];
+  blocks.heads[hash(ram_offset)] = ref;
+  block->page_next = blocks.pages[ram_offset >> PAGE_SHIFT];
+  blocks.pages[ram_offset >> PAGE_SHIFT] = ref;
+  return ref;
+}
+
+static struct block *lookup(u32 ram_offset) {
+  u32 ref = blocks.heads[hash(ram_offset)];
+  while (ref && at(ref)->ram_offset != ram_offset) ref = at(ref)->hash_next;
+  return ref ? at(ref) : NULL;
+}
+
+struct block *block_find(void) {
+  u64 pa;
+  if (!mmu_fetch(hart.pc, &pa)) return NULL;
+  u32 ram_offset = (u32)(pa - RAM_BASE);
+  struct block *block = lookup(ram_offset);
+  if (!block || block->straddles) {
+    bool straddles = (ram_offset & 0xfff) == 0xffe && bits_at(ram_offset, 2) % 4 == 3;
+    u64 pa_high = 0;
+    if (straddles && !mmu_fetch(hart.pc + 2, &pa_high)) return NULL;
+    if (blocks.used + (BLOCK_MAX + 8) * ARENA_UNIT > ARENA_BYTES) {
+      block_drop_all(false);
+      block = NULL;
+    }
+    claim_page(ram_offset >> PAGE_SHIFT);
+    if (straddles) claim_page((u32)(pa_high - RAM_BASE) >> PAGE_SHIFT);
+    if (!block) {
+      block = (struct block *)(blocks.arena + blocks.used);
+      insert(block, ram_offset);
+      block->straddles = straddles;
+      u32 units = straddles ? decode_straddling(block, ram_offset, (u32)(pa_high - RAM_BASE)) : decode_run(block, ram_offset);
+      blocks.used += (units + 1) * ARENA_UNIT;
+    } else if (straddles) {
+      decode_straddling(block, ram_offset, (u32)(pa_high - RAM_BASE));
+    }
+  }
+  struct jump_entry *entry = jump_entry_at(hart.pc);
+  entry->key = hart.pc | (hart.mode == MODE_U);
+  entry->gen = hart.translation_gen;
+  entry->block = block;
+  return block;
+}

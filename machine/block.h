@@ -1,0 +1,87 @@
+/*
+ * Decoded code: guest instructions turned into `struct op`, grouped into blocks.
+ *
+ * Theory of operation
+ *
+ * A block is a run of instructions of one physical page, entered at its first and left at its last. It is
+ * keyed by the physical address of its first instruction, so a page shared by many processes is decoded once and
+ * an mm switch costs nothing here. Its ops do not know their virtual address: the interpreter keeps the virtual address
+ * of the block's start (`base`), and every pc-relative immediate already contains the op's offset in the block.
+ *
+ * How the interpreter finds the next block:
+ *   - static jump within the page: through the link that follows the block's last op, filled on first use. If the page
+ *     is the same, so is its translation: no check is needed, ever;
+ *   - anything else: the jump cache, keyed by virtual address and mode, valid for one `translation_gen`;
+ *   - else `block_find`: translate, hash by physical address, decode if new.
+ *
+ * Coherence is the architecture's: code is valid until fence.i (Zifencei). The first write into a page that has
+ * blocks marks it stale (the write side of the TLB holds no entry for such a page, so the write comes here), and
+ * fence.i drops the blocks of all stale pages. So a running block never disappears under the interpreter, as
+ * fence.i ends its own block.
+ *
+ * Blocks live in one arena that is only ever filled; when it is full all blocks are dropped. An instruction
+ * that straddles two pages is a block of its own, is decoded anew whenever it is looked up (its second half may be
+ * mapped elsewhere by then), and is never linked.
+ *
+ * Nothing here outlives a snapshot: `block_drop_all(true)` zeroes it.
+ */
+#ifndef BLOCK_H
+#define BLOCK_H
+
+#include "base.h"
+
+/** One decoded instruction, or a fused pair. Register fields are byte offsets into hart.x or hart.f. */
+struct op {
+  /** enum opcode */
+  u16 code;
+  u8 rd, rs1, rs2;
+  /** in the last op of a block: instructions in the block; else free for the opcode */
+  u8 n;
+  /** offset of this instruction from the block's start, in bytes; for branches that of the next instruction */
+  u16 off;
+  i64 imm;
+};
+
+/** Follows the last op of a block, in the place of an op. */
+struct links {
+  struct block *taken;
+  struct block *fall;
+};
+
+struct block {
+  /** offset in RAM of the first instruction; the key */
+  u32 ram_offset;
+  /** next block of the hash bucket, and of the page, as index + 1 into the arena in units of 16 bytes */
+  u32 hash_next, page_next;
+  /** of two pages: never linked */
+  u32 straddles;
+  struct op ops[];
+};
+
+/** Longest block, in instructions. */
+#define BLOCK_MAX 100
+
+#define JUMP_CACHE_SIZE 4096
+struct jump_entry {
+  /** virtual address, bit 0: user mode */
+  u64 key;
+  u32 gen;
+  struct block *block;
+};
+extern struct jump_entry jump_cache[JUMP_CACHE_SIZE];
+
+static inline struct jump_entry *jump_entry_at(u64 pc) { return &jump_cache[(u32)(pc >> 1) & (JUMP_CACHE_SIZE - 1)]; }
+
+/** Takes the arena from the host, for `ram.size` bytes of guest RAM. */
+void block_init(void);
+/** The block at hart.pc, entered into the jump cache; NULL: a fetch fault is noted. */
+struct block *block_find(void);
+/** Bumped when blocks vanish. */
+extern u32 block_epoch;
+/** A write to `pa` is about to happen. */
+void block_note_write(u64 pa);
+/** fence.i */
+void block_fence(void);
+void block_drop_all(bool zero);
+
+#endif

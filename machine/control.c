@@ -1,0 +1,175 @@
+#include "control.h"
+
+#include "clock.h"
+#include "dev/virtio_console.h"
+#include "hart.h"
+#include "host.h"
+#include "map.h"
+
+/* A line longer than this can't be one of ours; it is skipped. */
+#define LINE_MAX 64
+/* Room for what is not an argument or a variable. */
+#define OUTPUT_FIXED 1024
+
+static struct {
+  struct console console;
+  char line[LINE_MAX];
+  u32 line_len;
+  bool line_too_long;
+  bool ready;
+  bool exited;
+  u32 exit_status;
+  /** lines for the guest, [output_start, output_len) still to go */
+  char *output;
+  u32 output_capacity, output_start, output_len;
+} control;
+
+static void on_line(void) {
+  control.line[control.line_len] = 0;
+  if (text_equal(control.line, "ready")) {
+    control.ready = true;
+    hart.leave = 1;
+    return;
+  }
+  static const char exit_word[] = "exit ";
+  u32 word_len = sizeof exit_word - 1, status = 0;
+  if (control.line_len <= word_len || !bytes_equal(control.line, exit_word, word_len)) return;
+  for (u32 i = word_len; i < control.line_len; i++) {
+    if (control.line[i] < '0' || control.line[i] > '9' || status > 255) return;
+    status = status * 10 + (u32)(control.line[i] - '0');
+  }
+  if (status > 255) return;
+  control.exited = true;
+  control.exit_status = status;
+  hart.leave = 1;
+}
+
+static void on_output(const u8 *bytes, u32 len) {
+  for (u32 i = 0; i < len; i++) {
+    char c = (char)bytes[i];
+    if (c == '\r') continue;
+    if (c == '\n') {
+      if (!control.line_too_long) on_line();
+      control.line_len = 0;
+      control.line_too_long = false;
+    } else if (control.line_len == LINE_MAX - 1) {
+      control.line_too_long = true;
+    } else {
+      control.line[control.line_len++] = c;
+    }
+  }
+}
+
+void control_init(void) { console_init(&control.console, SLOT_CONTROL, on_output); }
+bool control_is_ready(void) { return control.ready; }
+bool control_has_exit(u32 *status) {
+  *status = control.exit_status;
+  return control.exited;
+}
+
+static void put(const char *text) {
+  u32 len = (u32)text_len(text);
+  if (len > control.output_capacity - control.output_len) host_panic("arguments and environment do not fit", "");
+  copy_bytes(control.output + control.output_len, text, len);
+  control.output_len += len;
+}
+
+/* As POSIX shell reads it back: in single quotes, each of which inside becomes '\''. */
+static void put_quoted(const char *text, size_t len) {
+  char one[2] = {0, 0};
+  put("'");
+  for (size_t i = 0; i < len; i++) {
+    one[0] = text[i];
+    put(text[i] == '\'' ? "'\\''" : one);
+  }
+  put("'");
+}
+
+static void put_decimal(u64 value, u32 min_digits) {
+  char digits[21];
+  u32 at = 20;
+  digits[at] = 0;
+  do {
+    digits[--at] = (char)('0' + value % 10);
+    value /= 10;
+  } while (value || 20 - at < min_digits);
+  put(digits + at);
+}
+
+static void put_mac(const u8 mac[6]) {
+  char text[18];
+  for (u32 i = 0; i < 6; i++) {
+    text[3 * i] = "0123456789abcdef"[mac[i] >> 4];
+    text[3 * i + 1] = "0123456789abcdef"[mac[i] & 15];
+    text[3 * i + 2] = i == 5 ? 0 : ':';
+  }
+  put_quoted(text, 17);
+}
+
+/* Only names that a shell takes can be exported. */
+static size_t variable_name_len(const char *entry) {
+  size_t len = 0;
+  for (; entry[len] && entry[len] != '='; len++) {
+    char c = entry[len];
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+    if (!letter && !(len > 0 && c >= '0' && c <= '9')) return 0;
+  }
+  return entry[len] == '=' ? len : 0;
+}
+
+static void put_variable(const char *entry) {
+  size_t name_len = variable_name_len(entry);
+  if (name_len == 0) return;
+  put("export ");
+  for (size_t i = 0; i < name_len; i++) {
+    char one[2] = {entry[i], 0};
+    put(one);
+  }
+  put("=");
+  put_quoted(entry + name_len + 1, text_len(entry + name_len + 1));
+  put("\n");
+}
+
+void control_send_start(const struct options *options) {
+  char **environment;
+  u32 variables = host_environment(&environment);
+  u64 room = OUTPUT_FIXED + 4 * (text_len(options->hostname) + text_len(options->entrypoint));
+  for (u32 i = 0; i < variables; i++) room += 4 * text_len(environment[i]) + 16;
+  for (u32 i = 0; i < options->command_count; i++) room += 4 * text_len(options->command[i]) + 8;
+  control.output = host_memory(room);
+  control.output_capacity = (u32)room;
+  control.output_start = control.output_len = 0;
+
+  u64 now_ns = clock_wall_ns();
+  put("PS_EPOCH=");
+  put_decimal(now_ns / 1000000000, 1);
+  put(".");
+  put_decimal(now_ns / 1000000 % 1000, 3);
+  put("\nPS_MAC=");
+  put_mac(options->mac);
+  put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");
+  put("PS_HOSTNAME=");
+  put_quoted(options->hostname, text_len(options->hostname));
+  put(options->stdin_open ? "\nPS_STDIN=1\n" : "\nPS_STDIN=0\n");
+  put("PS_ENTRYPOINT=");
+  put_quoted(options->entrypoint, text_len(options->entrypoint));
+  put(options->has_entrypoint ? "\nPS_HAS_ENTRYPOINT=1\n" : "\nPS_HAS_ENTRYPOINT=0\n");
+  for (u32 i = 0; i < variables; i++) put_variable(environment[i]);
+  put("set --");
+  for (u32 i = 0; i < options->command_count; i++) {
+    put(" ");
+    put_quoted(options->command[i], text_len(options->command[i]));
+  }
+  put("\nstart\n");
+  control_turn();
+}
+
+void control_turn(void) {
+  while (control.output_start < control.output_len) {
+    u32 room = console_input_room(&control.console), left = control.output_len - control.output_start;
+    if (room == 0) return;
+    u32 part = left < room ? left : room;
+    console_input(&control.console, (const u8 *)control.output + control.output_start, part);
+    control.output_start += part;
+  }
+}

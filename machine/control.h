@@ -1,0 +1,19 @@
+/*
+ * The control channel, hvc1: a line protocol with the agent in the guest (ARCHITECTURE.md, "The machine and its guest agent").
+ */
+#ifndef CONTROL_H
+#define CONTROL_H
+
+#include "options.h"
+
+void control_init(void);
+/** True once the agent said `ready`. */
+bool control_is_ready(void);
+/** True once the agent said `exit N`; the status. */
+bool control_has_exit(u32 *status);
+/** Queues the lines that start the command. */
+void control_send_start(const struct options *options);
+/** Moves what waits into the guest; called each turn. */
+void control_turn(void);
+
+#endif

@@ -1,0 +1,22 @@
+/*
+ * Runs a machine under Node's own WASI, for development: node machine/dev-run.mjs IMAGE.wasm [--in DIR] [--disk DIR] -- ARGUMENTS
+ *
+ * Node's stdin blocks in poll_oneoff, so this is for commands and pipes; the product's host is shared/wasi.
+ */
+import { readFile } from 'node:fs/promises';
+import { WASI } from 'node:wasi';
+
+const [image, ...rest] = process.argv.slice(2);
+const preopens = {};
+while (rest[0] === '--in' || rest[0] === '--disk') {
+  const [flag, directory] = rest.splice(0, 2);
+  preopens[flag === '--in' ? '/in' : '/portside'] = directory;
+}
+if (rest[0] === '--') rest.shift();
+
+const wasi = new WASI({ version: 'preview1', args: [image, ...rest], env: { TERM: 'xterm' }, preopens });
+const module = await WebAssembly.compile(await readFile(image));
+const instance = await WebAssembly.instantiate(module, wasi.getImportObject());
+if (process.env.MARK) process.stderr.write(`start ${performance.now().toFixed(0)} ms\n`);
+process.exitCode = wasi.start(instance);
+if (process.env.MARK) process.stderr.write(`end ${performance.now().toFixed(0)} ms\n`);

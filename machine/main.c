@@ -1,0 +1,347 @@
+/*
+ * Wiring and the run loop.
+ *
+ * A turn: run a slice of guest instructions, then look at the world: time, stdin, the link, output. A slice ends at
+ * the next timer at the latest, as far as the guest's speed lets us tell. Looking outside costs a call into the host, so
+ * it is done by time (POLL_INTERVAL_NS), not per slice. When the guest waits for an interrupt the machine sleeps in one
+ * poll over stdin, the link and the next timer.
+ *
+ * Two entries. `wizer.initialize` boots on virtual time and returns at the handshake, with all derived
+ * state (decoded blocks, TLBs) dropped, so that the snapshot is small and the same for the same input. `_start` goes on from
+ * there or, without a snapshot, boots by itself. Nothing of the host survives a snapshot: arguments, environment, file
+ * descriptors and clocks are asked for anew.
+ */
+#include "block.h"
+#include "bus.h"
+#include "clock.h"
+#include "control.h"
+#include "dev/virtio_blk.h"
+#include "dev/virtio_net.h"
+#include "dev/virtio_rng.h"
+#include "dev/vmgenid.h"
+#include "fdt.h"
+#include "hart.h"
+#include "host.h"
+#include "interp.h"
+#include "link.h"
+#include "machine.h"
+#include "map.h"
+#include "mmu.h"
+#include "options.h"
+#include "riscv.h"
+#include "terminal.h"
+
+#define SLICE 100000
+#define POLL_INTERVAL_NS 1000000ull
+#define VIRTUAL_BOOT_LIMIT 20000000000ull
+#define INPUT_DIRECTORY "/in"
+#define DISK_DIRECTORY "/portside"
+/* Linux wants its image at a multiple of 2 MiB; where firmware would lie is free here, but kept as other boards have it. */
+#define KERNEL_OFFSET 0x200000ull
+#define FDT_ROOM 0x10000ull
+#define COMMAND_LINE_MAX 1024
+#define NAME_MAX 64
+#define CONFIG_MAX 4096
+
+enum phase { PHASE_NEW, PHASE_SNAPSHOT, PHASE_RUNNING };
+
+static struct {
+  enum phase phase;
+  bool off;
+  u32 off_status;
+  u64 memory_mib;
+  u64 epoch_s;
+  char command_line[COMMAND_LINE_MAX];
+  /** external disk: its name at run time; empty: embedded or none */
+  char disk_name[NAME_MAX];
+  i32 disk_fd;
+  u64 disk_size;
+  u8 *disk_bytes;
+  u64 random_state;
+  u64 last_poll_ns;
+  bool start_sent;
+} machine;
+
+static struct options options;
+
+void machine_early_console(const u8 *text, u64 len) { terminal_write(text, (u32)len); }
+
+void machine_power_off(u32 status) {
+  machine.off = true;
+  machine.off_status = status;
+  hart.leave = 1;
+}
+
+/* splitmix64: while a snapshot is made, the same bytes each time. */
+static void fixed_random(u8 *bytes, size_t len) {
+  for (size_t i = 0; i < len; i++) {
+    machine.random_state += 0x9e3779b97f4a7c15;
+    u64 z = machine.random_state;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    bytes[i] = (u8)(z ^ z >> 31);
+  }
+}
+
+static void fill_random(void *bytes, size_t len) {
+  if (clock_is_virtual()) fixed_random(bytes, len);
+  else host_random(bytes, len);
+}
+
+/* ---- configuration and loading ---- */
+
+static void copy_text(char *to, size_t capacity, const char *from, size_t len, const char *what) {
+  if (len >= capacity) host_panic("config: too long", what);
+  copy_bytes(to, from, len);
+  to[len] = 0;
+}
+
+static u64 parse_decimal(const char *text, size_t len, const char *what) {
+  u64 value = 0;
+  if (len == 0 || len > 12) host_panic("config: not a number", what);
+  for (size_t i = 0; i < len; i++) {
+    if (text[i] < '0' || text[i] > '9') host_panic("config: not a number", what);
+    value = value * 10 + (u64)(text[i] - '0');
+  }
+  return value;
+}
+
+static bool key_is(const char *line, size_t key_len, const char *key) { return text_len(key) == key_len && bytes_equal(line, key, key_len); }
+
+static void read_config_line(const char *line, size_t len) {
+  size_t key_len = 0;
+  while (key_len < len && line[key_len] != '=') key_len++;
+  if (key_len == len) return;
+  const char *value = line + key_len + 1;
+  size_t value_len = len - key_len - 1;
+  if (key_is(line, key_len, "memory")) machine.memory_mib = parse_decimal(value, value_len, "memory");
+  else if (key_is(line, key_len, "epoch")) machine.epoch_s = parse_decimal(value, value_len, "epoch");
+  else if (key_is(line, key_len, "cmdline")) copy_text(machine.command_line, COMMAND_LINE_MAX, value, value_len, "cmdline");
+  else if (key_is(line, key_len, "disk")) copy_text(machine.disk_name, NAME_MAX, value, value_len, "disk");
+}
+
+static void read_config(void) {
+  static char text[CONFIG_MAX];
+  machine.memory_mib = 256;
+  copy_text(machine.command_line, COMMAND_LINE_MAX, "console=hvc0", 12, "cmdline");
+  i32 fd = host_open(INPUT_DIRECTORY, "config");
+  if (fd < 0) return;
+  u64 size = host_file_size(fd);
+  if (size >= CONFIG_MAX || !host_read_at(fd, text, size, 0)) host_panic("cannot read", "/in/config");
+  host_close(fd);
+  for (u64 start = 0, end; start < size; start = end + 1) {
+    end = start;
+    while (end < size && text[end] != '\n') end++;
+    read_config_line(text + start, end - start);
+  }
+  if (machine.memory_mib < 64 || machine.memory_mib > 2048) host_panic("config: memory must be 64 to 2048 MiB", "");
+}
+
+/* Reads /in/`name` into RAM at `offset`; returns its size, 0 if there is no such file. */
+static u64 load_file(const char *name, u64 offset) {
+  i32 fd = host_open(INPUT_DIRECTORY, name);
+  if (fd < 0) return 0;
+  u64 size = host_file_size(fd);
+  u8 *to = ram_at(RAM_BASE + offset, size);
+  if (!to) host_panic("does not fit into the machine's memory", name);
+  if (!host_read_at(fd, to, size, 0)) host_panic("cannot read", name);
+  host_close(fd);
+  return size;
+}
+
+static u64 file_size(const char *name) {
+  i32 fd = host_open(INPUT_DIRECTORY, name);
+  if (fd < 0) return 0;
+  u64 size = host_file_size(fd);
+  host_close(fd);
+  return size;
+}
+
+static bool read_disk_file(void *bytes, u64 len, u64 offset) { return machine.disk_fd >= 0 && host_read_at(machine.disk_fd, bytes, len, offset); }
+
+static bool read_disk_memory(void *bytes, u64 len, u64 offset) {
+  copy_bytes(bytes, machine.disk_bytes + offset, len);
+  return true;
+}
+
+static void attach_disk(void) {
+  machine.disk_fd = host_open(INPUT_DIRECTORY, "disk");
+  if (machine.disk_fd < 0) return;
+  machine.disk_size = host_file_size(machine.disk_fd);
+  if (machine.disk_name[0]) {
+    blk_init(SLOT_BLK, machine.disk_size, read_disk_file);
+    return;
+  }
+  machine.disk_bytes = host_memory(machine.disk_size);
+  if (!host_read_at(machine.disk_fd, machine.disk_bytes, machine.disk_size, 0)) host_panic("cannot read", "/in/disk");
+  host_close(machine.disk_fd);
+  blk_init(SLOT_BLK, machine.disk_size, read_disk_memory);
+}
+
+/* Kernel, initrd and device tree into RAM; the hart at the kernel's entry. */
+static void load(void) {
+  u64 kernel_size = load_file("kernel", KERNEL_OFFSET);
+  if (kernel_size == 0) host_panic("no kernel: run with a directory mapped to", INPUT_DIRECTORY);
+  u64 top = (ram.size - FDT_ROOM) & ~0x1fffffull;
+  u64 initrd_size = file_size("initrd");
+  if (initrd_size > top - KERNEL_OFFSET - kernel_size) host_panic("does not fit into the machine's memory", "initrd");
+  u64 initrd_offset = (top - initrd_size) & PAGE_MASK;
+  if (initrd_size) load_file("initrd", initrd_offset);
+
+  struct fdt_values values = {
+      .ram_size = ram.size,
+      .command_line = machine.command_line,
+      .initrd_start = RAM_BASE + initrd_offset,
+      .initrd_end = RAM_BASE + initrd_offset + initrd_size,
+  };
+  fill_random(values.rng_seed, sizeof values.rng_seed);
+  u64 fdt_offset = top;
+  if (!fdt_write(ram.bytes + fdt_offset, FDT_ROOM, &values)) host_panic("device tree does not fit", "");
+  hart_start(RAM_BASE + KERNEL_OFFSET, 0, RAM_BASE + fdt_offset);
+}
+
+static void build(void) {
+  u8 generation[16];
+  ram_init(machine.memory_mib << 20);
+  block_init();
+  machine.random_state = 1;
+  fill_random(generation, sizeof generation);
+  vmgenid_init(generation);
+  terminal_init();
+  control_init();
+  link_init();
+  net_init(SLOT_NET);
+  net_set_mac(default_mac);
+  rng_init(SLOT_RNG, fill_random);
+  attach_disk();
+  load();
+}
+
+/* ---- the run loop ---- */
+
+static void poll_world(u32 ready) {
+  if ((ready & HOST_POLL_IN) && terminal_wants_input()) terminal_read();
+  if (options.net && link_turn()) net_set_up(link_is_up());
+  net_turn();
+  control_turn();
+  terminal_turn();
+  terminal_flush();
+}
+
+static void end_if_over(void) {
+  u32 status;
+  bool exited = control_has_exit(&status);
+  if (!exited && !machine.off) return;
+  terminal_flush();
+  host_exit(exited ? status : machine.off_status);
+}
+
+static void sleep_until_event(void) {
+  // What the guest has just sent goes out, and what has come meanwhile saves the sleep.
+  poll_world(0);
+  if (hart_interrupt_pending()) return;
+  u64 ticks = clock_ticks(), timeout_ns = HOST_POLL_FOREVER;
+  if (hart.stimecmp <= ticks) return;
+  if (hart.stimecmp - ticks < (1ull << 56)) timeout_ns = (hart.stimecmp - ticks) * NS_PER_TICK;
+  bool writes = false;
+  i32 socket = options.net ? link_poll_socket(&writes) : -1;
+  u32 ready = host_poll(terminal_wants_input() ? HOST_POLL_IN : 0, socket, writes, timeout_ns);
+  clock_update();
+  machine.last_poll_ns = host_monotonic_ns();
+  poll_world(ready);
+}
+
+/* Instructions until something is due. */
+static i32 next_slice(void) {
+  u64 until = clock_instructions_until(hart.stimecmp);
+  return until < SLICE ? (i32)until : SLICE;
+}
+
+static _Noreturn void run_real(void) {
+  u64 last_update = hart_instret();
+  for (;;) {
+    interp_run(next_slice());
+    hart_check_timer();
+    if (control_is_ready() && !machine.start_sent) {
+      machine.start_sent = true;
+      control_send_start(&options);
+    }
+    end_if_over();
+    if (hart.wfi && !hart_interrupt_pending()) {
+      sleep_until_event();
+      hart_check_timer();
+      last_update = hart_instret();
+      continue;
+    }
+    if (hart_instret() - last_update < SLICE / 2) continue;
+    last_update = hart_instret();
+    clock_update();
+    hart_check_timer();
+    u64 now = host_monotonic_ns();
+    if (now - machine.last_poll_ns < POLL_INTERVAL_NS) continue;
+    machine.last_poll_ns = now;
+    poll_world(terminal_wants_input() ? host_poll(HOST_POLL_IN, -1, false, 0) : 0);
+  }
+}
+
+/* Nothing comes from outside: when the guest sleeps, time jumps to its next timer. */
+static void run_virtual(void) {
+  while (!control_is_ready()) {
+    interp_run(next_slice());
+    hart_check_timer();
+    if (machine.off) host_panic("the guest switched off before it was ready", "");
+    if (hart_instret() > VIRTUAL_BOOT_LIMIT) host_panic("the guest is not ready after 20 billion instructions", "");
+    if (hart.wfi && !hart_interrupt_pending()) {
+      terminal_flush();
+      if (hart.stimecmp == ~0ull) host_panic("the guest sleeps for ever and was never ready", "");
+      clock_skip_to(hart.stimecmp);
+      hart_check_timer();
+    }
+  }
+  terminal_flush();
+}
+
+/* ---- entries ---- */
+
+void machine_initialize(void) {
+  read_config();
+  clock_start_virtual(machine.epoch_s);
+  build();
+  run_virtual();
+  block_drop_all(true);
+  fill_bytes(tlbs, 0, sizeof tlbs);
+  if (machine.disk_name[0]) host_close(machine.disk_fd);
+  machine.phase = PHASE_SNAPSHOT;
+}
+
+static void boot(void) {
+  read_config();
+  clock_start_virtual(0);
+  clock_go_real();
+  build();
+}
+
+static void restore(void) {
+  u8 generation[16];
+  mmu_flush_all();
+  block_drop_all(false);
+  clock_go_real();
+  host_random(generation, sizeof generation);
+  vmgenid_change(generation);
+  if (machine.disk_name[0]) {
+    machine.disk_fd = host_open(DISK_DIRECTORY, machine.disk_name);
+    if (machine.disk_fd < 0) host_panic("the image's disk is not there", machine.disk_name);
+  }
+}
+
+void machine_start(void) {
+  options_read(&options);
+  if (machine.phase == PHASE_SNAPSHOT) restore();
+  else boot();
+  machine.phase = PHASE_RUNNING;
+  machine.last_poll_ns = 0;
+  net_set_mac(options.mac);
+  if (options.net) link_open(options.listener);
+  terminal_open_stdin(options.stdin_open);
+  run_real();
+}

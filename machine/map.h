@@ -1,0 +1,30 @@
+/*
+ * The address map and the interrupt numbers. The device tree (fdt.c) is made from this, bus.c obeys it.
+ */
+#ifndef MAP_H
+#define MAP_H
+
+#define RTC_BASE 0x00101000ull
+#define RTC_SIZE 0x1000ull
+#define VMGENID_BASE 0x00102000ull
+#define VMGENID_SIZE 0x1000ull
+#define PLIC_BASE 0x0c000000ull
+#define PLIC_SIZE 0x00400000ull
+#define VIRTIO_BASE 0x10001000ull
+#define VIRTIO_STRIDE 0x1000ull
+#define VIRTIO_SLOTS 8u
+
+/* PLIC sources; 0 is none. */
+#define IRQ_VIRTIO(slot) (1u + (slot))
+#define IRQ_RTC 11u
+#define IRQ_VMGENID 12u
+#define IRQ_COUNT 32u
+
+/* Slots of virtio-mmio. */
+#define SLOT_CONSOLE 0u
+#define SLOT_CONTROL 1u
+#define SLOT_NET 2u
+#define SLOT_BLK 3u
+#define SLOT_RNG 4u
+
+#endif
