@@ -1,0 +1,50 @@
+/*
+ * Built images, restored under Node's own WASI as `machine/dev-run.mjs` does: what must be different in each container (clock, randomness,
+ * names) and what the agent makes of flags. Needs dist/images; `npm test` builds it first.
+ */
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { describe, expect, test } from 'vitest';
+import { readCustomSection } from './wasm-section.ts';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const DIST = join(ROOT, 'dist/images');
+
+function run(image: string, args: string[], stdin = ''): { status: number | null; screen: string } {
+  const child = spawnSync(process.execPath, ['--no-warnings', join(ROOT, 'machine/dev-run.mjs'), join(DIST, `${image}.wasm`), '--disk', DIST, '--', ...args], { input: stdin, timeout: 25_000 });
+  return { status: child.status, screen: child.stdout.toString().replaceAll('\r', '') };
+}
+
+for (const image of ['busybox', 'debian']) {
+  describe.skipIf(!existsSync(join(DIST, `${image}.wasm`)))(image, () => {
+    test('the portside section', () => {
+      const section = JSON.parse(Buffer.from(readCustomSection(readFileSync(join(DIST, `${image}.wasm`)), 'portside')!).toString()) as Record<string, unknown>;
+      expect(section).toMatchObject({ version: 1, name: image, net: 'qemu', resize: true });
+    });
+
+    test('two containers of one image: fresh randomness, the right time, the name they were given', () => {
+      const [one, two] = ['one', 'two'].map((name) => run(image, ['--hostname', name, 'sh', '-c', 'hostname; date +%s; od -An -tx1 -N16 /dev/urandom; cat /proc/sys/kernel/random/uuid']).screen.trim().split('\n'));
+      expect([one[0], two[0]]).toEqual(['one', 'two']);
+      for (const lines of [one, two]) expect(Math.abs(Number(lines[1]) - Date.now() / 1000)).toBeLessThan(10);
+      expect(one[2]).toMatch(/^( [0-9a-f]{2}){16}$/);
+      expect(one[2]).not.toBe(two[2]);
+      expect(one[3]).not.toBe(two[3]);
+    });
+
+    test('exit status, a signal, a command that is not there, an entrypoint, no stdin, a controlling terminal', () => {
+      expect(run(image, ['sh', '-c', 'exit 7']).status).toBe(7);
+      expect(run(image, ['sh', '-c', 'kill -9 $$']).status).toBe(137);
+      expect(run(image, ['no-such-command']).status).toBe(127);
+      expect(run(image, ['--entrypoint', '/bin/echo', '--', 'a', "b  c'd"])).toEqual({ status: 0, screen: "a b  c'd\n" });
+      expect(run(image, ['--no-stdin', 'sh', '-c', 'cat; tty </dev/tty; echo "$HOME $PWD"']).screen).toMatch(/\/dev\/(tty|hvc0)\n\/root \/root\n/);
+      expect(run(image, [], 'exit 9\n').status).toBe(9);
+    });
+  });
+}
+
+test.skipIf(!existsSync(join(DIST, 'debian.wasm')))('debian: dpkg finds its database in order, every program its libraries', () => {
+  const { status, screen } = run('debian', ['bash', '-c', 'dpkg --audit; dpkg --configure -a; for p in apt curl ip ps nano vim.tiny less sqv; do ldd $(command -v $p) | grep "not found"; done; dpkg -s curl | grep ^Status; vi --version | head -1 | cut -c1-3']);
+  expect([status, screen]).toEqual([0, 'Status: install ok installed\nVIM\n']);
+});
