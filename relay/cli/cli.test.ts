@@ -1,0 +1,167 @@
+/* Command lines, first as parsed, then through bin/portside.mjs in a process of its own. */
+import { spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { WebSocket } from 'ws';
+import { parseForward } from './flags.ts';
+import { parseRun } from './run.ts';
+import { parseServe } from './serve.ts';
+
+const BIN = fileURLToPath(new URL('../../bin/portside.mjs', import.meta.url));
+const BAD = { code: 'RELAY_BAD_FLAG' };
+let dir: string;
+let images: string;
+
+beforeAll(() => {
+  dir = mkdtempSync(join(tmpdir(), 'portside-cli-'));
+  images = join(dir, 'dist/images');
+  mkdirSync(images, { recursive: true });
+  const entry = { name: 'busybox', title: 'BusyBox', description: '', file: 'busybox.wasm', bytes: 4, sha256: '', disk: { file: 'busybox.disk', bytes: 3 }, default: true };
+  writeFileSync(join(images, 'manifest.json'), JSON.stringify({ version: 1, images: [entry] }));
+  writeFileSync(join(images, 'busybox.wasm'), new Uint8Array(2 * 1024 * 1024));
+  writeFileSync(join(images, 'busybox.wasm.br'), 'br');
+  writeFileSync(join(images, 'busybox.disk'), 'dsk');
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+describe('flags', () => {
+  const context = { env: {}, root: '/r' };
+
+  test('serve: defaults, and every flag', () => {
+    expect(parseServe([], context)).toEqual({
+      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, webDir: '/r/dist/web', imagesDir: '/r/dist/images', verbose: false,
+    });
+    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --verbose';
+    expect(parseServe(args.split(' '), context)).toEqual({
+      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', verbose: true,
+      forwards: [{ protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 8000, guestPort: 80 }, { protocol: 'udp', hostIp: '127.0.0.1', hostPort: 53, guestPort: 53 }],
+    });
+    expect([parseServe([], { ...context, env: { PORT: '9' } }).port, parseServe(['--port', '7'], { ...context, env: { PORT: '9' } }).port]).toEqual([9, 7]);
+    expect(parseServe(['--host', 'localhost'], context).host).toBeNull();
+  });
+
+  test('serve: what is wrong is named', () => {
+    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes']) {
+      expect(() => parseServe(args.split(' '), context), args).toThrow(expect.objectContaining(BAD));
+    }
+    expect(() => parseServe([], { ...context, env: { PORT: 'x' } })).toThrow('PORT takes a number');
+  });
+
+  test('-p', () => {
+    expect(parseForward('0.0.0.0:0:80/tcp')).toEqual({ protocol: 'tcp', hostIp: '0.0.0.0', hostPort: 0, guestPort: 80 });
+    expect(parseForward('localhost:1:2').hostIp).toBe('127.0.0.1');
+    for (const text of ['', ':', '1', '1:', ':1', '1.2.3:1:2', '256.0.0.1:1:2', '1:2:3:4:5', '1:2/', '-1:2', '1:2 ', '1e3:2']) expect(() => parseForward(text), text).toThrow(expect.objectContaining(BAD));
+  });
+
+  test('run: own flags, then IMAGE, then what is the image\'s, untouched', async () => {
+    const at = { env: { HERE: 'here' }, root: dir, warn: () => {} };
+    const args = ['--net', '-p', '8000:80', '--mac', '02-00-00-00-00-42', '--hostname', 'h', '-e', 'A=1=2', '--env', 'HERE', '-e', 'GONE', '-e', 'EMPTY=', 'busybox', '--hostname', 'x', '--net', '--', 'sh', '-c', '-p'];
+    expect(await parseRun(args, at)).toEqual({
+      image: join(images, 'busybox.wasm'), net: true, mac: '02:00:00:00:00:42', hostname: 'h', env: { A: '1=2', HERE: 'here', EMPTY: '' },
+      forwards: [{ protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 8000, guestPort: 80 }],
+      args: ['--hostname', 'x', '--net', '--', 'sh', '-c', '-p'],
+    });
+    expect(await parseRun(['busybox', '--help'], at)).toEqual({ image: join(images, 'busybox.wasm'), net: false, env: {}, forwards: [], args: ['--help'] });
+    expect(await parseRun(['-p', '1:2', '--', 'busybox', 'ls'], at)).toMatchObject({ net: true, args: ['ls'] });
+    expect((await parseRun([join(images, 'busybox.wasm')], at)).image).toBe(join(images, 'busybox.wasm'));
+    for (const wrong of [[], ['--net'], ['--nonsense', 'busybox'], ['--mac', '01:00:00:00:00:00', 'busybox'], ['--mac', 'x', 'busybox'], ['--hostname', '-h', 'busybox'], ['--hostname', 'a b', 'busybox'], ['-e', '1=2', 'busybox'], ['-p', '1', 'busybox']]) {
+      await expect(parseRun(wrong, at), wrong.join(' ')).rejects.toMatchObject(BAD);
+    }
+    await expect(parseRun(['nope'], at)).rejects.toMatchObject({ code: 'RELAY_NO_IMAGE', message: expect.stringContaining('busybox') });
+  });
+});
+
+interface Finished { status: number | null; stdout: string; stderr: string }
+
+const children: ChildProcess[] = [];
+// What a failed test has left running.
+afterEach(() => { for (const child of children.splice(0)) child.kill('SIGKILL'); });
+
+class Portside {
+  readonly child: ChildProcess;
+  stdout = '';
+  stderr = '';
+  readonly finished: Promise<Finished>;
+
+  constructor(args: string[], env: Record<string, string> = {}) {
+    this.child = spawn(process.execPath, [BIN, ...args], { cwd: tmpdir(), env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+    children.push(this.child);
+    this.child.stdout!.on('data', (chunk: Buffer) => { this.stdout += chunk.toString(); });
+    this.child.stderr!.on('data', (chunk: Buffer) => { this.stderr += chunk.toString(); });
+    this.finished = once(this.child, 'close').then(([status]) => ({ status: status as number | null, stdout: this.stdout, stderr: this.stderr }));
+  }
+
+  /** Waits for the line that says it is ready, and returns the URL in it. */
+  async ready(): Promise<string> {
+    while (!this.stdout.includes('Portside is ready')) {
+      await Promise.race([once(this.child.stdout!, 'data'), this.finished.then((done) => { throw new Error(`${done.status} ${done.stderr}`); })]);
+    }
+    return /Portside is ready: (http:\/\/\S+)\n/.exec(this.stdout)![1];
+  }
+}
+
+describe('the program', () => {
+  test('help, version, unknown commands and flags', async () => {
+    const [none, help, serveHelp, runHelp, version, unknown, flag] = await Promise.all([
+      [], ['help'], ['serve', '--help'], ['help', 'run'], ['--version'], ['serv'], ['serve', '--prot', '1'],
+    ].map((args) => new Portside(args).finished));
+    expect([none.status, help.status, serveHelp.status, runHelp.status, version.status, unknown.status, flag.status]).toEqual([2, 0, 0, 0, 0, 2, 2]);
+    expect(help.stdout).toMatch(/portside serve .*\n.*portside run .*\n.*portside images/);
+    expect([serveHelp.stdout.includes('--allow-origin'), runHelp.stdout.includes('--hostname')]).toEqual([true, true]);
+    expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
+    expect(unknown.stderr).toBe('portside: no command "serv"; did you mean serve? Try: portside help\n');
+    expect(flag.stderr).toMatch(/^portside serve: .*--prot.*\nTry: portside help serve\n$/);
+  });
+
+  test('images, as a table and as JSON', async () => {
+    const [table, json, empty] = await Promise.all([['images', '--images', images], ['images', '--json', '--images', images], ['images', '--images', dir]].map((args) => new Portside(args).finished));
+    expect(table.stdout).toMatch(/^NAME .*PATH\nbusybox \* +2\.0 MiB +0\.0 MiB +- +0\.0 MiB +\/.*busybox\.wasm\n$/);
+    expect(JSON.parse(json.stdout)).toEqual([{ name: 'busybox', title: 'BusyBox', path: join(images, 'busybox.wasm'), default: true, raw: 2 * 1024 * 1024, br: 2, gz: null, disk: 3 }]);
+    expect([empty.status, empty.stdout]).toEqual([0, expect.stringContaining('No images')]);
+  });
+
+  test('run: an image that is not there is one line and status 1', async () => {
+    const done = await new Portside(['run', 'no-such-image']).finished;
+    expect([done.status, done.stdout, done.stderr.split('\n').length]).toEqual([1, '', 2]);
+    expect(done.stderr).toContain('no-such-image');
+  });
+
+  test.each(['SIGINT', 'SIGTERM'] as const)('serve: ready, serves, and %s ends it quickly with status 0', async (signal) => {
+    const portside = new Portside(['serve', '--port', '0', '--images', images]);
+    const url = await portside.ready();
+    expect(portside.stdout).toBe(`Portside is ready: ${url}\n`);
+    expect(url).toMatch(/^http:\/\/localhost:\d+\/$/);
+    const response = await fetch(`${url}images/manifest.json`);
+    expect(await response.json()).toMatchObject({ images: [{ name: 'busybox' }] });
+    const socket = new WebSocket(`${url.replace('http', 'ws')}link`, 'portside.v1');
+    await once(socket, 'open');
+    const started = performance.now();
+    portside.child.kill(signal);
+    expect(await portside.finished).toEqual({ status: 0, stdout: expect.any(String), stderr: '' });
+    expect(performance.now() - started).toBeLessThan(2000);
+  });
+
+  test('serve: no images and no page still starts, and says so once', async () => {
+    const portside = new Portside(['serve', '--images', join(dir, 'none'), '--web', join(dir, 'none')], { PORT: '0' });
+    const url = await portside.ready();
+    expect(portside.stdout.split('\n').filter((line) => line.includes('--image FILE|URL'))).toHaveLength(1);
+    const page = await fetch(url);
+    expect([page.status, await page.text()]).toEqual([503, expect.stringContaining('npm start')]);
+    portside.child.kill('SIGTERM');
+    expect((await portside.finished).status).toBe(0);
+  });
+
+  test('serve: a port in use is one sentence that says what to do, status 1', async () => {
+    const first = new Portside(['serve', '--port', '0', '--images', images]);
+    const { port } = new URL(await first.ready());
+    const second = await new Portside(['serve', '--port', port, '--images', images]).finished;
+    expect([second.status, second.stdout]).toEqual([1, '']);
+    expect(second.stderr).toBe(`portside serve: port ${port} on 127.0.0.1 is in use by another program. Stop it, or choose another port: --port ${Number(port) + 1}\n`);
+    first.child.kill('SIGTERM');
+    await first.finished;
+  });
+});

@@ -1,0 +1,45 @@
+/** Command lines into checked values, with node:util's parseArgs. What is wrong becomes RELAY_BAD_FLAG, with the flag's name. */
+import { parseArgs, type ParseArgsConfig } from 'node:util';
+import { parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { RelayError } from '../../shared/relay-error.ts';
+import { DEFAULT_FORWARD_IP, type ForwardRequest } from '../config.ts';
+
+type Options = NonNullable<ParseArgsConfig['options']>;
+
+/** Flags only: a word that belongs to none is an error. */
+export function parseFlags<const T extends Options>(args: string[], options: T): ReturnType<typeof parseArgs<{ args: string[]; options: T }>>['values'] {
+  try {
+    return parseArgs({ args, options, strict: true, allowPositionals: false }).values;
+  } catch (error) {
+    // Node's sentence names the flag, and goes on about what `--` is for.
+    const [sentence] = (error as Error).message.split('. ');
+    throw new RelayError('RELAY_BAD_FLAG', sentence);
+  }
+}
+
+/** Where the flags of `args` end and the first other word is, or args.length. `--` ends flags too. */
+export function firstWord(args: string[], options: Options): number {
+  const { tokens } = parseArgs({ args, options, strict: false, allowPositionals: true, tokens: true });
+  return tokens.find((token) => token.kind === 'positional')?.index ?? args.length;
+}
+
+export function parseNumber(flag: string, text: string, min: number, max: number): number {
+  const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
+  if (!(value >= min && value <= max)) throw new RelayError('RELAY_BAD_FLAG', `${flag} takes a number from ${min} to ${max}, not "${text}"`);
+  return value;
+}
+
+/** `[ip:]host:guest[/tcp|/udp]`, as `-p` takes it. */
+export function parseForward(text: string): ForwardRequest {
+  const match = /^(?:([^:/[\]]+):)?(\d{1,5}):(\d{1,5})(?:\/(tcp|udp))?$/.exec(text);
+  if (match === null) throw new RelayError('RELAY_BAD_FLAG', `-p takes [ip:]host:guest[/tcp|/udp], as in 8000:80 or 0.0.0.0:5353:53/udp, not "${text}"`);
+  const [, ip, host, guest, protocol] = match;
+  const hostIp = ip === undefined || ip === 'localhost' ? DEFAULT_FORWARD_IP : ip;
+  if (parseIpv4(hostIp) === null) throw new RelayError('RELAY_BAD_FLAG', `-p ${text}: ${hostIp} is not an IPv4 address`);
+  return {
+    protocol: protocol === 'udp' ? 'udp' : 'tcp',
+    hostIp,
+    hostPort: parseNumber(`-p ${text}: the host port`, host, 0, 65_535),
+    guestPort: parseNumber(`-p ${text}: the guest port`, guest, 1, 65_535),
+  };
+}

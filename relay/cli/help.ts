@@ -1,0 +1,44 @@
+/** `portside help [command]`. README says the same in more words. */
+
+const OVERVIEW = `Linux containers in a browser tab, or in this terminal, on a real network.
+
+  portside serve [flags]                     serve page, images and relay (npm start builds first)
+  portside run [flags] IMAGE [command...]    run a container in this terminal
+  portside images [--json]                   list what is built: name, sizes, path
+  portside help [command]                    flags of a command
+  portside --version`;
+
+const TOPICS: Record<string, string> = {
+  serve: `portside serve: page, images and relay from one process, on localhost.
+
+  --port N             port (default: $PORT, or 8080; 0: any free one)
+  --host ADDR          listen on this address instead of localhost; read SECURITY.md first
+  -p [IP:]HOST:GUEST[/tcp|/udp]
+                       lead a port of this computer into the container opened last; IP: 127.0.0.1. May be repeated
+  --image FILE|URL     offer an image made elsewhere too. May be repeated
+  --allow-origin ORIGIN
+                       let pages of this origin use the relay ('*': any, and programs without one). May be repeated
+  --allow-host NAME    answer to this host name too. May be repeated
+  --mtu N              MTU of the containers' network, 576 to 65520 (default: 1500, or what a page asks for)
+  --web DIR            the built page (default: dist/web)
+  --images DIR         the built images (default: dist/images)
+  --verbose            log links, sessions and what is dropped`,
+  run: `portside run [flags] IMAGE [image flags] [command [arguments...]]: a container in this terminal.
+
+  IMAGE is a name from \`portside images\`, or a path to a wasm file. The status is the command's.
+
+  --net                with a network
+  -p [IP:]HOST:GUEST[/tcp|/udp]
+                       lead a port of this computer into the container (implies --net). May be repeated
+  --mac MAC            the container's MAC address
+  --hostname NAME      its host name
+  --env K=V, -e K=V    a variable for the command (K alone: its value here). May be repeated
+
+Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H. \`--\` ends them.`,
+  images: `portside images [--json] [--images DIR]: name, sizes and path of what is built. * marks the page's default.`,
+};
+
+/** The text for a command, or for all; null for one that there is not. */
+export function helpText(topic: string | undefined): string | null {
+  return topic === undefined || topic === 'help' ? OVERVIEW : (TOPICS[topic] ?? null);
+}

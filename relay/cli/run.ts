@@ -1,0 +1,78 @@
+/** `portside run`: its flags, then IMAGE, then what belongs to the image. relay/run does the rest. */
+import { access } from 'node:fs/promises';
+import { join, resolve } from 'node:path';
+import { RelayError } from '../../shared/relay-error.ts';
+import type { RunOptions } from '../run/run.ts';
+import { Images } from '../images.ts';
+import type { CliContext } from './context.ts';
+import { firstWord, parseFlags, parseForward } from './flags.ts';
+
+const FLAGS = {
+  'net': { type: 'boolean' },
+  'publish': { type: 'string', short: 'p', multiple: true },
+  'mac': { type: 'string' },
+  'hostname': { type: 'string' },
+  'env': { type: 'string', short: 'e', multiple: true },
+  'images': { type: 'string' },
+  'verbose': { type: 'boolean' },
+} as const;
+
+export async function run(args: string[], context: CliContext): Promise<number> {
+  const options = await parseRun(args, context);
+  const { run: runImage } = await import('../run/run.ts');
+  return runImage(options);
+}
+
+/** The command line as options. Rejects with RELAY_BAD_FLAG, or with RELAY_NO_IMAGE when there is no such image. */
+export async function parseRun(args: string[], context: Pick<CliContext, 'env' | 'root' | 'warn'>): Promise<RunOptions> {
+  const at = firstWord(args, FLAGS);
+  // `--` ends our own flags; it is no flag of ours.
+  const own = args.slice(0, at);
+  const flags = parseFlags(own.at(-1) === '--' ? own.slice(0, -1) : own, FLAGS);
+  if (at === args.length) throw new RelayError('RELAY_BAD_FLAG', 'name an image: `portside images` lists them');
+  const forwards = (flags.publish ?? []).map(parseForward);
+  const options: RunOptions = {
+    image: await findImage(args[at], flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images)),
+    args: args.slice(at + 1),
+    env: Object.fromEntries((flags.env ?? []).flatMap((text) => parseVariable(text, context.env))),
+    // A forward needs a network to lead into.
+    net: flags.net === true || forwards.length > 0,
+    forwards,
+  };
+  if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
+  if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
+  if (flags.verbose) options.log = (line) => context.warn(line);
+  return options;
+}
+
+/** The wasm file for a name in `dir`, or for a path. A name of an image wins over a file of the same name. */
+async function findImage(image: string, dir: string): Promise<string> {
+  const { images } = await new Images(dir).built();
+  const listed = images.find(({ name }) => name === image);
+  if (listed !== undefined) return join(dir, listed.file);
+  const path = resolve(image);
+  if (await access(path).then(() => true, () => false)) return path;
+  const names = images.map(({ name }) => name).join(', ');
+  throw new RelayError('RELAY_NO_IMAGE', `no image "${image}": it is no file, and ${names === '' ? `none is built in ${dir}` : `the names are ${names}`}`);
+}
+
+/** `K=V`, or `K` for the value that it has here, if any. */
+function parseVariable(text: string, env: CliContext['env']): [string, string][] {
+  const equals = text.indexOf('=');
+  const name = equals < 0 ? text : text.slice(0, equals);
+  if (!/^[A-Za-z_][A-Za-z0-9_]*$/.test(name)) throw new RelayError('RELAY_BAD_FLAG', `--env takes NAME=VALUE or NAME, not "${text}"`);
+  const value = equals < 0 ? env[name] : text.slice(equals + 1);
+  return value === undefined ? [] : [[name, value]];
+}
+
+function checkMac(text: string): string {
+  const mac = text.toLowerCase().replaceAll('-', ':');
+  if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac)) throw new RelayError('RELAY_BAD_FLAG', `--mac takes a unicast address such as 02:00:00:00:00:42, not "${text}"`);
+  return mac;
+}
+
+/** RFC 1123 §2.1, one label or several */
+function checkHostname(text: string): string {
+  if (text.length > 63 || !/^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$/i.test(text)) throw new RelayError('RELAY_BAD_FLAG', `--hostname takes letters, digits, "-" and ".", at most 63, not "${text}"`);
+  return text;
+}

@@ -1,0 +1,81 @@
+/** `portside serve`: page, images and relay from one process, until a signal comes. */
+import { join, resolve } from 'node:path';
+import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
+import { VirtualNetwork } from '../../shared/net/services/network.ts';
+import { RelayError } from '../../shared/relay-error.ts';
+import { DEFAULT_LIMITS, DEFAULT_PORT, type Limits, type ServeConfig } from '../config.ts';
+import { parseOrigin } from '../gate.ts';
+import { NodeClock, nodeRandom } from '../host/node-clock.ts';
+import { NodeHostNet } from '../host/node-host-net.ts';
+import { Log } from '../log.ts';
+import { RelayServer } from '../server.ts';
+import type { CliContext } from './context.ts';
+import { parseFlags, parseForward, parseNumber } from './flags.ts';
+
+const FLAGS = {
+  'port': { type: 'string' },
+  'host': { type: 'string' },
+  'publish': { type: 'string', short: 'p', multiple: true },
+  'image': { type: 'string', multiple: true },
+  'allow-origin': { type: 'string', multiple: true },
+  'allow-host': { type: 'string', multiple: true },
+  'mtu': { type: 'string' },
+  'web': { type: 'string' },
+  'images': { type: 'string' },
+  'verbose': { type: 'boolean' },
+} as const;
+
+export async function serve(args: string[], context: CliContext): Promise<number> {
+  const config = parseServe(args, context);
+  const limits: Limits = config.mtu === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, mtu: config.mtu, maxMtu: config.mtu };
+  const clock = new NodeClock();
+  const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals });
+  context.onStrayRejection((reason) => log.bug('a promise failed with nobody waiting', reason));
+  const relay = new RelayServer({
+    config, limits, clock, log,
+    random: nodeRandom,
+    hostNet: new NodeHostNet(clock),
+    createNetwork: (options) => new VirtualNetwork(options),
+    version: context.version,
+  });
+  const stopped = context.stopped();
+  try {
+    await relay.start();
+    const { images } = await relay.images.manifest();
+    if (images.length === 0) context.print(noImages(config.imagesDir));
+    context.print(`Portside is ready: ${relay.url}`);
+    await stopped;
+  } finally {
+    await relay.close();
+  }
+  return 0;
+}
+
+/** The command line as a configuration. Throws RELAY_BAD_FLAG. */
+export function parseServe(args: string[], context: Pick<CliContext, 'env' | 'root'>): ServeConfig {
+  const flags = parseFlags(args, FLAGS);
+  const port = flags.port ?? context.env['PORT'];
+  return {
+    port: port === undefined || port === '' ? DEFAULT_PORT : parseNumber(flags.port === undefined ? 'PORT' : '--port', port, 0, 65_535),
+    host: flags.host === undefined || flags.host === 'localhost' ? null : flags.host,
+    forwards: (flags.publish ?? []).map(parseForward),
+    images: flags.image ?? [],
+    allowOrigins: (flags['allow-origin'] ?? []).map(checkOrigin),
+    allowHosts: flags['allow-host'] ?? [],
+    mtu: flags.mtu === undefined ? null : parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX),
+    webDir: flags.web === undefined ? join(context.root, 'dist/web') : resolve(flags.web),
+    imagesDir: flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images),
+    verbose: flags.verbose ?? false,
+  };
+}
+
+function checkOrigin(text: string): string {
+  const origin = parseOrigin(text);
+  if (origin === null) throw new RelayError('RELAY_BAD_FLAG', `--allow-origin takes an origin such as https://example.org, or '*', not "${text}"`);
+  return origin;
+}
+
+function noImages(dir: string): string {
+  return `No images in ${dir}. Page, relay and forwards work; a container needs an image: build one (\`npm start\` says what it is missing), `
+    + 'or start with --image FILE|URL for one made elsewhere, such as by container2wasm.';
+}

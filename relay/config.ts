@@ -1,0 +1,126 @@
+/**
+ * Every limit and default of the relay, with its unit. Nothing here reads argv or env: main.ts does, once.
+ *
+ * A cap stands wherever a peer can make something grow; each has a test at the cap. The defaults suit one person's
+ * machine with a dozen tabs; a hosted relay will want its own (issue 7), through the same two objects. What both ends of
+ * a link must agree on (message and frame sizes, close codes) is in shared/link/tunnel.ts, the network's own options in
+ * shared/net/services/network-config.ts.
+ *
+ * Codes of RelayError that come from here and from what uses it:
+ *
+ * - `RELAY_BAD_FLAG`: the command line could not be understood; exit status 2.
+ * - `RELAY_PORT_IN_USE`, `RELAY_BAD_ADDRESS`: the relay cannot listen there.
+ * - `RELAY_FORWARD`: the host side of `-p` cannot be opened.
+ * - `RELAY_BAD_IMAGE`: `--image` names something that cannot be served.
+ * - `RELAY_LIMIT`: a cap was reached; HTTP 429.
+ */
+import { BATCH_BYTES, HELLO_TIMEOUT_MS, MAX_MESSAGE_BYTES, MTU_DEFAULT, MTU_MAX } from '../shared/link/tunnel.ts';
+
+/** What `serve` was told on the command line, checked. */
+export interface ServeConfig {
+  /** TCP port of the HTTP server; 0 takes any free one */
+  port: number;
+  /** address to listen on; null means localhost only, on IPv4 and IPv6 */
+  host: string | null;
+  forwards: ForwardRequest[];
+  /** files and URLs of images made elsewhere */
+  images: string[];
+  /** Origins let in beside our own page's, as browsers send them; `*` lets in every client */
+  allowOrigins: string[];
+  /** names accepted in the Host header beside localhost and the address listened on */
+  allowHosts: string[];
+  /** MTU of every link, in `bytes`; null: MTU_DEFAULT, or up to MTU_MAX for a link that asks */
+  mtu: number | null;
+  /** folder of the built page */
+  webDir: string;
+  /** folder of the built images and their manifest */
+  imagesDir: string;
+  verbose: boolean;
+}
+
+/** One `-p [ip:]host:guest[/tcp|/udp]`. */
+export interface ForwardRequest {
+  protocol: 'tcp' | 'udp';
+  /** IPv4 address listened on, in dotted form */
+  hostIp: string;
+  /** port listened on; 0 takes any free one */
+  hostPort: number;
+  guestPort: number;
+}
+
+export const DEFAULT_PORT = 8080;
+export const DEFAULT_FORWARD_IP = '127.0.0.1';
+
+/** Limits of one relay. Tests make them small; `serve` uses DEFAULT_LIMITS. */
+export interface Limits {
+  /** MTU of a link that does not ask, in `bytes` */
+  mtu: number;
+  /** largest MTU that a link may ask for, in `bytes` */
+  maxMtu: number;
+
+  /** sessions alive at once, with or without a link */
+  maxSessions: number;
+  /** of these, from one client address; every tab of this machine has the same one */
+  maxSessionsPerAddress: number;
+  /** how long a new session waits for its first link, in `ms` */
+  claimMs: number;
+  /** how long a session outlives its broken link, in `ms` */
+  graceMs: number;
+
+  /** WebSockets that have not said hello, at once */
+  maxPendingLinks: number;
+  /** how long a WebSocket may take to say hello, in `ms` */
+  helloMs: number;
+  /** largest WebSocket message from a client, in `bytes` */
+  maxMessageBytes: number;
+  /** a link that is silent for this long gets a ping, and is cut after as long again, in `ms` */
+  heartbeatMs: number;
+  /** how long a closing handshake may take before the socket is destroyed, in `ms` */
+  closeMs: number;
+  /** bytes waiting in a WebSocket at which its network is told to hold traffic back, in `bytes` */
+  highWaterBytes: number;
+  /** bytes waiting at which the network may go on, in `bytes` */
+  lowWaterBytes: number;
+
+  /** open connections to the HTTP server, WebSockets included, per listening address */
+  maxConnections: number;
+  /** body of a request to the API, in `bytes` */
+  maxBodyBytes: number;
+  /** all headers of a request together, in `bytes` */
+  maxHeaderBytes: number;
+  /** from connecting to the last header, in `ms` */
+  headersMs: number;
+  /** from connecting to the end of the request's body, in `ms` */
+  requestMs: number;
+  /** a connection without traffic in either direction, in `ms`: a reader of an image that stalls */
+  idleMs: number;
+  /** how often Node looks for connections past headersMs and requestMs, in `ms` */
+  checkMs: number;
+
+  /** distinct refusals (one per Origin, Host or address) that are logged; further ones show with --verbose only */
+  maxLoggedRefusals: number;
+}
+
+export const DEFAULT_LIMITS: Readonly<Limits> = {
+  mtu: MTU_DEFAULT,
+  maxMtu: MTU_MAX,
+  maxSessions: 64,
+  maxSessionsPerAddress: 32,
+  claimMs: 60_000,
+  graceMs: 30_000,
+  maxPendingLinks: 32,
+  helloMs: HELLO_TIMEOUT_MS,
+  maxMessageBytes: MAX_MESSAGE_BYTES,
+  heartbeatMs: 20_000,
+  closeMs: 2_000,
+  highWaterBytes: 16 * BATCH_BYTES,
+  lowWaterBytes: 4 * BATCH_BYTES,
+  maxConnections: 512,
+  maxBodyBytes: 4 * 1024,
+  maxHeaderBytes: 16 * 1024,
+  headersMs: 10_000,
+  requestMs: 15_000,
+  idleMs: 60_000,
+  checkMs: 2_000,
+  maxLoggedRefusals: 100,
+};

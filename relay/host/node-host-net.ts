@@ -1,0 +1,230 @@
+/** The host's network through Node: the only importer of node:net and node:dgram besides `listen.ts`. */
+import { execFile } from 'node:child_process';
+import type { Socket as DgramSocket } from 'node:dgram';
+import { createSocket } from 'node:dgram';
+import { readFileSync, statSync } from 'node:fs';
+import type { Server } from 'node:net';
+import { connect, createServer, Socket } from 'node:net';
+import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../../shared/net/nat/host-net.ts';
+import type { Clock } from '../../shared/net/stack/clock.ts';
+import type { Ipv4 } from '../../shared/net/wire/addr.ts';
+import { formatIpv4, parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { RelayError } from '../../shared/relay-error.ts';
+
+const RESOLV_CONF = '/etc/resolv.conf';
+const RESOLV_CONF_EVERY_MS = 5000;
+const PING_WAIT_S = 5;
+/** datagrams that Node may queue on one socket before we drop, in `bytes` */
+const UDP_QUEUE_MAX = 1024 * 1024;
+const LISTEN_BACKLOG = 511;
+
+export class NodeHostNet implements HostNet {
+  readonly #resolvConf: string;
+  #resolvers: readonly HostResolver[] = [];
+  #resolversReadMs = -Infinity;
+  #resolversMtimeMs = -1;
+
+  readonly #clock: Clock;
+
+  /** `resolvConf` is where the resolvers are read from: a parameter for tests. */
+  constructor(clock: Clock, resolvConf: string = RESOLV_CONF) {
+    this.#clock = clock;
+    this.#resolvConf = resolvConf;
+  }
+
+  connectTcp(ip: Ipv4, port: number, handlers: HostTcpHandlers): HostTcp {
+    const socket = connect({ host: formatIpv4(ip), port, allowHalfOpen: true, noDelay: true });
+    socket.pause();
+    return new NodeTcp(socket, handlers);
+  }
+
+  listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener> {
+    return new Promise((resolve, reject) => {
+      const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => onAccept(this.adopt(socket)));
+      server.once('error', (error: NodeJS.ErrnoException) => reject(forwardError(error, ip, port)));
+      server.listen({ host: formatIpv4(ip), port, backlog: LISTEN_BACKLOG }, () => {
+        server.removeAllListeners('error');
+        // EMFILE and the like while accepting: that connection is lost, the listener lives.
+        server.on('error', () => {});
+        const address = server.address();
+        resolve({ port: typeof address === 'object' && address !== null ? address.port : port, close: () => server.close() });
+      });
+    });
+  }
+
+  /** A socket that is connected already; set `handlers`, then `resume`. It should allow half-open connections. */
+  adopt(socket: Socket): HostTcp {
+    socket.pause();
+    return new NodeTcp(socket, SILENT);
+  }
+
+  connectUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): HostUdp {
+    const socket = createSocket('udp4');
+    const udp = new NodeUdp(socket, handlers);
+    socket.connect(port, formatIpv4(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
+    return udp;
+  }
+
+  bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
+    return new Promise((resolve, reject) => {
+      const socket = createSocket('udp4');
+      const onError = (error: NodeJS.ErrnoException): void => reject(forwardError(error, ip, port));
+      socket.once('error', onError);
+      socket.bind(port, formatIpv4(ip), () => {
+        socket.removeListener('error', onError);
+        const udp = new NodeUdp(socket, handlers);
+        udp.onReady();
+        resolve(udp);
+      });
+    });
+  }
+
+  resolvers(): readonly HostResolver[] {
+    const nowMs = this.#clock.nowMs();
+    if (nowMs - this.#resolversReadMs < RESOLV_CONF_EVERY_MS) return this.#resolvers;
+    this.#resolversReadMs = nowMs;
+    try {
+      const { mtimeMs } = statSync(this.#resolvConf);
+      if (mtimeMs !== this.#resolversMtimeMs) {
+        this.#resolvers = parseResolvConf(readFileSync(this.#resolvConf, 'utf8'));
+        this.#resolversMtimeMs = mtimeMs;
+      }
+    } catch {
+      this.#resolvers = [];
+    }
+    return this.#resolvers;
+  }
+
+  ping(ip: Ipv4, payloadLen: number, ttl: number): Promise<number | null> {
+    return new Promise((resolve) => {
+      const args = ['-n', '-c', '1', '-W', String(PING_WAIT_S), '-s', String(payloadLen), '-t', String(Math.max(1, ttl - 1)), formatIpv4(ip)];
+      const startMs = this.#clock.nowMs();
+      execFile('ping', args, { timeout: (PING_WAIT_S + 1) * 1000 }, (error) => resolve(error === null ? this.#clock.nowMs() - startMs : null));
+    });
+  }
+}
+
+/** The IPv4 servers of a resolv.conf, at most three as in the C library. */
+export function parseResolvConf(text: string): HostResolver[] {
+  const resolvers: HostResolver[] = [];
+  for (const line of text.split('\n')) {
+    const [keyword, address] = line.trim().split(/\s+/);
+    const ip = keyword === 'nameserver' ? parseIpv4(address ?? '') : null;
+    if (ip !== null && resolvers.length < 3) resolvers.push({ ip, port: 53 });
+  }
+  return resolvers;
+}
+
+function forwardError(error: NodeJS.ErrnoException, ip: Ipv4, port: number): RelayError {
+  return new RelayError('RELAY_FORWARD', `can't listen on ${formatIpv4(ip)}:${port}: ${error.code ?? error.message}`);
+}
+
+const SILENT: HostTcpHandlers = { onData() {}, onEnd() {}, onTaken() {}, onClose() {} };
+
+class NodeTcp implements HostTcp {
+  handlers: HostTcpHandlers;
+  readonly #socket: Socket;
+  #error: string | null = null;
+  readonly #onWritten = (): void => this.handlers.onTaken();
+
+  constructor(socket: Socket, handlers: HostTcpHandlers) {
+    this.#socket = socket;
+    this.handlers = handlers;
+    socket.on('connect', () => this.handlers.onConnect?.());
+    socket.on('data', (bytes: Buffer) => this.handlers.onData(bytes));
+    socket.on('end', () => this.handlers.onEnd());
+    socket.on('error', (error: NodeJS.ErrnoException) => (this.#error = error.code ?? 'EIO'));
+    socket.on('close', () => this.handlers.onClose(this.#error));
+    // Listening to 'data' has set it flowing.
+    socket.pause();
+  }
+
+  get pendingBytes(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(bytes: Uint8Array): void {
+    if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    this.#socket.write(bytes, this.#onWritten);
+  }
+
+  cork(): void {
+    this.#socket.cork();
+  }
+
+  uncork(): void {
+    this.#socket.uncork();
+  }
+
+  end(): void {
+    if (!this.#socket.destroyed) this.#socket.end();
+  }
+
+  reset(): void {
+    if (this.#socket.destroyed) return;
+    // Before it is connected there is nothing to reset, and a stream that is no TCP socket can't.
+    if (this.#socket instanceof Socket && !this.#socket.connecting) this.#socket.resetAndDestroy();
+    else this.#socket.destroy();
+  }
+
+  pause(): void {
+    this.#socket.pause();
+  }
+
+  resume(): void {
+    this.#socket.resume();
+  }
+}
+
+class NodeUdp implements HostUdp, HostListener {
+  readonly #socket: DgramSocket;
+  readonly #handlers: HostUdpHandlers;
+  /** sent before the socket was connected */
+  #early: Uint8Array[] | null = [];
+  #isClosed = false;
+
+  constructor(socket: DgramSocket, handlers: HostUdpHandlers) {
+    this.#socket = socket;
+    this.#handlers = handlers;
+    socket.on('message', (bytes, peer) => {
+      if (!this.#isClosed) this.#handlers.onMessage(bytes, parseIpv4(peer.address) ?? (0 as Ipv4), peer.port);
+    });
+    socket.on('error', (error) => this.onFailed(error));
+  }
+
+  get port(): number {
+    return this.#socket.address().port;
+  }
+
+  onReady(): void {
+    const early = this.#early ?? [];
+    this.#early = null;
+    for (const bytes of early) this.send(bytes);
+  }
+
+  onFailed(error: NodeJS.ErrnoException): void {
+    if (!this.#isClosed) this.#handlers.onError(error.code ?? 'EIO');
+  }
+
+  send(bytes: Uint8Array, ip?: Ipv4, port?: number): void {
+    if (this.#isClosed) return;
+    if (this.#early !== null) {
+      if (this.#early.length < 64) this.#early.push(bytes);
+      return;
+    }
+    if (this.#socket.getSendQueueSize() > UDP_QUEUE_MAX) return;
+    if (ip === undefined || port === undefined) this.#socket.send(bytes, this.#onSent);
+    else this.#socket.send(bytes, port, formatIpv4(ip), this.#onSent);
+  }
+
+  readonly #onSent = (error: Error | null): void => {
+    if (error !== null && error !== undefined) this.onFailed(error);
+  };
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    this.#early = null;
+    this.#socket.close();
+  }
+}

@@ -1,0 +1,79 @@
+/* The command line of Portside: picks the command, and is the only reader of process.*. bin/portside.mjs starts it. */
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { RelayError } from '../shared/relay-error.ts';
+import { STATUS_USAGE, type CliContext } from './cli/context.ts';
+import { helpText } from './cli/help.ts';
+
+type Command = (args: string[], context: CliContext) => Promise<number>;
+
+/** Loaded when asked for: `help` and `images` need neither network nor runner. */
+const COMMANDS: Record<string, () => Promise<Command>> = {
+  serve: async () => (await import('./cli/serve.ts')).serve,
+  run: async () => (await import('./cli/run.ts')).run,
+  images: async () => (await import('./cli/images.ts')).images,
+};
+
+/** Runs the command that argv names. Resolves with the exit status; rejects only for our own bugs. */
+export async function main(): Promise<number> {
+  const [name, ...args] = process.argv.slice(2);
+  const context = makeContext();
+  if (name === undefined) {
+    context.warn(helpText(undefined)!);
+    return STATUS_USAGE;
+  }
+  if (name === '--version' || name === '-V' || name === 'version') return say(context, context.version);
+  if (name === 'help' || name === '--help' || name === '-h') return help(args[0], context);
+  if (!Object.hasOwn(COMMANDS, name)) return unknown(name, context);
+  // After IMAGE, `run` hands --help on to the image.
+  const asksForHelp = name === 'run' ? args[0] === '--help' || args[0] === '-h' : args.includes('--help') || args.includes('-h');
+  if (asksForHelp) return help(name, context);
+  try {
+    const command = await COMMANDS[name]();
+    return await command(args, context);
+  } catch (error) {
+    if (!(error instanceof RelayError)) throw error;
+    context.warn(`portside ${name}: ${error.message}`);
+    if (error.code !== 'RELAY_BAD_FLAG') return 1;
+    context.warn(`Try: portside help ${name}`);
+    return STATUS_USAGE;
+  }
+}
+
+function makeContext(): CliContext {
+  const root = fileURLToPath(new URL('..', import.meta.url));
+  const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string };
+  return {
+    env: process.env,
+    root,
+    version,
+    print: (line) => void process.stdout.write(`${line}\n`),
+    warn: (line) => void process.stderr.write(`${line}\n`),
+    stopped: () => new Promise((resolve) => {
+      const onSignal = (): void => {
+        resolve();
+        process.once('SIGINT', () => process.exit(130));
+        process.once('SIGTERM', () => process.exit(143));
+      };
+      process.once('SIGINT', onSignal);
+      process.once('SIGTERM', onSignal);
+    }),
+    onStrayRejection: (handler) => void process.on('unhandledRejection', handler),
+  };
+}
+
+function say(context: CliContext, text: string): number {
+  context.print(text);
+  return 0;
+}
+
+function help(topic: string | undefined, context: CliContext): number {
+  const text = helpText(topic);
+  return text === null ? unknown(topic!, context) : say(context, text);
+}
+
+function unknown(name: string, context: CliContext): number {
+  const near = Object.keys(COMMANDS).find((command) => command.startsWith(name.slice(0, 2)));
+  context.warn(`portside: no command "${name}"${near === undefined ? '' : `; did you mean ${near}?`} Try: portside help`);
+  return STATUS_USAGE;
+}

@@ -1,0 +1,24 @@
+/* What the main thread and the container's thread tell each other; everything else goes through the rings. */
+import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
+import type { ImageInfo } from '../../shared/wasi/image-info.ts';
+import type { HostEnd } from '../../shared/wasi/imports.ts';
+
+/** workerData */
+export interface ContainerData {
+  /** path of the image */
+  image: string;
+}
+
+/** The one message to the thread: it is blocked afterwards. */
+export interface StartMessage {
+  memory: ContainerMemory;
+  args: string[];
+  env: string[];
+  net: boolean;
+}
+
+export type ThreadMessage =
+  | { type: 'loaded'; info: ImageInfo }
+  /** the file cannot be read, or is no container */
+  | { type: 'refused'; message: string }
+  | { type: 'ended'; end: HostEnd };

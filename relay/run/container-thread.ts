@@ -1,0 +1,97 @@
+/*
+ * The thread that the guest blocks: reads and compiles the image, says what it is, and runs it once it is told to.
+ * The terminal's counterpart of web/container/worker.ts.
+ */
+import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { parentPort, workerData } from 'node:worker_threads';
+import type { FileSource } from '../../shared/wasi/files.ts';
+import type { ImageInfo } from '../../shared/wasi/image-info.ts';
+import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
+import { WasiHost } from '../../shared/wasi/imports.ts';
+import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
+
+const WASI_MODULE = 'wasi_snapshot_preview1';
+/** guest name of the directory with the image's disk */
+const DISK_DIRECTORY = '/portside';
+const WASM_MAGIC = Buffer.from([0x00, 0x61, 0x73, 0x6d]);
+
+const { image } = workerData as ContainerData;
+
+/** A file of the host, read-only; kept open for as long as the thread lives. */
+class DiskFile implements FileSource {
+  readonly bytes: number;
+  readonly #fd: number;
+
+  constructor(path: string, bytes: number) {
+    this.#fd = openSync(path, 'r');
+    const { size } = fstatSync(this.#fd);
+    if (size !== bytes) {
+      closeSync(this.#fd);
+      throw new Error(`${path} has ${size} bytes, and this image wants ${bytes}: they do not belong together`);
+    }
+    this.bytes = bytes;
+  }
+
+  readAt(offset: number, into: Uint8Array): boolean {
+    try {
+      for (let done = 0; done < into.length;) {
+        const len = readSync(this.#fd, into, done, into.length - done, offset + done);
+        if (len === 0) return false;
+        done += len;
+      }
+      return true;
+    } catch {
+      return false;
+    }
+  }
+}
+
+function post(message: ThreadMessage): void {
+  parentPort!.postMessage(message);
+}
+
+/** What the image says of itself; throws an Error when it is no container. */
+function inspect(module: WebAssembly.Module): ImageInfo {
+  const exported = WebAssembly.Module.exports(module).map((one) => `${one.kind} ${one.name}`);
+  if (!exported.includes('function _start') || !exported.includes('memory memory')) {
+    throw new Error(`${image} is WebAssembly, but no program: it has no _start, or no memory`);
+  }
+  const foreign = WebAssembly.Module.imports(module).find((one) => one.module !== WASI_MODULE);
+  if (foreign !== undefined) throw new Error(`${image} is WebAssembly, but no container: it wants "${foreign.module}.${foreign.name}"`);
+  const [section] = WebAssembly.Module.customSections(module, IMAGE_SECTION);
+  return section === undefined ? FOREIGN_IMAGE : parseImageInfo(new Uint8Array(section));
+}
+
+async function start(module: WebAssembly.Module, info: ImageInfo, disk: FileSource | null, message: StartMessage): Promise<void> {
+  const files = disk === null ? [] : [[DISK_DIRECTORY, new Map([[info.disk!.file, disk]])] as const];
+  const host = new WasiHost({ ...message, pairs: !info.ours, directories: new Map(files) });
+  const instance = await WebAssembly.instantiate(module, { [WASI_MODULE]: host.imports as WebAssembly.ModuleImports });
+  post({ type: 'ended', end: host.run(instance as unknown as Parameters<WasiHost['run']>[0]) });
+}
+
+/** Reads and compiles; throws an Error with a sentence for the user. */
+async function compile(): Promise<WebAssembly.Module> {
+  const bytes = await readFile(image);
+  if (!WASM_MAGIC.equals(bytes.subarray(0, WASM_MAGIC.length))) throw new Error(`${image} is not a wasm file`);
+  try {
+    return await WebAssembly.compile(bytes);
+  } catch (error) {
+    throw new Error(`${image} is damaged or incomplete: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+async function main(): Promise<void> {
+  const module = await compile();
+  const info = inspect(module);
+  const disk = info.disk === null ? null : new DiskFile(join(dirname(image), info.disk.file), info.disk.bytes);
+  parentPort!.once('message', (message: StartMessage) => { start(module, info, disk, message).catch(refuse); });
+  post({ type: 'loaded', info });
+}
+
+function refuse(error: unknown): void {
+  post({ type: 'refused', message: error instanceof Error ? error.message : String(error) });
+}
+
+main().catch(refuse);

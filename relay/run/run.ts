@@ -1,0 +1,123 @@
+/*
+ * A container in this terminal: the image, the WASI host and the network are those of the browser, in one process.
+ *
+ * Theory of operation
+ *
+ *   main thread: terminal.ts (tty ↔ rings), network-link.ts (rings ↔ VirtualNetwork)
+ *   worker_thread: container-thread.ts, blocked in `_start`
+ *
+ * The thread loads the image and says what it is; then the rings, the terminal and the network are made, and it is told
+ * to start. The run is over when the thread says that the guest has ended and its last byte was written, or when the user
+ * or a signal ends it; then everything is closed in reverse order and the status returned.
+ */
+import { Worker } from 'node:worker_threads';
+import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
+import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
+import { parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { RelayError } from '../../shared/relay-error.ts';
+import { argumentsFit, guestArguments, guestEnvironment, skipsStdin } from '../../shared/wasi/arguments.ts';
+import type { ImageInfo } from '../../shared/wasi/image-info.ts';
+import type { ForwardRequest } from '../config.ts';
+import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
+import { NetworkLink } from './network-link.ts';
+import { Terminal } from './terminal.ts';
+
+export interface RunOptions {
+  /** path of the wasm file; its disk lies beside it */
+  image: string;
+  /** flags of the image, and the command with its arguments */
+  args: readonly string[];
+  env: Readonly<Record<string, string>>;
+  net: boolean;
+  /** ports of the host that lead into the container; only with `net` */
+  forwards: readonly ForwardRequest[];
+  mac?: string;
+  hostname?: string;
+  /** debug lines of the network */
+  log?: (line: string) => void;
+}
+
+/** Runs to the end and returns the container's exit status. Rejects with RelayError. */
+export async function run(options: RunOptions): Promise<number> {
+  const data: ContainerData = { image: options.image };
+  const thread = new Worker(new URL('./container-thread.mjs', import.meta.url), { workerData: data });
+  const closers: (() => void | Promise<unknown>)[] = [() => thread.terminate()];
+  try {
+    const info = await loaded(thread);
+    const line = { ...options };
+    const args = guestArguments(info, line);
+    const env = guestEnvironment(line);
+    const tooLong = argumentsFit(info, args, env);
+    if (tooLong !== null) throw new RelayError('RELAY_BAD_FLAG', tooLong);
+    const memory = makeContainerMemory(options.net);
+    if (options.net) closers.push(await openNetwork(memory, options));
+    return await runIn(thread, info, { memory, args, env, net: options.net }, skipsStdin(options.args));
+  } finally {
+    for (const close of closers.toReversed()) await close();
+  }
+}
+
+/** What the image is, once it is compiled. */
+function loaded(thread: Worker): Promise<ImageInfo> {
+  return new Promise((resolve, reject) => {
+    thread.once('message', (message: ThreadMessage) => {
+      if (message.type === 'loaded') resolve(message.info);
+      else reject(new RelayError('RELAY_BAD_IMAGE', message.type === 'refused' ? message.message : 'the image ended before it began'));
+    });
+    thread.once('error', reject);
+  });
+}
+
+/** Between the terminal and the guest, until one of them has had enough. */
+async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, skipStdin: boolean): Promise<number> {
+  let onKill: (status: number) => void = () => {};
+  const killed = new Promise<number>((resolve) => { onKill = resolve; });
+  const ended = new Promise<ThreadMessage>((resolve, reject) => {
+    thread.once('message', resolve);
+    thread.once('error', reject);
+  });
+  const terminal = new Terminal({ memory: start.memory, stdin: !skipStdin, resize: info.resize, onKill });
+  try {
+    thread.postMessage(start);
+    const finished = ended.then(async (message) => {
+      if (message.type === 'ended') await terminal.outputDone;
+      return message;
+    });
+    const outcome = await Promise.race([killed, finished]);
+    if (typeof outcome === 'number') return outcome;
+    if (outcome.type === 'refused') throw new RelayError('RELAY_BAD_IMAGE', outcome.message);
+    if (outcome.type === 'ended' && outcome.end.kind === 'exit') return outcome.end.code & 0xff;
+    const why = outcome.type === 'ended' && outcome.end.kind === 'trap' ? outcome.end.message : 'it said what it should not';
+    throw new RelayError('RELAY_CONTAINER_CRASHED', `the container's machine crashed: ${why}`);
+  } finally {
+    terminal.close();
+  }
+}
+
+/** A network for this container alone. Returns what closes it. */
+async function openNetwork(memory: ContainerMemory, options: RunOptions): Promise<() => void> {
+  const [{ VirtualNetwork }, { NodeHostNet }, { NodeClock, nodeRandom }] = await Promise.all([
+    import('../../shared/net/services/network.ts'),
+    import('../host/node-host-net.ts'),
+    import('../host/node-clock.ts'),
+  ]);
+  const clock = new NodeClock();
+  const network = new VirtualNetwork({
+    clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(options.log === undefined ? {} : { log: options.log }),
+  });
+  try {
+    for (const { protocol, hostIp, hostPort, guestPort } of options.forwards) {
+      const ip = parseIpv4(hostIp);
+      if (ip === null) throw new RelayError('RELAY_BAD_FLAG', `${hostIp} is no IPv4 address`);
+      await network.addForward({ protocol, hostIp: ip, hostPort, guestPort });
+    }
+    const link = new NetworkLink(memory, (sink) => network.attach(sink));
+    return () => {
+      link.close();
+      network.close();
+    };
+  } catch (error) {
+    network.close();
+    throw error;
+  }
+}

@@ -1,0 +1,300 @@
+/*
+ * The relay's one HTTP server: page, images, API, and the upgrade to WebSockets.
+ *
+ *   request ─▶ Host known? ─▶ route ─▶ page | images | API (POST: Origin known?)
+ *   upgrade ─▶ Host known? ─▶ /link? ─▶ Origin known? ─▶ subprotocol? ─▶ caps ─▶ WebSocket ─▶ Link ─▶ Session
+ *
+ * Every refusal has a body that says what to do, and one line in the log per Origin, name or address. An exception while a
+ * request is handled is our bug: 500, logged, the relay lives on. Slow or silent clients meet Node's own limits on headers, requests
+ * and idle sockets, set from config.ts.
+ *
+ * "Localhost" is two addresses, and a browser may try either first: unless told otherwise the server listens on 127.0.0.1
+ * and ::1, with one node:http server each and everything else shared. A machine without IPv6 has only the first.
+ */
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { WebSocketServer } from 'ws';
+import { CLOSE_GOING_AWAY, LINK_PATH, SESSION_PATH, TUNNEL_SUBPROTOCOL } from '../shared/link/tunnel.ts';
+import type { HostNet } from '../shared/net/nat/host-net.ts';
+import type { NetworkOptions } from '../shared/net/services/network.ts';
+import type { Clock, RandomSource } from '../shared/net/stack/clock.ts';
+import { RelayError } from '../shared/relay-error.ts';
+import { getHealth } from './api/health.ts';
+import { postSession } from './api/session.ts';
+import type { Limits, ServeConfig } from './config.ts';
+import { Forwards } from './forwards.ts';
+import { Gate, type OriginVerdict } from './gate.ts';
+import { Images } from './images.ts';
+import { Link } from './link.ts';
+import type { Log } from './log.ts';
+import { refuseUpgrade, replyError, replyJson, replyMethods, replyText, setCommonHeaders, shareWith } from './reply.ts';
+import type { SessionNetwork } from './session.ts';
+import { Sessions } from './sessions.ts';
+import { pathOf, serveStatic } from './static.ts';
+
+const HEALTH_PATH = '/api/health';
+
+/** What the relay is built from; main.ts brings the real ones. */
+export interface RelayParts {
+  config: ServeConfig;
+  limits: Limits;
+  log: Log;
+  clock: Clock;
+  random: RandomSource;
+  hostNet: HostNet;
+  createNetwork: (options: NetworkOptions) => SessionNetwork;
+  version: string;
+}
+
+export class RelayServer {
+  readonly images: Images;
+  readonly sessions: Sessions;
+  readonly #parts: RelayParts;
+  readonly #gate: Gate;
+  readonly #forwards: Forwards;
+  readonly #links = new Set<Link>();
+  readonly #servers: Server[] = [];
+  readonly #wss: WebSocketServer;
+  readonly #startedMs: number;
+  #port = 0;
+  #closing = false;
+
+  constructor(parts: RelayParts) {
+    const { config, limits, log, clock, random, hostNet, createNetwork } = parts;
+    this.#parts = parts;
+    this.#startedMs = clock.nowMs();
+    this.#gate = new Gate(config);
+    this.images = new Images(config.imagesDir, (message) => log.once('manifest', '', message));
+    this.#forwards = new Forwards(hostNet, () => this.sessions.latestLinked());
+    this.sessions = new Sessions({
+      limits, log, clock, random, createNetwork,
+      hostNetFor: (session, guard) => this.#forwards.hostNetFor(session, guard),
+      udpForwards: () => this.#forwards.udpForwards(),
+    });
+    this.#wss = new WebSocketServer({
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: limits.maxMessageBytes,
+      handleProtocols: (offered) => (offered.has(TUNNEL_SUBPROTOCOL) ? TUNNEL_SUBPROTOCOL : false),
+    });
+  }
+
+  /** Opens forwards and ports. Rejects with a RelayError when one of them can't be had; close() then frees the others. */
+  async start(): Promise<void> {
+    const { config } = this.#parts;
+    for (const source of config.images) await this.images.add(source);
+    for (const forward of config.forwards) await this.#forwards.open(forward);
+    await this.#listen(config.host ?? '127.0.0.1', config.port);
+    if (config.host === null) await this.#listenOnIpv6Too();
+  }
+
+  /** the TCP port of the server, once started */
+  get port(): number { return this.#port; }
+
+  /** What a person opens. */
+  get url(): string {
+    const { host } = this.#parts.config;
+    const anywhere = host === null || host === '0.0.0.0' || host === '::';
+    const name = anywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host;
+    return `http://${name}:${this.#port}/`;
+  }
+
+  /** Ends sessions, links, forwards and connections. Idempotent; resolves when all sockets are gone. */
+  async close(): Promise<void> {
+    this.#closing = true;
+    this.#forwards.close();
+    this.sessions.close('the relay is stopping', CLOSE_GOING_AWAY);
+    for (const link of this.#links) link.close(CLOSE_GOING_AWAY, 'the relay is stopping');
+    const closed = this.#servers.splice(0).map((server) => new Promise<void>((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    }));
+    // A moment for the close frames to leave; nobody gets more.
+    if (this.#links.size > 0) await new Promise((resolve) => setTimeout(resolve, 50));
+    for (const link of this.#links) link.terminate();
+    await Promise.all(closed);
+  }
+
+  async #listen(host: string, port: number): Promise<void> {
+    const { limits, log } = this.#parts;
+    const server = createServer({
+      headersTimeout: limits.headersMs,
+      requestTimeout: limits.requestMs,
+      connectionsCheckingInterval: limits.checkMs,
+      maxHeaderSize: limits.maxHeaderBytes,
+    });
+    server.timeout = limits.idleMs;
+    server.maxConnections = limits.maxConnections;
+    server.on('drop', () => log.once('connections', host, `more than ${limits.maxConnections} connections at once: further ones are dropped`));
+    server.on('request', (request, response) => void this.#onRequest(request, response));
+    server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head));
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen({ port, host, ipv6Only: true }, () => {
+        server.off('error', reject);
+        resolve();
+      });
+    }).catch((error: NodeJS.ErrnoException) => { throw listenError(error, host, port); });
+    server.on('error', (error) => log.info(`listening on ${host}: ${error.message}`));
+    this.#servers.push(server);
+    this.#port = (server.address() as AddressInfo).port;
+  }
+
+  async #listenOnIpv6Too(): Promise<void> {
+    const port = this.#port;
+    try {
+      await this.#listen('::1', port);
+    } catch (error) {
+      // Somebody else behind half of "localhost" would get some of our page's requests.
+      if (error instanceof RelayError && error.code === 'RELAY_PORT_IN_USE') throw error;
+      this.#parts.log.debug(`not listening on ::1: ${(error as Error).message}`);
+    }
+  }
+
+  async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { log } = this.#parts;
+    try {
+      setCommonHeaders(response);
+      // RFC 9112 §3.2: which of two Hosts was meant is anybody's guess.
+      if ((request.headersDistinct['host']?.length ?? 0) > 1) return replyText(response, 400, 'more than one Host header');
+      if (!this.#isHostKnown(request)) return replyText(response, 403, this.#hostRefusal(request));
+      const verdict = this.#gate.judgeOrigin(request.headers);
+      if (verdict === 'allowed' && request.headers.origin !== undefined) shareWith(request.headers.origin, response);
+      await this.#route(request, response, verdict);
+    } catch (error) {
+      // The client went away, or was cut by a limit, in the middle of its request.
+      if ((error as NodeJS.ErrnoException).code === 'ECONNRESET' && request.socket.destroyed) return;
+      log.bug(`${request.method} ${request.url}`, error);
+      if (response.headersSent) response.destroy();
+      else replyText(response, 500, 'internal error of the relay; its log says more');
+    }
+  }
+
+  async #route(request: IncomingMessage, response: ServerResponse, verdict: OriginVerdict): Promise<void> {
+    const path = pathOf(request.url);
+    if (path === null) return replyText(response, 400, 'malformed path');
+    const method = request.method ?? '';
+    if (method === 'OPTIONS' && verdict === 'allowed') return replyPreflight(response);
+    if (`/${path}` === SESSION_PATH) {
+      if (method !== 'POST') return replyMethods(response, 'POST');
+      if (verdict === 'foreign') return replyError(response, 403, 'RELAY_FOREIGN_ORIGIN', this.#originRefusal(request));
+      return postSession({ sessions: this.sessions, limits: this.#parts.limits, forwards: () => this.#forwards.list }, request, response);
+    }
+    if (method !== 'GET' && method !== 'HEAD') return replyMethods(response, 'GET, HEAD');
+    if (`/${path}` === HEALTH_PATH) {
+      const { version, clock } = this.#parts;
+      const count = (await this.images.manifest()).images.length;
+      return getHealth({ version, startedMs: this.#startedMs, nowMs: clock.nowMs(), sessions: this.sessions, links: this.#links }, count, response);
+    }
+    if (path.startsWith('api/')) return replyError(response, 404, 'RELAY_NOT_FOUND', 'no such call');
+    if (`/${path}` === LINK_PATH) {
+      response.setHeader('Upgrade', 'websocket');
+      return replyText(response, 426, 'this is where WebSockets come in');
+    }
+    if (path === 'images/manifest.json') {
+      response.setHeader('Cache-Control', 'no-cache');
+      return replyJson(response, 200, await this.images.manifest());
+    }
+    await this.#serveFile(path, request, response);
+  }
+
+  async #serveFile(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { config } = this.#parts;
+    const image = path.startsWith('images/') ? path.slice('images/'.length) : null;
+    const name = path === '' || path.endsWith('/') ? `${path}index.html` : path;
+    const root = image !== null ? { dir: config.imagesDir, extra: this.images.files, announceSize: true } : { dir: config.webDir };
+    if (await serveStatic(root, image ?? name, request, response)) return;
+    if (path !== '') return replyText(response, 404, 'no such file');
+    replyText(response, 503, `The page is not built: there is no index.html in ${config.webDir}. \`npm start\` builds it.`);
+  }
+
+  #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    // The client may vanish at any moment; ws brings its own handler later.
+    socket.on('error', () => socket.destroy());
+    try {
+      const refusal = this.#judgeUpgrade(request);
+      if (refusal !== null) return refuseUpgrade(socket, refusal.status, refusal.text);
+      this.#wss.handleUpgrade(request, socket, head, (ws) => {
+        const address = addressOf(request);
+        const bare = ws.protocol === '' ? this.sessions.createBare(address) : null;
+        const link = new Link({
+          limits: this.#parts.limits,
+          log: this.#parts.log,
+          forwards: () => this.#forwards.list,
+          claim: (id, token) => this.sessions.claim(id, token),
+          onClosed: (gone) => this.#links.delete(gone),
+        }, ws, address, bare);
+        this.#links.add(link);
+      });
+    } catch (error) {
+      this.#parts.log.bug('upgrade', error);
+      socket.destroy();
+    }
+  }
+
+  #judgeUpgrade(request: IncomingMessage): { status: number; text: string } | null {
+    const { limits, log } = this.#parts;
+    if (this.#closing) return { status: 503, text: 'the relay is stopping' };
+    if (!this.#isHostKnown(request)) return { status: 403, text: this.#hostRefusal(request) };
+    if (`/${pathOf(request.url)}` !== LINK_PATH) return { status: 404, text: `WebSockets come in at ${LINK_PATH}` };
+    const verdict = this.#gate.judgeOrigin(request.headers);
+    if (verdict === 'foreign') return { status: 403, text: this.#originRefusal(request) };
+    const offered = request.headers['sec-websocket-protocol'];
+    if (offered === undefined) {
+      if (verdict === 'none' && !this.#gate.openToAll) {
+        return { status: 403, text: `without an Origin header speak ${TUNNEL_SUBPROTOCOL}, or start the relay with --allow-origin '*'` };
+      }
+      const refusal = this.sessions.refusal(addressOf(request));
+      if (refusal !== null) return { status: 429, text: refusal };
+    } else if (!offered.split(',').some((name) => name.trim() === TUNNEL_SUBPROTOCOL)) {
+      return { status: 400, text: `of all subprotocols only ${TUNNEL_SUBPROTOCOL} is known here` };
+    } else if ([...this.#links].filter((link) => link.pending).length >= limits.maxPendingLinks) {
+      log.once('pending', addressOf(request), `${limits.maxPendingLinks} links wait for their hello: refused one of ${addressOf(request)}`);
+      return { status: 503, text: 'too many links that have not said hello' };
+    }
+    return null;
+  }
+
+  #isHostKnown(request: IncomingMessage): boolean {
+    return this.#gate.acceptsHost(request.headers.host);
+  }
+
+  /** Logs, and returns what the client is told. */
+  #hostRefusal(request: IncomingMessage): string {
+    const host = request.headers.host ?? '(none)';
+    this.#parts.log.once('host', host, `refused requests for the host name ${host}: start with --allow-host NAME if it is yours`);
+    return `This relay does not answer to that host name. Open ${this.url}, or start it with --allow-host NAME.`;
+  }
+
+  /** Logs, and returns what the client is told. */
+  #originRefusal(request: IncomingMessage): string {
+    const origin = request.headers.origin ?? '(hidden)';
+    this.#parts.log.once('origin', origin, `refused a page of ${origin}: start with --allow-origin if it is yours`);
+    return 'A page of another origin may not use this relay. Start it with --allow-origin ORIGIN to allow one.';
+  }
+}
+
+function replyPreflight(response: ServerResponse): void {
+  response.setHeader('Access-Control-Allow-Methods', 'GET, HEAD, POST');
+  response.setHeader('Access-Control-Allow-Headers', 'Content-Type, Range, If-None-Match, If-Range');
+  response.setHeader('Access-Control-Max-Age', 600);
+  response.statusCode = 204;
+  response.end();
+}
+
+function addressOf(request: { socket: Socket | Duplex }): string {
+  return (request.socket as Socket).remoteAddress ?? '';
+}
+
+function listenError(error: NodeJS.ErrnoException, host: string, port: number): RelayError {
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return new RelayError('RELAY_PORT_IN_USE', `port ${port} on ${host} is in use by another program. Stop it, or choose another port: --port ${port === 65_535 ? 8080 : port + 1}`);
+    case 'EACCES':
+      return new RelayError('RELAY_BAD_ADDRESS', `port ${port} needs rights that this user does not have. Choose one above 1023: --port 8080`);
+    default:
+      return new RelayError('RELAY_BAD_ADDRESS', `cannot listen on ${host}, port ${port} (${error.message}). Give an address of this machine: --host ADDR`);
+  }
+}
