@@ -1,0 +1,37 @@
+/*
+ * The worker that owns the WebSocket. Its event loop is free while the guest blocks another thread and the page draws.
+ */
+import { expose } from 'comlink';
+import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
+import type { LinkApi, NetMode, NetStatus } from '../protocol.ts';
+import { Pump } from './pump.ts';
+import { TunnelClient } from './tunnel-client.ts';
+
+class LinkWorker implements LinkApi {
+  #pump: Pump | null = null;
+  #client: TunnelClient | null = null;
+
+  async open(
+    mode: Exclude<NetMode, { kind: 'none' }>,
+    origin: string,
+    memory: ContainerMemory,
+    bell: MessagePort | null,
+    onStatus: (status: NetStatus) => void,
+  ): Promise<void> {
+    this.#pump = new Pump(memory, bell === null ? null : { onRing: (listener) => { bell.onmessage = listener; } });
+    this.#client = new TunnelClient(mode, origin, this.#pump, onStatus);
+    self.addEventListener('online', () => { this.#client?.retry(); });
+    this.#client.open();
+  }
+
+  async close(): Promise<void> {
+    this.#client?.close();
+    this.#pump?.close();
+  }
+
+  async retry(): Promise<void> {
+    this.#client?.retry();
+  }
+}
+
+expose(new LinkWorker());

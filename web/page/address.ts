@@ -1,0 +1,115 @@
+import { splitWords } from './words.ts';
+
+/**
+ * What the page's own URL asks for.
+ *
+ *     ?image=NAME        an image of images/manifest.json; without it the manifest's default
+ *     ?image=URL         a wasm image elsewhere: https://…, /path or ./path (anything with a slash); its server must allow it (CORS)
+ *     ?cmd=LINE          CMD ARG… for the container, split as a shell would split it, with quotes: ?cmd=sh -c 'ls -l /'
+ *     ?net=relay         the network of the relay that serves the page (the default)
+ *     ?net=none          no network
+ *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
+ *
+ * Other parameters are nobody's business here and are left alone.
+ */
+export interface Address {
+  /** what `?image=` says: a name of the manifest, an absolute URL, or null for the default */
+  image: { name: string } | { url: string } | null;
+  argv: string[];
+  net: NetChoice;
+}
+
+export type NetChoice = { kind: 'relay' } | { kind: 'none' } | { kind: 'delegate'; url: string };
+
+/** A parameter that can't be used, as words for the page. */
+export interface AddressProblem {
+  parameter: 'image' | 'cmd' | 'net';
+  value: string;
+  /** what is wrong, a clause without a full stop */
+  problem: string;
+  /** what would be right */
+  advice: string;
+}
+
+/** The longest command line that fits a c2w image beside its environment (1024 bytes for all of it). */
+const CMD_BYTES_MAX = 900;
+
+export function parseAddress(href: string): Address | AddressProblem {
+  const page = new URL(href);
+  const query = page.searchParams;
+  const image = parseImage(query.get('image'), page);
+  if (image !== null && 'parameter' in image) return image;
+  const argv = parseCommand(query.get('cmd'));
+  if (!Array.isArray(argv)) return argv;
+  const net = parseNet(query.get('net'), page);
+  if ('parameter' in net) return net;
+  return { image, argv, net };
+}
+
+/** The page's URL with another image; a command belongs to the image it was written for and goes. */
+export function withImage(href: string, image: string): string {
+  const page = new URL(href);
+  page.searchParams.set('image', image);
+  page.searchParams.delete('cmd');
+  // Slashes and colons need no escape in a query, and a person reads this.
+  page.search = page.search.replaceAll('%2F', '/').replaceAll('%3A', ':');
+  return page.href;
+}
+
+function parseImage(value: string | null, page: URL): Address['image'] | AddressProblem {
+  const text = value?.trim() ?? '';
+  if (text === '') return null;
+  if (!text.includes('/')) return { name: text };
+  const advice = 'Use the name of an image, such as ?image=debian, or the URL of a wasm file.';
+  const url = parseUrl(text, page);
+  if (url === null) return { parameter: 'image', value: text, problem: 'this is not a URL', advice };
+  if (url.protocol !== 'http:' && url.protocol !== 'https:') {
+    return { parameter: 'image', value: text, problem: `an image can't be fetched from ${url.protocol}`, advice };
+  }
+  return { url: url.href };
+}
+
+function parseCommand(value: string | null): string[] | AddressProblem {
+  const line = value ?? '';
+  const advice = "Quote it as for a shell: ?cmd=sh -c 'ls -l /'";
+  const words = splitWords(line);
+  if ('problem' in words) return { parameter: 'cmd', value: line, problem: words.problem, advice };
+  if (new TextEncoder().encode(line).length > CMD_BYTES_MAX) {
+    return { parameter: 'cmd', value: `${line.slice(0, 60)}…`, problem: `it is longer than ${CMD_BYTES_MAX} bytes`, advice: 'Type it into the shell instead.' };
+  }
+  if (line.includes('\0')) return { parameter: 'cmd', value: line.replaceAll('\0', '␀'), problem: 'it contains a NUL character', advice };
+  return words.argv;
+}
+
+function parseNet(value: string | null, page: URL): NetChoice | AddressProblem {
+  const text = value?.trim() ?? '';
+  if (text === '' || text === 'relay') return { kind: 'relay' };
+  if (text === 'none') return { kind: 'none' };
+  const advice = 'The networks are relay, none, and delegate=ws://HOST:PORT.';
+  if (!text.startsWith('delegate=')) return { parameter: 'net', value: text, problem: 'there is no such network', advice };
+  const target = text.slice('delegate='.length);
+  const url = target === '' ? null : parseUrl(target, page);
+  if (url === null || (url.protocol !== 'ws:' && url.protocol !== 'wss:')) {
+    return { parameter: 'net', value: text, problem: 'a delegate needs a WebSocket address (ws:// or wss://)', advice };
+  }
+  // A WebSocket's URL must not have a fragment, and browsers refuse user info.
+  if (url.hash !== '' || url.username !== '' || url.password !== '') {
+    return { parameter: 'net', value: text, problem: 'a WebSocket address has no user name and no #fragment', advice };
+  }
+  if (page.protocol === 'https:' && url.protocol === 'ws:' && !isLoopback(url.hostname)) {
+    return { parameter: 'net', value: text, problem: 'a page from https:// can only reach wss:// addresses', advice };
+  }
+  return { kind: 'delegate', url: url.href };
+}
+
+function parseUrl(text: string, base: URL): URL | null {
+  try {
+    return new URL(text, base);
+  } catch {
+    return null;
+  }
+}
+
+function isLoopback(hostname: string): boolean {
+  return hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '127.0.0.1' || hostname === '[::1]';
+}

@@ -1,0 +1,179 @@
+import type { ImageErrorCode, ImageFailure } from '../protocol.ts';
+import type { AddressProblem } from './address.ts';
+
+/** What the page says when there is no container to show: what happened and what to do next, for each kind of failure. */
+export interface Failure {
+  code: FailureCode;
+  title: string;
+  /** what happened, full sentences */
+  what: string;
+  /** what to do next, full sentences */
+  next: string;
+  /** the machine's own words, a URL, a parameter; empty if there are none */
+  detail: string;
+  /** trying again may help */
+  retry: boolean;
+}
+
+export type FailureCode =
+  | ImageErrorCode
+  /** a parameter of the page's URL can't be used */
+  | 'address'
+  /** the server has no image of that name */
+  | 'unknown-image'
+  /** the server's list of images can't be read */
+  | 'no-list'
+  /** the server has no image at all */
+  | 'no-images'
+  /** the browser has no WebAssembly, or a policy forbids it */
+  | 'no-webassembly'
+  /** the user cancelled the start */
+  | 'cancelled';
+
+type Words = Pick<Failure, 'title' | 'what' | 'next' | 'retry'>;
+
+const WORDS: Record<ImageErrorCode, Words> = {
+  'not-found': {
+    title: 'Image not found',
+    what: 'The server has no file at this address (HTTP 404).',
+    next: 'Check the address for a typing error, or choose another image.',
+    retry: true,
+  },
+  'http': {
+    title: 'The server refused the image',
+    what: 'The server answered with an error instead of the image.',
+    next: 'Try again in a moment. If it stays so, the server’s log says why.',
+    retry: true,
+  },
+  'unreachable': {
+    title: 'The image could not be reached',
+    what: 'No connection to the server came about, or it does not allow other sites to read the image.',
+    next: 'Check that the server is running and that you are online. For an image on another site, that site must send Access-Control-Allow-Origin.',
+    retry: true,
+  },
+  'not-wasm': {
+    title: 'Not a WebAssembly file',
+    what: 'What the server sent is not WebAssembly; often it is a web page that says why.',
+    next: 'Open the address in a tab of its own to see what it is. An image ends in .wasm and is made by “portside convert” or container2wasm.',
+    retry: false,
+  },
+  'not-a-container': {
+    title: 'Not a container image',
+    what: 'This is WebAssembly, but not a container: it lacks what a WASI program with a machine inside has.',
+    next: 'Use an image made by “portside convert” or by container2wasm’s c2w.',
+    retry: false,
+  },
+  'cut-off': {
+    title: 'The download was cut off',
+    what: 'The connection ended before the whole image had arrived.',
+    next: 'Try again. If it stops at the same place, the file on the server is incomplete.',
+    retry: true,
+  },
+  'compile': {
+    title: 'The image is incomplete or broken',
+    what: 'It starts as WebAssembly should, but the browser cannot compile it: the file is incomplete or damaged, or it needs a newer browser.',
+    next: 'Try again; if that does not help, update the browser or build the image anew.',
+    retry: true,
+  },
+  'out-of-memory': {
+    title: 'Not enough memory',
+    what: 'The browser would not give this tab the memory that the container needs.',
+    next: 'Close other tabs and try again, or choose a smaller image.',
+    retry: true,
+  },
+  'trap': {
+    title: 'The machine has crashed',
+    what: 'The machine inside the image stopped in the middle of an instruction. That is a bug of the machine, or the image is damaged; what you typed is not to blame.',
+    next: 'Start it again. If it happens again at the same place, please report it with the text above.',
+    retry: true,
+  },
+  'arguments': {
+    title: 'The command is too long',
+    what: 'The command and the environment do not fit what this image can take.',
+    next: 'Shorten ?cmd= in the address, and type the rest into the shell.',
+    retry: false,
+  },
+  'not-isolated': {
+    title: 'This page is not isolated',
+    what: 'The browser lends SharedArrayBuffer only to pages that are served with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, from https:// or localhost. This one was not.',
+    next: 'Open the page from “npm start” at http://localhost:8080/, or have the web server send these headers.',
+    retry: false,
+  },
+  'internal': {
+    title: 'Something went wrong inside Portside',
+    what: 'This is a bug of ours.',
+    next: 'Reload the page. If it happens again, please report it with the text above.',
+    retry: true,
+  },
+};
+
+/** `imageUrl` is shown where the address of the image is the point. */
+export function imageFailure(failure: ImageFailure, imageUrl: string): Failure {
+  const words = WORDS[failure.code] ?? WORDS.internal;
+  const own = failure.message.trim();
+  return { code: failure.code, ...words, detail: own === '' || own.includes(imageUrl) ? own || imageUrl : `${imageUrl}\n${own}` };
+}
+
+export function addressFailure(problem: AddressProblem): Failure {
+  return {
+    code: 'address',
+    title: `?${problem.parameter}= can’t be used`,
+    what: `The address of this page says ?${problem.parameter}=${problem.value}, but ${problem.problem}.`,
+    next: problem.advice,
+    detail: '',
+    retry: false,
+  };
+}
+
+export function unknownImageFailure(name: string, known: string[]): Failure {
+  return {
+    code: 'unknown-image',
+    title: `There is no image “${name}”`,
+    what: known.length === 0 ? 'This server has no images at all.' : `This server has ${known.slice(0, 12).join(', ')}${known.length > 12 ? ' and more' : ''}.`,
+    next: 'Choose one of them, or give the URL of an image.',
+    detail: '',
+    retry: false,
+  };
+}
+
+export function noListFailure(message: string): Failure {
+  return {
+    code: 'no-list',
+    title: 'The list of images could not be read',
+    what: message,
+    next: 'Check that the Portside server is still running (“npm start”), then try again.',
+    detail: '',
+    retry: true,
+  };
+}
+
+export function noImagesFailure(): Failure {
+  return {
+    code: 'no-images',
+    title: 'There is no image yet',
+    what: 'This server has no images, so there is no container to start.',
+    next: 'Let “npm start” build them, or start it with --image FILE|URL; or give the URL of an image here.',
+    detail: '',
+    retry: true,
+  };
+}
+
+export function noWebAssemblyFailure(): Failure {
+  return {
+    code: 'no-webassembly',
+    title: 'This browser has no WebAssembly',
+    what: 'The container runs as WebAssembly, and here it is missing or switched off (some hardened modes do that).',
+    next: 'Use a current Chrome, Edge, Firefox or Safari, or allow WebAssembly for this site.',
+    detail: '',
+    retry: false,
+  };
+}
+
+export function cancelledFailure(): Failure {
+  return { code: 'cancelled', title: 'Start cancelled', what: 'The image was not loaded to its end.', next: 'Start it again, or choose another image.', detail: '', retry: true };
+}
+
+/** One line for `portside.ready` and `portside.error`. */
+export function failureLine(failure: Failure): string {
+  return [`${failure.title}: ${failure.what}`, failure.detail.replaceAll('\n', ' '), failure.next].filter((part) => part !== '').join(' ');
+}

@@ -1,0 +1,60 @@
+/** The chooser: what the server has, and a field for the URL of any image. Choosing is a link, so it can be opened in a new tab. */
+import { withImage } from './address.ts';
+import { icon, make } from './dom.ts';
+import { formatBytes } from './figures.ts';
+import type { ListedImage } from './images.ts';
+
+export interface ImageChoice {
+  /** null while the list is on its way */
+  images: ListedImage[] | null;
+  /** why there is no list; empty otherwise */
+  problem: string;
+  currentUrl: string | null;
+}
+
+export function fillImagePanel(panel: HTMLElement, choice: ImageChoice): void {
+  const list = make('ul', 'panel-images');
+  for (const image of choice.images ?? []) list.append(make('li', '', imageLink(image, image.url === choice.currentUrl)));
+  const parts: Node[] = [make('h2', '', 'Images')];
+  if (choice.problem !== '') parts.push(make('p', '', choice.problem));
+  else if (choice.images === null) parts.push(make('p', '', 'Reading the list…'));
+  else if (choice.images.length === 0) parts.push(make('p', '', 'This server has no images of its own.'));
+  else parts.push(list);
+  panel.replaceChildren(...parts, make('h2', '', 'From elsewhere'), urlForm());
+}
+
+function imageLink(image: ListedImage, current: boolean): HTMLAnchorElement {
+  const link = make('a', 'panel-image');
+  link.href = withImage(location.href, image.name);
+  if (current) {
+    link.append(icon('check'));
+    link.setAttribute('aria-current', 'true');
+  }
+  const bytes = image.bytes + image.diskBytes;
+  link.append(make('strong', '', image.title), make('span', 'bytes', bytes > 0 ? formatBytes(bytes) : ''), make('small', '', image.description));
+  return link;
+}
+
+function urlForm(): HTMLFormElement {
+  const input = make('input', 'text-input');
+  input.type = 'text';
+  input.inputMode = 'url';
+  input.id = 'image-url';
+  input.required = true;
+  input.autocapitalize = 'none';
+  input.autocomplete = 'off';
+  input.spellcheck = false;
+  input.placeholder = 'https://example.org/image.wasm';
+  const label = make('label', 'field-label', 'URL of an image');
+  label.htmlFor = input.id;
+  const open = make('button', 'button', 'Open');
+  open.type = 'submit';
+  const form = make('form', '', label, make('div', 'url-form', input, open));
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    const text = input.value.trim();
+    // A name or a bare host would be taken for an image of this server: what was typed here is a URL.
+    if (text !== '') location.assign(withImage(location.href, text.includes('/') ? text : `./${text}`));
+  });
+  return form;
+}

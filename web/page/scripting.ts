@@ -1,0 +1,58 @@
+/** `globalThis.portside`: the page's scripting interface, for Playwright tests and for the console. */
+import type { ContainerControl } from './container-control.ts';
+import { failureLine } from './failures.ts';
+import { typed } from './keys.ts';
+import type { RunnerStats } from './runner.ts';
+import type { PageState } from './status-words.ts';
+import type { TerminalView } from './terminal.ts';
+
+export interface Portside {
+  /**
+   * Resolves when the container has shown its first output (or has exited without any); rejects with an Error that says what
+   * is wrong and what to do. After a restart it is a new promise; who waits already goes on waiting.
+   */
+  readonly ready: Promise<void>;
+  /** `'loading'`, `'starting'`, `'running'`, `'exited'`, `'stopped'` (by the button or `stop`) or `'failed'` */
+  readonly state: PageState;
+  /** status of the container's command; present with `'exited'` */
+  readonly exitCode: number | undefined;
+  /** why there is no container; null unless the state is `'failed'`, or `'stopped'` before the first output */
+  readonly error: { code: string; message: string } | null;
+  /** state of the network: `'off'`, `'connecting'`, `'up'`, `'down'` or `'refused'`, with a sentence, forwards and the time of the next attempt */
+  readonly net: { state: string; detail?: string; forwards: { host: string; guest: number; protocol?: 'tcp' | 'udp' }[]; retryAtMs?: number };
+  /** Text of the terminal with its scrollback (of a full-screen program: its screen); wrapped lines joined, trailing blanks removed. */
+  screen(): string;
+  /** Types `text`: `\n` is the Enter key, `\x03` Ctrl-C. False when it was refused: nothing runs, or 4 MiB are waiting. */
+  write(text: string): boolean;
+  /** Of the terminal, in characters. */
+  size(): { cols: number; rows: number };
+  /** Bytes and frames in each direction, rates since the call before, uptime, waiting mode; null before the first container. */
+  stats(): RunnerStats | null;
+  /** As the button: ends the container and starts the same again. */
+  restart(): void;
+  /** As the button: ends the container; a start under way is cancelled. */
+  stop(): void;
+}
+
+declare global {
+  // `var` is what makes it a property of globalThis.
+  var portside: Portside;
+}
+
+/** `restart` is the page's: it may have to read the list of images again first. */
+export function installScripting(control: ContainerControl, terminal: TerminalView, restart: () => void): void {
+  const portside: Portside = {
+    get ready() { return control.ready; },
+    get state() { return control.state; },
+    get exitCode() { return control.exitCode; },
+    get error() { return control.failure === null ? null : { code: control.failure.code, message: failureLine(control.failure) }; },
+    get net() { return { ...control.net, forwards: control.net.forwards ?? [] }; },
+    screen: () => terminal.screen(),
+    write: (text) => control.write(typed(text)),
+    size: () => terminal.size(),
+    stats: () => control.stats(),
+    restart,
+    stop: () => control.stop(),
+  };
+  Object.defineProperty(globalThis, 'portside', { value: Object.freeze(portside), enumerable: true });
+}

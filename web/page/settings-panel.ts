@@ -1,0 +1,76 @@
+/** Settings and shortcuts. Changes apply at once and are kept. */
+import { make, makeButton } from './dom.ts';
+import { FONT_SIZE_MAX, FONT_SIZE_MIN, type Settings } from './settings.ts';
+
+const THEMES: [Settings['theme'], string][] = [['system', 'System'], ['light', 'Light'], ['dark', 'Dark']];
+
+const SHORTCUTS: [string, string[]][] = [
+  ['Leave the terminal', ['Ctrl', 'Shift', 'Space']],
+  ['Back to the terminal', ['Esc']],
+  ['Copy', ['Ctrl', 'Shift', 'C']],
+  ['Paste', ['Ctrl', 'Shift', 'V']],
+  ['Scroll back', ['Shift', 'PgUp']],
+];
+
+export function fillSettingsPanel(panel: HTMLElement, settings: Settings, onChange: (settings: Settings) => void): void {
+  const change = (changes: Partial<Settings>): void => {
+    Object.assign(settings, changes);
+    onChange(settings);
+  };
+  panel.replaceChildren(
+    make('h2', '', 'Settings'),
+    themeSetting(settings, change),
+    fontSetting(settings, change),
+    screenReaderSetting(settings, change),
+    make('h2', '', 'Shortcuts'),
+    shortcuts(),
+  );
+}
+
+type Change = (changes: Partial<Settings>) => void;
+
+function themeSetting(settings: Settings, change: Change): HTMLElement {
+  const segments = make('span', 'segments');
+  for (const [theme, text] of THEMES) {
+    const input = make('input', '');
+    input.type = 'radio';
+    input.name = 'theme';
+    input.checked = settings.theme === theme;
+    input.addEventListener('change', () => change({ theme }));
+    segments.append(make('label', 'segment', input, make('span', '', text)));
+  }
+  return make('fieldset', 'setting', make('legend', '', 'Theme'), segments);
+}
+
+function fontSetting(settings: Settings, change: Change): HTMLElement {
+  const size = make('output', '', `${settings.fontSize} px`);
+  const smaller = makeButton('−', 'button', () => step(-1));
+  const larger = makeButton('+', 'button', () => step(1));
+  smaller.setAttribute('aria-label', 'Smaller font');
+  larger.setAttribute('aria-label', 'Larger font');
+  const step = (by: number): void => {
+    change({ fontSize: Math.min(FONT_SIZE_MAX, Math.max(FONT_SIZE_MIN, settings.fontSize + by)) });
+    size.textContent = `${settings.fontSize} px`;
+    smaller.disabled = settings.fontSize === FONT_SIZE_MIN;
+    larger.disabled = settings.fontSize === FONT_SIZE_MAX;
+  };
+  return make('div', 'setting', 'Font size', make('span', 'stepper', smaller, size, larger));
+}
+
+function screenReaderSetting(settings: Settings, change: Change): HTMLElement {
+  const input = make('input', 'switch');
+  input.type = 'checkbox';
+  input.checked = settings.screenReader;
+  input.setAttribute('role', 'switch');
+  input.addEventListener('change', () => change({ screenReader: input.checked }));
+  return make('label', 'setting', 'Screen reader mode', input);
+}
+
+function shortcuts(): HTMLElement {
+  const list = make('dl', 'shortcuts');
+  for (const [what, keys] of SHORTCUTS) {
+    const parts = keys.flatMap((key, i) => (i === 0 ? [make('kbd', '', key)] : [' ', make('kbd', '', key)]));
+    list.append(make('dt', '', what), make('dd', '', ...parts));
+  }
+  return list;
+}

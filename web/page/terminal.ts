@@ -1,0 +1,236 @@
+/*
+ * The terminal: xterm.js between the user and a container.
+ *
+ * Theory of operation
+ *
+ *   keys, paste ─▶ xterm ─▶ onInput(data) ─▶ (container)      the Ctrl of the key bar is mixed in here
+ *   (container) ─▶ output(bytes, done) ─▶ xterm's write queue ─▶ done()      parsed: the next chunk may come
+ *   window ─▶ ResizeObserver ─▶ fit ─▶ xterm.onResize ─▶ onSize(cols, rows)
+ *
+ * Flow control is `done` alone: the container's next chunk waits until xterm has parsed this one, and xterm parses in
+ * slices of some milliseconds, so the page stays responsive however much a guest prints, and nothing piles up.
+ * `bytes` is borrowed until `done`, which is when xterm lets go of it.
+ *
+ * The renderer is WebGL where a GPU draws it. Where the context is missing, made by software or lost (a GPU reset, too many
+ * tabs), xterm's DOM renderer takes over for the rest of the page's life; nothing else changes.
+ *
+ * Tab belongs to the shell, so the way out of the terminal is Ctrl+Shift+Space (onLeave). Ctrl+Shift+C copies;
+ * Ctrl+Shift+V, Cmd+C and Cmd+V are the browser's own and reach xterm as clipboard events.
+ */
+import { FitAddon } from '@xterm/addon-fit';
+import { WebLinksAddon } from '@xterm/addon-web-links';
+import { WebglAddon } from '@xterm/addon-webgl';
+import { Terminal, type ITheme } from '@xterm/xterm';
+import { withCtrl } from './keys.ts';
+import type { Settings } from './settings.ts';
+import { DARK, LIGHT } from './terminal-theme.ts';
+
+export interface TerminalEvents {
+  /** what the user typed or pasted, as a terminal sends it */
+  onInput(data: string | Uint8Array): void;
+  onSize(cols: number, rows: number): void;
+  /** Ctrl+Shift+Space: the focus should go to the page */
+  onLeave(): void;
+  /** the armed Ctrl of the key bar was used up or set */
+  onCtrl(armed: boolean): void;
+}
+
+const SCROLLBACK_LINES = 10_000;
+/** A drag of the window's edge fits once per frame; the guest hears of it when the dragging pauses this long. */
+const RESIZE_PAUSE_MS = 60;
+const COLS_MIN = 10;
+const ROWS_MIN = 3;
+
+export class TerminalView {
+  readonly #xterm: Terminal;
+  readonly #fit = new FitAddon();
+  readonly #host: HTMLElement;
+  readonly #events: TerminalEvents;
+  #ctrlArmed = false;
+  #resizeTimer: ReturnType<typeof setTimeout> | undefined;
+
+  constructor(host: HTMLElement, settings: Settings, events: TerminalEvents) {
+    this.#host = host;
+    this.#events = events;
+    this.#xterm = new Terminal({
+      scrollback: SCROLLBACK_LINES,
+      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
+      fontSize: settings.fontSize,
+      lineHeight: 1.15,
+      cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
+      screenReaderMode: settings.screenReader,
+      macOptionIsMeta: false,
+      rightClickSelectsWord: false,
+    });
+    this.#xterm.loadAddon(this.#fit);
+    this.#xterm.loadAddon(new WebLinksAddon(openLink));
+    this.#xterm.options.linkHandler = { activate: openLink };
+    this.applyTheme();
+    this.#xterm.open(host);
+    this.#xterm.textarea?.setAttribute('aria-label', 'Terminal. Tab goes to the shell; Ctrl+Shift+Space leaves the terminal.');
+    this.#xterm.textarea?.setAttribute('enterkeyhint', 'enter');
+    this.#useWebgl();
+    this.#fit.fit();
+    this.#xterm.attachCustomKeyEventHandler((event) => this.#onKey(event));
+    this.#xterm.onData((data) => this.#events.onInput(this.#takeCtrl(data)));
+    // Mouse reports of the oldest kind are bytes, one in each character, and no UTF-8.
+    this.#xterm.onBinary((data) => this.#events.onInput(Uint8Array.from(data, (c) => c.charCodeAt(0))));
+    this.#xterm.onResize(() => {
+      clearTimeout(this.#resizeTimer);
+      this.#resizeTimer = setTimeout(() => this.#events.onSize(this.#xterm.cols, this.#xterm.rows), RESIZE_PAUSE_MS);
+    });
+    new ResizeObserver(() => this.#refit()).observe(host);
+  }
+
+  /** Bytes of the container; `done` when xterm has parsed them. */
+  output(bytes: Uint8Array, done: () => void): void {
+    this.#xterm.write(bytes, done);
+  }
+
+  /** A blank terminal. What is still in xterm's queue is wiped as well. */
+  reset(): void {
+    this.#xterm.reset();
+    this.#xterm.write('\x1bc');
+  }
+
+  /** Scrolls the text up until `rows` at the bottom are free; nothing moves when they are. Leaves full-screen programs' mode. */
+  makeRoom(rows: number): void {
+    const { buffer } = this.#xterm;
+    // Outside the alternate screen, leaving it would move the cursor to wherever it was saved last.
+    this.#xterm.write(buffer.active.type === 'alternate' ? '\x1b[?1049l' : '', () => {
+      const missing = buffer.active.cursorY + 1 + rows - this.#xterm.rows;
+      if (missing > 0) this.#xterm.write('\r\n'.repeat(Math.min(missing, this.#xterm.rows)));
+    });
+  }
+
+  /** The text of the normal buffer with its scrollback (of the alternate one while a full-screen program has it), wrapped lines joined, blanks at the ends removed. */
+  screen(): string {
+    const buffer = this.#xterm.buffer.active;
+    const lines: string[] = [];
+    for (let y = 0; y < buffer.length; y++) {
+      const line = buffer.getLine(y);
+      if (line === undefined) continue;
+      // A line that goes on in the next one keeps its blanks: they are part of the text.
+      const continues = buffer.getLine(y + 1)?.isWrapped === true;
+      const text = line.translateToString(!continues);
+      if (line.isWrapped && lines.length > 0) lines[lines.length - 1] += text;
+      else lines.push(text);
+    }
+    return lines.map((line) => line.trimEnd()).join('\n').trimEnd();
+  }
+
+  size(): { cols: number; rows: number } {
+    return { cols: this.#xterm.cols, rows: this.#xterm.rows };
+  }
+
+  focus(): void {
+    this.#xterm.focus();
+  }
+
+  /** True while the program in the terminal wants the cursor keys of DECCKM. */
+  get applicationCursorKeys(): boolean {
+    return this.#xterm.modes.applicationCursorKeysMode;
+  }
+
+  /** A key of the key bar, as if it came from the keyboard. */
+  press(data: string): void {
+    this.#xterm.input(data, true);
+  }
+
+  /** The next typed character is taken with Ctrl. */
+  armCtrl(armed: boolean): void {
+    this.#ctrlArmed = armed;
+    this.#events.onCtrl(armed);
+  }
+
+  applyTheme(): void {
+    const chosen = document.documentElement.dataset['theme'];
+    const dark = chosen === undefined ? matchMedia('(prefers-color-scheme: dark)').matches : chosen === 'dark';
+    const theme: ITheme = dark ? DARK : LIGHT;
+    this.#xterm.options.theme = theme;
+    // Programs choose colours for a dark ground; on a light one xterm darkens those that could not be read.
+    this.#xterm.options.minimumContrastRatio = dark ? 1 : 4.5;
+  }
+
+  applySettings(settings: Settings): void {
+    this.#xterm.options.fontSize = settings.fontSize;
+    this.#xterm.options.screenReaderMode = settings.screenReader;
+    this.applyTheme();
+    this.#refit();
+  }
+
+  #refit(): void {
+    const wanted = this.#fit.proposeDimensions();
+    if (wanted === undefined || Number.isNaN(wanted.cols) || Number.isNaN(wanted.rows)) return;
+    this.#xterm.resize(Math.max(COLS_MIN, wanted.cols), Math.max(ROWS_MIN, wanted.rows));
+  }
+
+  #useWebgl(): void {
+    this.#host.dataset['renderer'] = 'dom';
+    if (!hasFastWebgl()) return;
+    try {
+      const webgl = new WebglAddon();
+      webgl.onContextLoss(() => {
+        webgl.dispose();
+        this.#host.dataset['renderer'] = 'dom';
+      });
+      this.#xterm.loadAddon(webgl);
+      this.#host.dataset['renderer'] = 'webgl';
+    } catch {
+      // The probe had a context and the addon got none: the DOM renderer is in place.
+    }
+  }
+
+  #takeCtrl(data: string): string {
+    if (!this.#ctrlArmed) return data;
+    this.armCtrl(false);
+    return withCtrl(data);
+  }
+
+  /** False keeps a key from the shell. */
+  #onKey(event: KeyboardEvent): boolean {
+    if (!event.ctrlKey || !event.shiftKey || event.altKey || event.metaKey) return true;
+    switch (event.code) {
+      case 'Space':
+        event.preventDefault();
+        if (event.type === 'keydown') this.#events.onLeave();
+        return false;
+      case 'KeyC':
+        // Kept from the browser as well: Ctrl+Shift+C would open its inspector.
+        event.preventDefault();
+        if (event.type === 'keydown') this.#copy();
+        return false;
+      case 'KeyV':
+        // The browser pastes, and xterm takes the paste event (bracketed, if the program asked for that).
+        return false;
+      default:
+        return true;
+    }
+  }
+
+  #copy(): void {
+    const text = this.#xterm.getSelection();
+    // Without a secure context there is no clipboard; the browser's own copy command takes xterm's selection then.
+    if (text === '') return;
+    if (navigator.clipboard === undefined) document.execCommand('copy');
+    else void navigator.clipboard.writeText(text).catch(() => document.execCommand('copy'));
+  }
+}
+
+/** Renderers that are the processor in disguise; not every browser counts them as a performance caveat. */
+const SOFTWARE_RENDERER = /swiftshader|llvmpipe|softpipe|software|basic render/i;
+
+/** WebGL drawn by the processor is far slower than the DOM renderer, and takes the time of the guest's processor. */
+function hasFastWebgl(): boolean {
+  const context = document.createElement('canvas').getContext('webgl2', { failIfMajorPerformanceCaveat: true });
+  if (context === null) return false;
+  const info = context.getExtension('WEBGL_debug_renderer_info');
+  const name: unknown = context.getParameter(info === null ? context.RENDERER : info.UNMASKED_RENDERER_WEBGL);
+  // A page has few contexts: the probe's goes back at once.
+  context.getExtension('WEBGL_lose_context')?.loseContext();
+  return typeof name !== 'string' || !SOFTWARE_RENDERER.test(name);
+}
+
+function openLink(_event: MouseEvent, uri: string): void {
+  if (/^https?:\/\//i.test(uri)) open(uri, '_blank', 'noopener,noreferrer');
+}

@@ -1,0 +1,103 @@
+/*
+ * The contract between the page and its two workers, spoken through comlink; nothing else belongs here.
+ *
+ * Calls to the container worker are answered only until it has entered `_start`: from then on it is blocked, and what
+ * it exchanges goes through the rings of `ContainerMemory`. Its callbacks still arrive while it is blocked.
+ */
+import type { Forward } from '../shared/link/tunnel.ts';
+import type { ContainerMemory } from '../shared/memory/container-memory.ts';
+import type { ImageInfo } from '../shared/wasi/image-info.ts';
+
+/** How the container reaches a network. */
+export type NetMode =
+  /** the relay that served this page; `mtu` is a wish, in bytes */
+  | { kind: 'relay'; mtu?: number }
+  | { kind: 'none' }
+  /** any c2w-net or other QEMU framing over a WebSocket */
+  | { kind: 'delegate'; url: string };
+
+/** Why an image cannot be run; each has a sentence of its own in the page. */
+export type ImageErrorCode =
+  /** the server says 404 or 410 */
+  | 'not-found'
+  /** any other HTTP status */
+  | 'http'
+  /** no connection, or CORS forbids it */
+  | 'unreachable'
+  /** no wasm magic: an HTML page, say */
+  | 'not-wasm'
+  /** wasm, but no WASI command with a memory */
+  | 'not-a-container'
+  /** the download ended early */
+  | 'cut-off'
+  /** complete and damaged, or it needs what this browser has not */
+  | 'compile'
+  | 'out-of-memory'
+  /** the guest hit a wasm trap: the machine's bug or a damaged image */
+  | 'trap'
+  /** arguments and environment are longer than the image can take */
+  | 'arguments'
+  /** SharedArrayBuffer is missing: the page was served without COOP and COEP */
+  | 'not-isolated'
+  | 'internal';
+
+export interface Progress {
+  phase: 'download' | 'compile' | 'start';
+  /** bytes of the image, uncompressed */
+  loaded?: number;
+  /** absent when nobody said how long the image is */
+  total?: number;
+}
+
+/** Crosses threads, so it is data and not an Error. */
+export interface ImageFailure {
+  code: ImageErrorCode;
+  message: string;
+}
+
+export type Loaded = { ok: true; info: ImageInfo } | { ok: false; failure: ImageFailure };
+export type Ended = { ok: true; exitCode: number } | { ok: false; failure: ImageFailure };
+
+export interface ContainerStart {
+  memory: ContainerMemory;
+  /** argv with the flags of the host, see shared/wasi/arguments.ts */
+  args: string[];
+  env: string[];
+  /** the guest has a network: a listening socket is offered */
+  net: boolean;
+  /** where Atomics.waitAsync is missing: rung when stdout has bytes for a waiting reader */
+  stdoutBell: MessagePort | null;
+  /** likewise for frames from the guest */
+  fromGuestBell: MessagePort | null;
+}
+
+export interface ContainerApi {
+  /** Fetches and compiles. `bytes` is the uncompressed size if it is known. */
+  load(url: string, bytes: number | null, onProgress: (progress: Progress) => void): Promise<Loaded>;
+  /** Runs to the end: the promise resolves when the container has exited. */
+  start(options: ContainerStart): Promise<Ended>;
+}
+
+export interface NetStatus {
+  state: 'off' | 'connecting' | 'up' | 'down' | 'refused';
+  /** a sentence for the user */
+  detail?: string;
+  forwards?: Forward[];
+  /** when the next attempt starts, as Date.now() counts */
+  retryAtMs?: number;
+}
+
+export interface LinkApi {
+  /** Connects, and keeps connected until `close`. `bell` as in ContainerStart. */
+  open(
+    mode: Exclude<NetMode, { kind: 'none' }>,
+    origin: string,
+    memory: ContainerMemory,
+    bell: MessagePort | null,
+    onStatus: (status: NetStatus) => void,
+  ): Promise<void>;
+  /** Says bye and closes the WebSocket. */
+  close(): Promise<void>;
+  /** Tries at once instead of waiting for the backoff. */
+  retry(): Promise<void>;
+}
