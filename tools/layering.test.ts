@@ -1,0 +1,91 @@
+/*
+ * The import table of ARCHITECTURE.md, as a test. The tsconfig of each layer refuses the same imports while compiling;
+ * this one also sees tests, type-only imports and what a path alias could hide, and fails when it has seen no files.
+ */
+import { readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from 'vitest';
+
+const ROOT = fileURLToPath(new URL('..', import.meta.url));
+const PRODUCT = ['shared', 'relay', 'web', 'machine', 'image'];
+
+/** The layer of a file is its longest prefix here; it may import from itself and from what is listed. */
+const MAY_IMPORT: Record<string, string[]> = {
+  'shared': [],
+  'shared/net/wire': ['shared'],
+  'shared/net/stack': ['shared', 'shared/net/wire'],
+  'shared/net/nat': ['shared', 'shared/net/wire', 'shared/net/stack'],
+  'shared/net/services': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat'],
+  'relay': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services'],
+  'relay/host': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services'],
+  'relay/run': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services', 'relay', 'relay/host'],
+  'web': ['shared'],
+  'web/page': ['shared', 'web'],
+  'web/container': ['shared', 'web'],
+  'web/link': ['shared', 'web'],
+  'machine': [],
+  'image': ['machine'],
+};
+
+/** Packages that only some layers may see; all others are free. */
+const NODE_LAYERS = ['relay', 'relay/host', 'relay/run', 'machine', 'image'];
+const SOCKET_MODULES = ['node:net', 'node:dgram', 'node:dns', 'node:dns/promises', 'node:tls'];
+
+function sources(dir: string): string[] {
+  return readdirSync(join(ROOT, dir), { withFileTypes: true }).flatMap((entry) => {
+    const path = `${dir}/${entry.name}`;
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : sources(path);
+    return /\.(ts|mts|mjs)$/.test(entry.name) ? [path] : [];
+  });
+}
+
+function layerOf(path: string): string {
+  const dir = dirname(path);
+  const layers = Object.keys(MAY_IMPORT).filter((layer) => dir === layer || dir.startsWith(`${layer}/`));
+  return layers.reduce((best, layer) => (layer.length > best.length ? layer : best), '');
+}
+
+function importsOf(path: string): string[] {
+  const text = readFileSync(join(ROOT, path), 'utf8');
+  return [...text.matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map((match) => match[1]);
+}
+
+const files = PRODUCT.flatMap(sources);
+
+test('the table is checked against real files, every layer among them', () => {
+  expect(files.length).toBeGreaterThan(60);
+  const seen = new Set(files.map(layerOf));
+  expect(Object.keys(MAY_IMPORT).filter((layer) => !seen.has(layer))).toEqual([]);
+});
+
+test('arrows point one way', () => {
+  const wrong: string[] = [];
+  for (const file of files) {
+    const layer = layerOf(file);
+    for (const spec of importsOf(file)) {
+      if (!spec.startsWith('.')) continue;
+      const target = relative(ROOT, join(ROOT, dirname(file), spec));
+      const to = layerOf(target);
+      const inTest = file.endsWith('.test.ts');
+      // main.ts and the commands are the composition root of relay/: they build what the layers below implement.
+      const root = layer === 'relay' && (to === 'relay/host' || to === 'relay/run');
+      if (to !== layer && !MAY_IMPORT[layer].includes(to) && !root && !inTest) wrong.push(`${file} -> ${target}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
+
+test('only Node layers see node:*, and only relay/host opens sockets', () => {
+  const wrong: string[] = [];
+  for (const file of files.filter((path) => !/\.test\.ts$|fixtures?\//.test(path))) {
+    const layer = layerOf(file);
+    for (const spec of importsOf(file)) {
+      if (!spec.startsWith('node:')) continue;
+      if (!NODE_LAYERS.includes(layer)) wrong.push(`${file} -> ${spec}`);
+      const opener = layer === 'relay/host' || file === 'relay/server.ts' || file === 'relay/listen.ts';
+      if (layer.startsWith('relay') && SOCKET_MODULES.includes(spec) && !opener) wrong.push(`${file} -> ${spec}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+});
