@@ -1,0 +1,81 @@
+/*
+ * `npm run bench:machine`: the same commands in the `busybox` image in Chromium and in qemu-system-riscv64 (TCG) with the same
+ * kernel and initramfs, interleaved, medians of RUNS. Times are the guest's own (`time` of its shell), which follow the host's clock.
+ */
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from '@playwright/test';
+import { CHROMIUM_LAUNCH } from '../e2e/chromium.ts';
+import { Guest, Server } from '../e2e/guest.ts';
+import { QemuGuest } from '../image/qemu.ts';
+import { CMDLINE } from '../image/recipes.ts';
+import { machineLine, median, table } from './report.ts';
+
+const RUNS = 5;
+const FILES = fileURLToPath(new URL('../.cache/guest/busybox', import.meta.url));
+const REAL = /real\s+(\d+)m ([\d.]+)s/;
+const COMMANDS: Record<string, string> = {
+  'dd | sha256sum, 16 MB': "sh -c 'dd if=/dev/zero bs=1M count=16 2>/dev/null | sha256sum'",
+  'shell loop, 100,000 turns': "sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'",
+  'gzip -9 of 4 MB': "sh -c 'gzip -9 < /tmp/4m > /dev/null'",
+  '200 x /bin/busybox true': "sh -c 'i=0; while [ $i -lt 200 ]; do /bin/busybox true; i=$((i+1)); done'",
+};
+// Text-like input that gzip has to work on: digits and newlines.
+const PREPARE = 'seq 1 700000 | head -c 4194304 > /tmp/4m';
+
+function seconds(text: string): number {
+  const real = REAL.exec(text);
+  if (real === null) throw new Error(`no time in: ${text}`);
+  return Number(real[1]) * 60 + Number(real[2]);
+}
+
+async function inQemu(): Promise<number[]> {
+  const guest = new QemuGuest({ kernel: join(FILES, 'kernel'), initrd: join(FILES, 'initrd'), memoryMiB: 256, cmdline: CMDLINE, timeoutMs: 300_000 });
+  await guest.waitFor(/[#$] $/);
+  const run = async (command: string, n: number): Promise<string> => {
+    const from = guest.screen.length;
+    guest.type(`${command}; echo 'en''d-${n}'\n`);
+    await guest.waitFor(new RegExp(`end-${n}`));
+    return guest.screen.slice(from);
+  };
+  await run(PREPARE, 0);
+  const times: number[] = [];
+  let n = 0;
+  for (const command of Object.values(COMMANDS)) times.push(seconds(await run(`time ${command}`, ++n)));
+  guest.type('exit\n');
+  await guest.exited;
+  return times;
+}
+
+async function inPage(url: string): Promise<number[]> {
+  const browser = await chromium.launch(CHROMIUM_LAUNCH);
+  try {
+    const guest = new Guest(await browser.newPage());
+    await guest.open(`${url}?image=busybox&net=none`);
+    await guest.waitFor(/[#$] ?$/m);
+    await guest.run(PREPARE);
+    const times: number[] = [];
+    for (const command of Object.values(COMMANDS)) times.push(seconds((await guest.run(`time ${command}`, 200_000)).output));
+    return times;
+  } finally {
+    await browser.close();
+  }
+}
+
+const server = new Server();
+await server.start();
+const ours: number[][] = [];
+const theirs: number[][] = [];
+try {
+  for (let run = 0; run < RUNS; run++) {
+    ours.push(await inPage(server.url));
+    theirs.push(await inQemu());
+  }
+} finally {
+  await server.stop();
+}
+console.log(machineLine());
+console.log(table([['', 'Chromium, s', 'QEMU, s', 'ratio'], ...Object.keys(COMMANDS).map((name, i) => {
+  const [here, there] = [median(ours.map((times) => times[i])), median(theirs.map((times) => times[i]))];
+  return [name, here.toFixed(2), there.toFixed(2), (here / there).toFixed(2)];
+})]));
