@@ -2,9 +2,15 @@
  * Runs a machine under Node's own WASI, for development: node machine/dev-run.mjs IMAGE.wasm [--in DIR] [--disk DIR] -- ARGUMENTS
  *
  * Node's stdin blocks in poll_oneoff, so this is for commands and pipes; the product's host is shared/wasi.
+ *
+ * Node 20's own WASI takes its calls from wasm by V8's fast API, in whose calls the collector may not run; a module whose memory has
+ * grown a lot makes it run, and the heap is then damaged (a crash in half of all boots). Without fast calls it is sound.
  */
 import { readFile } from 'node:fs/promises';
+import { setFlagsFromString } from 'node:v8';
 import { WASI } from 'node:wasi';
+
+setFlagsFromString('--no-turbo-fast-api-calls');
 
 const [image, ...rest] = process.argv.slice(2);
 const preopens = {};
