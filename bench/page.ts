@@ -36,13 +36,11 @@ async function keyToEcho(guest: Guest): Promise<number[]> {
       const bench = globalThis as unknown as { portside: { screen(): string }; echoMs: Promise<number> };
       const length = bench.portside.screen().length;
       bench.echoMs = new Promise((resolve) => {
-        addEventListener('keydown', () => {
+        // No named function in here: tsx would wrap it in a helper that the page lacks.
+        addEventListener('keydown', async () => {
           const pressed = performance.now();
-          const look = (): void => {
-            if (bench.portside.screen().length > length) resolve(performance.now() - pressed);
-            else requestAnimationFrame(look);
-          };
-          look();
+          while (bench.portside.screen().length <= length) await new Promise(requestAnimationFrame);
+          resolve(performance.now() - pressed);
         }, { once: true, capture: true });
       });
       return length;
