@@ -143,6 +143,11 @@ class NodeTcp implements HostTcp {
     return this.#socket.writableLength;
   }
 
+  get peer(): string | undefined {
+    const { remoteAddress, remotePort } = this.#socket;
+    return remoteAddress === undefined ? undefined : `${remoteAddress}:${remotePort}`;
+  }
+
   write(bytes: Uint8Array): void {
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
     this.#socket.write(bytes, this.#onWritten);

@@ -164,6 +164,7 @@ export class DhcpServer {
       } : {}),
       ...(isNak ? {} : {
         subnetMask: maskOf(config.prefixLen), router: config.gatewayIp, dns: config.gatewayIp, domain: config.domain,
+        ...(config.searchDomains.length === 0 ? {} : { searchDomains: config.searchDomains }),
         broadcastIp: ((config.subnet | ~maskOf(config.prefixLen)) >>> 0) as Ipv4,
       }),
       ...(mayKnowMtu ? { mtu: config.mtu } : {}),
