@@ -87,6 +87,8 @@ export class Session {
   readonly #guard: Guard = (fn) => this.#run(fn);
   #state: SessionState = 'unclaimed';
   #network: SessionNetwork | null = null;
+  /** of the network when it was closed */
+  #lastStats: NetworkStats = {};
   #mtu = 0;
   #link: SessionLink | null = null;
   #port: LinkPort | null = null;
@@ -184,7 +186,7 @@ export class Session {
       links: this.#links,
       fromGuestBytes: this.#fromGuestBytes,
       toGuestBytes: this.#toGuestBytes,
-      network: this.#network?.stats() ?? {},
+      network: this.#network?.stats() ?? this.#lastStats,
     };
   }
 
@@ -198,6 +200,7 @@ export class Session {
     // Not #run: an exception while closing must not close again.
     try {
       this.#dropLink();
+      this.#lastStats = this.#network?.stats() ?? {};
       this.#network?.close();
     } catch (error) {
       this.#env.log.bug(`session ${this.id} could not be closed`, error);

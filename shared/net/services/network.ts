@@ -38,6 +38,11 @@ export interface NetworkOptions {
 
 export type NetworkStats = Record<string, number>;
 
+/** Of the members of NetworkStats: what may fall again. */
+export function isGauge(name: string): boolean {
+  return name.endsWith('Open') || name.endsWith('Held');
+}
+
 const DNS_PORT = 53;
 const PINGS_MAX = 32;
 const DNS_TCP_MAX = 256;
