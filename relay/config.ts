@@ -67,6 +67,9 @@ export interface Limits {
   /** how long a session outlives its broken link, in `ms` */
   graceMs: number;
 
+  /** ports of this machine that one session's API may open */
+  maxForwardsPerSession: number;
+
   /** WebSockets that have not said hello, at once */
   maxPendingLinks: number;
   /** how long a WebSocket may take to say hello, in `ms` */
@@ -108,6 +111,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   maxSessionsPerAddress: 32,
   claimMs: 60_000,
   graceMs: 30_000,
+  maxForwardsPerSession: 32,
   maxPendingLinks: 32,
   helloMs: HELLO_TIMEOUT_MS,
   maxMessageBytes: MAX_MESSAGE_BYTES,

@@ -27,6 +27,7 @@ import type { NetworkOptions, NetworkStats, VirtualNetwork } from '../shared/net
 import type { Clock, ClockTimer, RandomSource } from '../shared/net/stack/clock.ts';
 import type { FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
 import type { Ipv4 } from '../shared/net/wire/addr.ts';
+import { NetworkApi, type ApiNetwork, type NetworkApiOptions } from './api/network-api.ts';
 import type { Limits } from './config.ts';
 import { GuardedClock, guardTcp, type Guard } from './guard.ts';
 import type { Log } from './log.ts';
@@ -36,7 +37,7 @@ const ID_BYTES = 12;
 const TOKEN_BYTES = 24;
 
 /** What a session uses of its network. */
-export type SessionNetwork = Pick<VirtualNetwork, 'attach' | 'addForward' | 'forwardTcp' | 'stats' | 'close'>;
+export type SessionNetwork = Pick<VirtualNetwork, 'attach' | 'close'> & ApiNetwork;
 
 /** What a session needs of the relay around it. */
 export interface SessionEnv {
@@ -46,6 +47,8 @@ export interface SessionEnv {
   random: RandomSource;
   createNetwork: (options: NetworkOptions) => SessionNetwork;
   hostNetFor: (session: Session, guard: Guard) => HostNet;
+  /** makes a connection of the HTTP server one of the host's network */
+  adopt: NetworkApiOptions['adopt'];
   /** host ports whose datagrams a new network takes part in */
   udpForwards: () => { hostIp: Ipv4; hostPort: number; guestPort: number }[];
   /** called once, when the session is gone */
@@ -87,6 +90,7 @@ export class Session {
   readonly #guard: Guard = (fn) => this.#run(fn);
   #state: SessionState = 'unclaimed';
   #network: SessionNetwork | null = null;
+  #api: NetworkApi | null = null;
   /** of the network when it was closed */
   #lastStats: NetworkStats = {};
   #mtu = 0;
@@ -179,6 +183,17 @@ export class Session {
     this.#run(() => this.#network?.forwardTcp(guardTcp(socket, this.#guard), guestPort));
   }
 
+  /** The API of this session's network, for whoever has its token; null before the first link. */
+  get api(): NetworkApi | null {
+    const network = this.#network;
+    if (network === null) return null;
+    const { limits, adopt } = this.#env;
+    return this.#api ??= new NetworkApi(network, {
+      adopt: (socket) => guardTcp(adopt(socket), this.#guard),
+      maxForwards: limits.maxForwardsPerSession, loopbackOnly: true, maxBodyBytes: limits.maxBodyBytes,
+    });
+  }
+
   stats(): SessionStats {
     return {
       state: this.#state,
@@ -206,6 +221,7 @@ export class Session {
       this.#env.log.bug(`session ${this.id} could not be closed`, error);
     }
     this.#network = null;
+    this.#api = null;
     link?.close(code, why);
     this.#env.log.debug(`session ${this.id} ended: ${why} (${this.#fromGuestBytes} bytes from the guest, ${this.#toGuestBytes} to it)`);
     this.#env.onClosed(this);

@@ -31,10 +31,12 @@ export async function serve(args: string[], context: CliContext): Promise<number
   const clock = new NodeClock();
   const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals });
   context.onStrayRejection((reason) => log.bug('a promise failed with nobody waiting', reason));
+  const hostNet = new NodeHostNet(clock);
   const relay = new RelayServer({
     config, limits, clock, log,
     random: nodeRandom,
-    hostNet: new NodeHostNet(clock),
+    hostNet,
+    adopt: (socket) => hostNet.adopt(socket),
     createNetwork: (options) => new VirtualNetwork(options),
     version: context.version,
   });
