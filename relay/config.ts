@@ -14,6 +14,7 @@
  * - `RELAY_BAD_IMAGE`: `--image` names something that cannot be served.
  * - `RELAY_LIMIT`: a cap was reached; HTTP 429.
  */
+import type { LogFormat } from './log.ts';
 import { BATCH_BYTES, HELLO_TIMEOUT_MS, MAX_MESSAGE_BYTES, MTU_DEFAULT, MTU_MAX } from '../shared/link/tunnel.ts';
 
 /** What `serve` was told on the command line, checked. */
@@ -36,6 +37,7 @@ export interface ServeConfig {
   /** folder of the built images and their manifest */
   imagesDir: string;
   verbose: boolean;
+  logFormat: LogFormat;
 }
 
 /** One `-p [ip:]host:guest[/tcp|/udp]`. */

@@ -218,12 +218,14 @@ export class Session {
       this.#lastStats = this.#network?.stats() ?? {};
       this.#network?.close();
     } catch (error) {
-      this.#env.log.bug(`session ${this.id} could not be closed`, error);
+      this.#env.log.bug(`session ${this.id} could not be closed`, error, { session: this.id });
     }
     this.#network = null;
     this.#api = null;
     link?.close(code, why);
-    this.#env.log.debug(`session ${this.id} ended: ${why} (${this.#fromGuestBytes} bytes from the guest, ${this.#toGuestBytes} to it)`);
+    this.#env.log.debug(`session ${this.id} ended: ${why} (${this.#fromGuestBytes} bytes from the guest, ${this.#toGuestBytes} to it)`, {
+      session: this.id, why, fromGuestBytes: this.#fromGuestBytes, toGuestBytes: this.#toGuestBytes, links: this.#links, ageMs: Math.round(this.#env.clock.nowMs() - this.createdMs),
+    });
     this.#env.onClosed(this);
   }
 
@@ -231,7 +233,7 @@ export class Session {
     const { limits, log, clock, random } = this.#env;
     this.#mtu = Math.min(wish ?? limits.mtu, limits.maxMtu);
     const options: NetworkOptions = { clock: new GuardedClock(clock, this.#guard), random, hostNet: this.#env.hostNetFor(this, this.#guard), config: { mtu: this.#mtu } };
-    if (log.verbose) options.log = (line) => log.debug(`session ${this.id}: ${line}`);
+    if (log.verbose) options.log = (line) => log.debug(`session ${this.id}: ${line}`, { session: this.id });
     const network = this.#env.createNetwork(options);
     for (const forward of this.#env.udpForwards()) {
       network.addForward({ protocol: 'udp', ...forward }).catch((error: unknown) => this.#fail(error));
@@ -262,7 +264,7 @@ export class Session {
   }
 
   #fail(error: unknown): void {
-    this.#env.log.bug(`session ${this.id} is closed, the others live on`, error);
+    this.#env.log.bug(`session ${this.id} is closed, the others live on`, error, { session: this.id });
     this.close('internal error of the relay', CLOSE_INTERNAL);
   }
 }

@@ -33,11 +33,11 @@ describe('flags', () => {
 
   test('serve: defaults, and every flag', () => {
     expect(parseServe([], context)).toEqual({
-      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, webDir: '/r/dist/web', imagesDir: '/r/dist/images', verbose: false,
+      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, webDir: '/r/dist/web', imagesDir: '/r/dist/images', verbose: false, logFormat: 'text',
     });
-    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --verbose';
+    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --verbose --log-format json';
     expect(parseServe(args.split(' '), context)).toEqual({
-      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', verbose: true,
+      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', verbose: true, logFormat: 'json',
       forwards: [{ protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 8000, guestPort: 80 }, { protocol: 'udp', hostIp: '127.0.0.1', hostPort: 53, guestPort: 53 }],
     });
     expect([parseServe([], { ...context, env: { PORT: '9' } }).port, parseServe(['--port', '7'], { ...context, env: { PORT: '9' } }).port]).toEqual([9, 7]);
@@ -45,7 +45,7 @@ describe('flags', () => {
   });
 
   test('serve: what is wrong is named', () => {
-    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes']) {
+    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes', '--log-format xml']) {
       expect(() => parseServe(args.split(' '), context), args).toThrow(expect.objectContaining(BAD));
     }
     expect(() => parseServe([], { ...context, env: { PORT: 'x' } })).toThrow('PORT takes a number');

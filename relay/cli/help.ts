@@ -22,7 +22,9 @@ const TOPICS: Record<string, string> = {
   --mtu N              MTU of the containers' network, 576 to 65520 (default: 1500, or what a page asks for)
   --web DIR            the built page (default: dist/web)
   --images DIR         the built images (default: dist/images)
-  --verbose            log links, sessions and what is dropped`,
+  --verbose            log links, sessions and what is dropped
+  --log-format text|json
+                       lines for people (default) or a JSON object per event, on stderr`,
   run: `portside run [flags] IMAGE [image flags] [command [arguments...]]: a container in this terminal.
 
   IMAGE is a name from \`portside images\`, or a path to a wasm file. The status is the command's.

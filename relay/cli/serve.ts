@@ -10,7 +10,7 @@ import { NodeHostNet } from '../host/node-host-net.ts';
 import { Log } from '../log.ts';
 import { RelayServer } from '../server.ts';
 import type { CliContext } from './context.ts';
-import { parseFlags, parseForward, parseNumber } from './flags.ts';
+import { parseFlags, parseForward, parseLogFormat, parseNumber } from './flags.ts';
 
 const FLAGS = {
   'port': { type: 'string' },
@@ -23,13 +23,14 @@ const FLAGS = {
   'web': { type: 'string' },
   'images': { type: 'string' },
   'verbose': { type: 'boolean' },
+  'log-format': { type: 'string' },
 } as const;
 
 export async function serve(args: string[], context: CliContext): Promise<number> {
   const config = parseServe(args, context);
   const limits: Limits = config.mtu === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, mtu: config.mtu, maxMtu: config.mtu };
   const clock = new NodeClock();
-  const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals });
+  const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals, format: config.logFormat });
   context.onStrayRejection((reason) => log.bug('a promise failed with nobody waiting', reason));
   const hostNet = new NodeHostNet(clock);
   const relay = new RelayServer({
@@ -68,6 +69,7 @@ export function parseServe(args: string[], context: Pick<CliContext, 'env' | 'ro
     webDir: flags.web === undefined ? join(context.root, 'dist/web') : resolve(flags.web),
     imagesDir: flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images),
     verbose: flags.verbose ?? false,
+    logFormat: parseLogFormat(flags['log-format']),
   };
 }
 
