@@ -19,12 +19,14 @@ let server: Server | null = null;
 const held: Socket[] = [];
 const heard: string[] = [];
 const lines: string[] = [];
-const log = new Log((line) => lines.push(line));
+let log: Log;
+const onTrouble = (subject: string, text: string): void => log.once('notification', subject, text);
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), 'portside-notify-'));
   path = join(folder, 'notify.sock');
   heard.length = lines.length = 0;
+  log = new Log((line) => lines.push(line));
 });
 
 afterEach(async () => {
@@ -49,7 +51,7 @@ test('one connection and one line per event, in order', async () => {
   await listen(read);
   const clock = new NodeClock();
   const network = new VirtualNetwork({ clock, random: nodeRandom, hostNet: new NodeHostNet(clock) });
-  const notifier = new Notifier(path, log);
+  const notifier = new Notifier(path, onTrouble);
   notifier.watch(network);
   notifier.send('ready');
   const guest = new ApiGuest(network);
@@ -69,7 +71,7 @@ test('one connection and one line per event, in order', async () => {
 });
 
 test('nobody listens: said once, and forgotten', async () => {
-  const notifier = new Notifier(path, log);
+  const notifier = new Notifier(path, onTrouble);
   for (let i = 0; i < 5; i++) notifier.send('ready');
   await notifier.close();
   expect(lines).toEqual([expect.stringMatching(/not heard at .*ENOENT/)]);
@@ -77,7 +79,7 @@ test('nobody listens: said once, and forgotten', async () => {
 
 test('a supervisor that never reads or closes holds nothing up; more than the queue takes is lost', async () => {
   await listen((socket) => socket.pause());
-  const notifier = new Notifier(path, log);
+  const notifier = new Notifier(path, onTrouble);
   for (let i = 0; i < 300; i++) notifier.send('connection_established', '02:00:00:00:00:01');
   await notifier.close();
   expect(lines).toEqual([expect.stringContaining('some are lost')]);

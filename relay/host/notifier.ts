@@ -3,12 +3,11 @@
  * message is a connection of its own with one line of JSON, `{"notification_type":"…","mac_address":"…"}`.
  *
  * One at a time and in order. A supervisor that does not listen or read must not hold anything up: at most QUEUE_MAX messages
- * wait, each for TIMEOUT_MS at most; the others are lost, and the log says so once.
+ * wait, each for TIMEOUT_MS at most; the others are lost.
  */
 import { createConnection, type Socket } from 'node:net';
 import type { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { formatMac } from '../../shared/net/wire/addr.ts';
-import type { Log } from '../log.ts';
 
 export type NotificationType =
   /** guests may connect */
@@ -30,15 +29,16 @@ const TIMEOUT_MS = 2000;
 
 export class Notifier {
   readonly #path: string;
-  readonly #log: Log;
+  readonly #onTrouble: (subject: string, text: string) => void;
   readonly #queue: Notification[] = [];
   #sending: Socket | null = null;
   #isClosed = false;
   #onIdle: (() => void)[] = [];
 
-  constructor(path: string, log: Log) {
+  /** `onTrouble` may be called per message: `subject` says whether it is news. */
+  constructor(path: string, onTrouble: (subject: string, text: string) => void) {
     this.#path = path;
-    this.#log = log;
+    this.#onTrouble = onTrouble;
   }
 
   /** Says who comes and goes on `network`. */
@@ -48,7 +48,7 @@ export class Notifier {
 
   send(type: NotificationType, mac?: string): void {
     if (this.#isClosed) return;
-    if (this.#queue.length >= QUEUE_MAX) return this.#log.once('notification', 'full', `${this.#path} does not take notifications fast enough: some are lost`);
+    if (this.#queue.length >= QUEUE_MAX) return this.#onTrouble('full', `${this.#path} does not take notifications fast enough: some are lost`);
     this.#queue.push(mac === undefined ? { notification_type: type } : { notification_type: type, mac_address: mac });
     this.#next();
   }
@@ -69,7 +69,7 @@ export class Notifier {
     const socket = createConnection(this.#path);
     this.#sending = socket;
     socket.setTimeout(TIMEOUT_MS, () => socket.destroy(new Error('no answer')));
-    socket.on('error', (error) => this.#log.once('notification', 'failed', `notifications are not heard at ${this.#path}: ${error.message}`));
+    socket.on('error', (error) => this.#onTrouble('failed', `notifications are not heard at ${this.#path}: ${error.message}`));
     socket.on('close', () => {
       this.#sending = null;
       this.#next();
