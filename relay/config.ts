@@ -13,6 +13,8 @@
  * - `RELAY_FORWARD`: the host side of `-p` cannot be opened.
  * - `RELAY_BAD_IMAGE`: `--image` names something that cannot be served.
  * - `RELAY_LIMIT`: a cap was reached; HTTP 429.
+ * - `RELAY_LISTEN`: the sockets of `listen` can't be had.
+ * - `RELAY_CONFIG`: a network's configuration is wrong, and how.
  */
 import type { LogFormat } from './log.ts';
 import { BATCH_BYTES, HELLO_TIMEOUT_MS, MAX_MESSAGE_BYTES, MTU_DEFAULT, MTU_MAX } from '../shared/link/tunnel.ts';
