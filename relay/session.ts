@@ -190,7 +190,7 @@ export class Session {
     const { limits, adopt } = this.#env;
     return this.#api ??= new NetworkApi(network, {
       adopt: (socket) => guardTcp(adopt(socket), this.#guard),
-      maxForwards: limits.maxForwardsPerSession, loopbackOnly: true, maxBodyBytes: limits.maxBodyBytes,
+      maxForwards: limits.maxForwardsPerSession, loopbackOnly: true, regexps: false, maxBodyBytes: limits.maxBodyBytes,
     });
   }
 

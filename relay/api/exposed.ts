@@ -71,12 +71,13 @@ export class Exposed {
 
   /** False when there is no such thing. */
   unexpose(protocol: string, local: string): boolean {
-    const unix = protocol === 'unix' ? this.#unix.get(local) : undefined;
+    if (protocol === 'unix') {
+      this.#unix.get(local)?.listener.close();
+      return this.#unix.delete(local);
+    }
     const forward = this.#network.forwards().find((one) => one.protocol === protocol && this.#localOf(one) === local);
-    this.#unix.delete(protocol === 'unix' ? local : '');
-    unix?.listener.close();
     forward?.close();
-    return unix !== undefined || forward !== undefined;
+    return forward !== undefined;
   }
 
   /** Closes the UNIX sockets; the network closes its forwards. Idempotent. */

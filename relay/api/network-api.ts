@@ -41,6 +41,8 @@ export interface NetworkApiOptions {
   maxForwards: number;
   /** forwards listen on loopback addresses only */
   loopbackOnly: boolean;
+  /** zones may have regular expressions: of somebody who may stop the process, for a bad one can */
+  regexps: boolean;
   /** body of a request, in `bytes` */
   maxBodyBytes: number;
 }
@@ -106,6 +108,7 @@ export class NetworkApi {
 
   async #addZone(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const zone = asZone(await this.#post(request));
+    if (!this.#options.regexps && zone.records.some(({ regexp }) => regexp !== null)) throw new ApiError(403, 'records with a regular expression are not taken here');
     await withStatus(400, () => this.#network.addZone(zone));
     response.end();
   }

@@ -36,7 +36,7 @@ export async function serveNetworkApi(network: ApiNetwork, spec: string, log: Lo
   const hostNet = new NodeHostNet(new NodeClock());
   const api = new NetworkApi(network, {
     listenUnix: (path, onAccept) => hostNet.listenUnix(path, onAccept), adopt: (socket) => hostNet.adopt(socket),
-    maxForwards: MAX_FORWARDS, loopbackOnly: false, maxBodyBytes: MAX_BODY_BYTES,
+    maxForwards: MAX_FORWARDS, loopbackOnly: false, regexps: true, maxBodyBytes: MAX_BODY_BYTES,
   });
   const gate = 'path' in at ? null : new Gate({ host: at.host, allowHosts: [], allowOrigins: [] });
   const server = createServer({ headersTimeout: HEADERS_MS, requestTimeout: REQUEST_MS, maxHeaderSize: MAX_HEADER_BYTES }, (request, response) => {

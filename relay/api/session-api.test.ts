@@ -67,12 +67,14 @@ test('a tunnel through the relay', async () => {
   socket.destroy();
 });
 
-test('limits of a session: loopback only, no paths, a number of ports; they end with it', async () => {
+test('limits of a session: loopback only, no paths, no regular expressions, a number of ports; they end with it', async () => {
   const relay = await start({ limits: { maxForwardsPerSession: 2 } });
   const { grant } = await joined(relay);
   const expose = async (local: string, protocol = 'tcp'): Promise<number> => (await call(relay, grant, '/services/forwarder/expose', { local, remote: protocol === 'unix' ? 'tcp://:80' : ':80', protocol })).status;
   expect([await expose(':0'), await expose('0.0.0.0:0'), await expose('/tmp/x.sock', 'unix')]).toEqual([403, 403, 403]);
   expect([await expose('127.0.0.1:0'), await expose('127.9.9.9:0', 'udp'), await expose('127.0.0.1:0')]).toEqual([200, 200, 500]);
+  const add = async (record: object): Promise<number> => (await call(relay, grant, '/services/dns/add', { Name: 'x.', Records: [record] })).status;
+  expect([await add({ Name: 'a', IP: '10.0.0.1' }), await add({ Regexp: '(a+)+b', IP: '10.0.0.1' })]).toEqual([200, 403]);
   const [{ local }] = json(await call(relay, grant, '/services/forwarder/all')) as { local: string }[];
   const guest = relay.socket();
   await guest.opened();

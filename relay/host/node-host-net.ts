@@ -1,4 +1,4 @@
-/** The host's network through Node: the only importer of node:net and node:dgram besides `listen.ts`. */
+/** The host's network through Node. */
 import { execFile } from 'node:child_process';
 import type { Socket as DgramSocket } from 'node:dgram';
 import { createSocket } from 'node:dgram';
