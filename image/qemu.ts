@@ -70,8 +70,9 @@ export class QemuGuest {
         '-kernel', options.kernel, '-initrd', options.initrd, '-append', options.cmdline,
         ...(options.disk === undefined ? [] : ['-drive', `file=${options.disk},format=raw,if=none,id=disk,readonly=on`, '-device', 'virtio-blk-device,drive=disk']),
         ...(options.network === true ? ['-netdev', `${options.netdev ?? 'user'},id=net`, '-device', 'virtio-net-device,netdev=net'] : []),
-        '-chardev', `socket,id=terminal,path=${terminal}`, '-device', 'virtio-serial-device,id=s0', '-device', 'virtconsole,chardev=terminal,bus=s0.0',
-        '-chardev', `socket,id=control,path=${control}`, '-device', 'virtio-serial-device,id=s1', '-device', 'virtconsole,chardev=control,bus=s1.0',
+        // One device with two ports: of two devices, whose probes race, either may become hvc0.
+        '-chardev', `socket,id=terminal,path=${terminal}`, '-chardev', `socket,id=control,path=${control}`, '-device', 'virtio-serial-device,id=serial',
+        '-device', 'virtconsole,chardev=terminal,bus=serial.0,nr=0', '-device', 'virtconsole,chardev=control,bus=serial.0,nr=1',
       ], { stdio: ['ignore', 'pipe', 'pipe'] });
       this.#child = child;
       let complaint = '';

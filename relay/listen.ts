@@ -9,7 +9,7 @@ import type { Server, Socket } from 'node:net';
 import { createConnection, createServer } from 'node:net';
 import { FrameDecoder, maxFrameLen } from '../shared/link/qemu-framing.ts';
 import type { FrameBatch, FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
-import type { ForwardSpec } from '../shared/net/services/network.ts';
+import type { ForwardSpec, NetworkOptions } from '../shared/net/services/network.ts';
 import { VirtualNetwork } from '../shared/net/services/network.ts';
 import type { NetworkConfig } from '../shared/net/services/network-config.ts';
 import { parseIpv4 } from '../shared/net/wire/addr.ts';
@@ -21,6 +21,8 @@ export interface ListenOptions {
   config?: Partial<NetworkConfig>;
   forwards?: readonly ForwardSpec[];
   log?: (line: string) => void;
+  /** default: a plain VirtualNetwork */
+  createNetwork?: (options: NetworkOptions) => VirtualNetwork;
 }
 
 export interface Listening {
@@ -36,7 +38,8 @@ const LINK_LOW = 128 * 1024;
 
 export async function listen(spec: string, options: ListenOptions = {}): Promise<Listening> {
   const clock = new NodeClock();
-  const network = new VirtualNetwork({ clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config: options.config, log: options.log });
+  const createNetwork = options.createNetwork ?? ((networkOptions) => new VirtualNetwork(networkOptions));
+  const network = createNetwork({ clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config: options.config, log: options.log });
   const sockets = new Set<Socket>();
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);

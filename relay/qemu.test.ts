@@ -14,6 +14,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { QemuGuest } from '../image/qemu.ts';
 import { CMDLINE } from '../image/recipes.ts';
+import { emittedFrames, hasTshark } from './fixture/tshark.ts';
 
 const BIN = fileURLToPath(new URL('../bin/portside.mjs', import.meta.url));
 const FILES = process.env['PORTSIDE_TEST_GUEST'] ?? fileURLToPath(new URL('../.cache/guest/busybox', import.meta.url));
@@ -54,8 +55,9 @@ class Network {
     return JSON.parse((await this.#says(/^\{.*\}$/m, from))[0]) as Record<string, number>;
   }
 
+  /** Idempotent. */
   async stop(): Promise<void> {
-    this.#child.kill('SIGTERM');
+    if (!this.#child.kill('SIGTERM')) return;
     await once(this.#child, 'close');
   }
 
@@ -164,8 +166,8 @@ describe.skipIf(!canRun)('Linux in QEMU', { timeout: 60_000 }, () => {
     }).listen(0, '127.0.0.1');
     await Promise.all([once(server, 'listening'), once(hasher, 'listening')]);
     url = `http://192.168.127.254:${(server.address() as AddressInfo).port}/`;
-    lan = new Network([`unix:${folder}/lan`]);
-    jumbo = new Network(['tcp:127.0.0.1:0', '--mtu', '9000']);
+    lan = new Network([`unix:${folder}/lan`, '--pcap', `${folder}/lan.pcapng`]);
+    jumbo = new Network(['tcp:127.0.0.1:0', '--mtu', '9000', '--pcap', `${folder}/jumbo.pcapng`]);
     await Promise.all([lan.start(), jumbo.start()]);
     const port = jumbo.spec.split(':')[2];
     alice = new Guest(`addr.type=unix,addr.path=${folder}/lan,server=off`, '02:00:00:00:00:0a');
@@ -236,5 +238,14 @@ describe.skipIf(!canRun)('Linux in QEMU', { timeout: 60_000 }, () => {
     const left = async (network: Network): Promise<string[]> => Object.entries(await network.stats()).filter(([name, value]) => /^(tcpNatFlowsOpen|.*Held|dnsQueriesOpen)$/.test(name) && value > 0).map(([name]) => name);
     await expect.poll(() => left(lan)).toEqual([]);
     await expect.poll(() => left(jumbo)).toEqual([]);
+  });
+
+  test.skipIf(!hasTshark)('of all that the network said, tshark finds no frame malformed and no checksum wrong', async () => {
+    await Promise.all([lan.stop(), jumbo.stop()]);
+    for (const name of ['lan', 'jumbo']) {
+      const { frames, complaints } = emittedFrames(join(folder, `${name}.pcapng`));
+      expect(frames).toBeGreaterThan(1000);
+      expect(complaints).toEqual([]);
+    }
   });
 });

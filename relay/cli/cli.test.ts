@@ -35,11 +35,11 @@ describe('flags', () => {
 
   test('serve: defaults, and every flag', () => {
     expect(parseServe([], context)).toEqual({
-      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, webDir: '/r/dist/web', imagesDir: '/r/dist/images', verbose: false,
+      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, webDir: '/r/dist/web', imagesDir: '/r/dist/images', pcap: null, verbose: false,
     });
-    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --verbose';
+    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --pcap /p --verbose';
     expect(parseServe(args.split(' '), context)).toEqual({
-      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', verbose: true,
+      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', pcap: '/p', verbose: true,
       forwards: [{ protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 8000, guestPort: 80 }, { protocol: 'udp', hostIp: '127.0.0.1', hostPort: 53, guestPort: 53 }],
     });
     expect([parseServe([], { ...context, env: { PORT: '9' } }).port, parseServe(['--port', '7'], { ...context, env: { PORT: '9' } }).port]).toEqual([9, 7]);
@@ -69,6 +69,7 @@ describe('flags', () => {
     });
     expect(await parseRun(['busybox', '--help'], at)).toEqual({ image: join(images, 'busybox.wasm'), net: false, env: {}, forwards: [], args: ['--help'] });
     expect(await parseRun(['-p', '1:2', '--', 'busybox', 'ls'], at)).toMatchObject({ net: true, args: ['ls'] });
+    expect(await parseRun(['--pcap', '/p', 'busybox'], at)).toMatchObject({ net: true, pcap: '/p' });
     expect((await parseRun([join(images, 'busybox.wasm')], at)).image).toBe(join(images, 'busybox.wasm'));
     for (const wrong of [[], ['--net'], ['--nonsense', 'busybox'], ['--mac', '01:00:00:00:00:00', 'busybox'], ['--mac', 'x', 'busybox'], ['--hostname', '-h', 'busybox'], ['--hostname', 'a b', 'busybox'], ['-e', '1=2', 'busybox'], ['-p', '1', 'busybox']]) {
       await expect(parseRun(wrong, at), wrong.join(' ')).rejects.toMatchObject(BAD);

@@ -23,6 +23,7 @@ const TOPICS: Record<string, string> = {
   --mtu N              MTU of the containers' network, 576 to 65520 (default: 1500, or what a page asks for)
   --web DIR            the built page (default: dist/web)
   --images DIR         the built images (default: dist/images)
+  --pcap FILE          write every frame to FILE, for Wireshark (pcapng; an interface per link)
   --verbose            log links, sessions and what is dropped`,
   run: `portside run [flags] IMAGE [image flags] [command [arguments...]]: a container in this terminal.
 
@@ -31,6 +32,7 @@ const TOPICS: Record<string, string> = {
   --net                with a network
   -p [IP:]HOST:GUEST[/tcp|/udp]
                        lead a port of this computer into the container (implies --net). May be repeated
+  --pcap FILE          write every frame to FILE, for Wireshark (implies --net)
   --mac MAC            the container's MAC address
   --hostname NAME      its host name
   --env K=V, -e K=V    a variable for the command (K alone: its value here). May be repeated
@@ -44,6 +46,7 @@ Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H. \`-
   -p [IP:]HOST:[GUESTIP:]GUEST[/tcp|/udp]
                        lead a port of this computer to a guest (GUESTIP: 192.168.127.3). May be repeated
   --mtu N              MTU of the network, 576 to 65520 (default: 1500)
+  --pcap FILE          write every frame to FILE, for Wireshark (pcapng; an interface per link)
   --verbose            log links, leases and what is dropped
 
 SIGUSR1 prints the network's counters as one line of JSON.`,

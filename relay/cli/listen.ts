@@ -3,13 +3,15 @@ import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
 import type { ForwardSpec } from '../../shared/net/services/network.ts';
 import { DEFAULT_NETWORK_CONFIG, type NetworkConfig } from '../../shared/net/services/network-config.ts';
 import { RelayError } from '../../shared/relay-error.ts';
-import { listen as openNetwork, parseForward } from '../listen.ts';
+import { listen as openNetwork, parseForward, type ListenOptions } from '../listen.ts';
+import { withCapture } from './capture.ts';
 import type { CliContext } from './context.ts';
 import { firstWord, parseFlags, parseNumber } from './flags.ts';
 
 const FLAGS = {
   'publish': { type: 'string', short: 'p', multiple: true },
   'mtu': { type: 'string' },
+  'pcap': { type: 'string' },
   'verbose': { type: 'boolean' },
 } as const;
 
@@ -17,21 +19,25 @@ export interface ListenCommand {
   spec: string;
   config: Partial<NetworkConfig>;
   forwards: ForwardSpec[];
+  /** file for what passes, or null */
+  pcap: string | null;
   verbose: boolean;
 }
 
 export async function listen(args: string[], context: CliContext): Promise<number> {
-  const { spec, config, forwards, verbose } = parseListen(args);
+  const { spec, config, forwards, pcap, verbose } = parseListen(args);
   const stopped = context.stopped();
-  const listening = await openNetwork(spec, { config, forwards, ...(verbose ? { log: (line) => context.warn(line) } : {}) });
-  try {
+  const options: ListenOptions = { config, forwards };
+  if (verbose) options.log = (line) => context.warn(line);
+  return withCapture(pcap, context, async (capture) => {
+    if (capture !== null) options.createNetwork = capture.createNetwork;
+    const listening = await openNetwork(spec, options);
     context.onStatsWanted(() => context.warn(JSON.stringify(listening.network.stats())));
     context.warn(`listening on ${listening.spec}`);
     await stopped;
-  } finally {
     await listening.close();
-  }
-  return 0;
+    return 0;
+  });
 }
 
 /** The command line as options. Throws RELAY_BAD_FLAG. */
@@ -48,6 +54,7 @@ export function parseListen(args: string[]): ListenCommand {
       poolStart: DEFAULT_NETWORK_CONFIG.defaultGuestIp,
     },
     forwards: (flags.publish ?? []).map(parseForward),
+    pcap: flags.pcap ?? null,
     verbose: flags.verbose ?? false,
   };
 }
