@@ -123,6 +123,9 @@ test('DHCP: a declined address is not offered again; an empty pool is silent and
   lab.dhcp({ type: 'request', requestedIp: ip('192.168.127.11'), serverId: GATEWAY_IP }, mac(1));
   expect(lab.dhcp({}, mac(2))).toBeNull();
   expect(lab.network.stats()['drop:dhcp-pool-empty']).toBe(1);
+  const small = new Lab({ maxLeases: 2 });
+  expect([1, 2, 3].map((n) => small.dhcp({}, mac(n))?.yourIp)).toEqual([ip('192.168.127.4'), ip('192.168.127.5'), undefined]);
+  expect([small.network.leases().length, small.network.stats()['drop:dhcp-pool-empty']]).toEqual([2, 1]);
   // When its lease has run out, the address goes to whoever asks.
   lab.clock.advance(3_601_000);
   expect(lab.dhcp({}, mac(2))).not.toBeNull();
@@ -283,6 +286,9 @@ test('guests on one network reach each other through the switch; a broken link m
   lab.send(ethernet(GUEST_MAC, otherMac, 0x88b5, new Uint8Array(50)), other);
   lab.send(ethernet(otherMac, GUEST_MAC, 0x88b5, new Uint8Array(50)));
   expect([seen.length, lab.lines().length]).toEqual([2, 1]);
+  // To a station on the link that it came from: nothing to do, and counted.
+  lab.send(ethernet(GUEST_MAC, parseMac('02:00:00:00:00:06')!, 0x88b5, new Uint8Array(50)));
+  expect([seen.length, lab.lines().length, lab.network.stats()['drop:ethernet-not-for-us']]).toEqual([2, 0, 1]);
   other.close();
   other.close();
   lab.network.attach({ sendBatch: () => true });
