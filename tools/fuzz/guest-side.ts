@@ -2,7 +2,8 @@
  * The guest's end of a link: builds the segments of a script, and looks at every frame that the gateway emits.
  *
  * Sequence numbers are kept per flow from what was sent and seen, so that a script's relative numbers fit whatever ISN the
- * stack has chosen. The checks are written apart from the code that they judge.
+ * stack has chosen. A payload's bytes follow from their sequence numbers, so each can be judged wherever it turns up.
+ * The checks are written apart from the code that they judge.
  */
 import { getU16, getU32, setU32 } from '../../shared/bytes.ts';
 import { ethernet, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ipv4, tcp } from '../../shared/net/stack/fixture/frames.ts';
@@ -24,6 +25,11 @@ const GUEST_PORT = 40_000;
 /** so that numbers wrap early in every conversation */
 const GUEST_ISN = 0xfffffff0;
 
+/** The byte that stands at a sequence number, in either direction. */
+export function byteAt(seq: number): number {
+  return (seq ^ (seq >>> 8) ^ (seq >>> 16)) & 255;
+}
+
 interface Flow {
   guestPort: number;
   remoteIp: Ipv4;
@@ -41,10 +47,13 @@ export class GuestSide {
   isFull = false;
   readonly #held: FrameBatch[] = [];
   readonly #mtu: number;
+  /** whether the gateway's payload is made by byteAt */
+  readonly #knowsPayload: boolean;
   readonly #flows: Flow[];
 
-  constructor(mtu: number) {
+  constructor(mtu: number, knowsPayload: boolean) {
     this.#mtu = mtu;
+    this.#knowsPayload = knowsPayload;
     this.#flows = Array.from({ length: FLOWS }, (_, i) => ({
       guestPort: i === INBOUND_FLOW ? INBOUND_PORT : GUEST_PORT + i, remoteIp: i >= DNS_FLOW ? GATEWAY_IP : ALIAS_IP, remotePort: i === DNS_FLOW ? 53 : 80,
       guestNext: GUEST_ISN, stackNext: 0, lastAck: 0, tsVal: 0,
@@ -69,8 +78,9 @@ export class GuestSide {
 
   segment(step: Extract<Step, { kind: 'segment' }>): Uint8Array {
     const flow = this.#flows[step.flow % FLOWS];
-    const payload = new Uint8Array(step.payload % 1500).fill(step.flow);
     const seq = (flow.guestNext + step.seq) >>> 0;
+    const dataSeq = seq + ((step.flags & TCP_SYN) !== 0 ? 1 : 0);
+    const payload = Uint8Array.from({ length: step.payload % 1500 }, (_, i) => byteAt((dataSeq + i) >>> 0));
     const ack = (step.flags & TCP_ACK) !== 0 ? (flow.stackNext + step.ack) >>> 0 : step.ack >>> 0;
     const end = seq + payload.length + ((step.flags & TCP_SYN) !== 0 ? 1 : 0) + ((step.flags & TCP_FIN) !== 0 ? 1 : 0);
     const ahead = (end - flow.guestNext) | 0;
@@ -118,8 +128,12 @@ export class GuestSide {
     const flow = this.#flows.find((candidate) => candidate.guestPort === port);
     if (flow === undefined) return;
     const flags = frame[47];
+    const seq = getU32(frame, 38);
     const len = frame.length - 34 - 4 * (frame[46] >> 4);
-    const end = (getU32(frame, 38) + len + ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0)) >>> 0;
+    if (this.#knowsPayload) {
+      for (let i = 0; i < len; i++) check(frame[frame.length - len + i] === byteAt((seq + i) >>> 0), () => `the byte at ${i} of ${prettyFrame(frame, 0, frame.length)} is not what was sent`);
+    }
+    const end = (seq + len + ((flags & TCP_SYN) !== 0 ? 1 : 0) + ((flags & TCP_FIN) !== 0 ? 1 : 0)) >>> 0;
     if ((flags & TCP_SYN) !== 0) {
       flow.stackNext = end;
       if (port === INBOUND_PORT) flow.remotePort = getU16(frame, 34);

@@ -13,7 +13,7 @@ import { ip } from '../../shared/net/stack/fixture/frames.ts';
 import { BoundedClock } from './bounded-clock.ts';
 import { Chance } from './chance.ts';
 import { GuestSide, INBOUND_PORT } from './guest-side.ts';
-import { decode, SECONDS_FROM, type Step } from './script.ts';
+import { decode, type Step, waitMs } from './script.ts';
 import { check } from './target.ts';
 
 const CONFIG = { mtu: 1500, maxTcpFlows: 12, maxUdpFlows: 8, maxLinks: 3, maxLeases: 4, tcpWindowMax: 256 * 1024, tcpMemoryBudget: 64 * 1024 } satisfies Partial<NetworkConfig>;
@@ -43,7 +43,7 @@ class Stage {
   readonly #clock = new BoundedClock();
   readonly #hostNet = new FakeHostNet();
   readonly #network: VirtualNetwork;
-  readonly #guest = new GuestSide(CONFIG.mtu);
+  readonly #guest = new GuestSide(CONFIG.mtu, false);
   readonly #said = new Map<FakeTcp, Said>();
   #port: LinkPort;
   #second: LinkPort | null = null;
@@ -58,7 +58,7 @@ class Stage {
     switch (step.kind) {
       case 'frame': this.#onFrame(step.bytes); break;
       case 'segment': this.#receive(this.#guest.segment(step)); break;
-      case 'wait': this.#clock.advance(step.units >= SECONDS_FROM ? 1000 * (step.units - SECONDS_FROM) : step.units); break;
+      case 'wait': this.#clock.advance(waitMs(step.units)); break;
       case 'host': this.#onHost(step.which, step.what % 10, step.n); break;
       case 'link': this.#onLink(step.what % 6); break;
       default: this.#onMessage(step.which, step.bytes, step.kind === 'answer');

@@ -28,6 +28,13 @@ const KINDS = ['frame', 'segment', 'wait', 'host', 'link', 'message', 'answer'] 
 /** a run stays short whatever the input */
 const STEPS_MAX = 400;
 export const SECONDS_FROM = 0x8000;
+/** longer than any timer of ours */
+const SECONDS_MAX = 10_000;
+
+/** How long a step `wait` lasts. */
+export function waitMs(units: number): number {
+  return units < SECONDS_FROM ? units : 1000 * Math.min(units - SECONDS_FROM, SECONDS_MAX);
+}
 
 export function encode(steps: readonly Step[]): Uint8Array {
   const out = new Uint8Array(steps.reduce((sum, step) => sum + 32 + ('bytes' in step ? step.bytes.length : 'options' in step ? step.options.length : 0), 0));

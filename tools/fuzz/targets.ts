@@ -1,4 +1,5 @@
 /** All targets, by name. */
+import { isDeepStrictEqual } from 'node:util';
 import { FrameDecoder } from '../../shared/link/qemu-framing.ts';
 import { parseClientMessage, parseRelayMessage, parseSessionGrant } from '../../shared/link/tunnel.ts';
 import { emitArp, parseArp } from '../../shared/net/wire/arp.ts';
@@ -83,7 +84,7 @@ function runCodec<T extends object>(parse: (bytes: Uint8Array, start: number, en
       const len = emit(repr, out, 4);
       check(len <= maxLen && out[3] === 0xa5 && out[4 + maxLen] === 0xa5, () => `emitted ${len} bytes of at most ${maxLen}`);
       const again = parse(out, 4, 4 + len);
-      check(JSON.stringify(again) === JSON.stringify(repr), () => `${JSON.stringify(repr)} became ${JSON.stringify(again)}`);
+      check(isDeepStrictEqual(again, repr), () => `${JSON.stringify(repr)} became ${JSON.stringify(again)}`);
     }
   };
 }

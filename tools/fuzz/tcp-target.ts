@@ -2,8 +2,8 @@
  * Plays a script against TCP alone, so that the state of every connection can be seen, and the application does what the script
  * says: accepts late or never, sends, stops reading, shuts down, aborts, connects to the guest.
  *
- * Oracles besides those of the network: SND.UNA <= SND.NXT and the window's edge never behind RCV.NXT, bytes delivered are
- * accounted for, `onClosed` comes exactly once and last.
+ * Oracles besides those of the network: SND.UNA <= SND.NXT and the window's edge never behind RCV.NXT; every byte that is delivered
+ * or sent, however often, is the one that belongs to its number; `onClosed` comes exactly once and last.
  */
 import { Stack } from '../../shared/net/stack/stack.ts';
 import { GATEWAY_IP, GUEST_IP, STACK_CONFIG } from '../../shared/net/stack/fixture/frames.ts';
@@ -13,8 +13,8 @@ import type { PendingConnection } from '../../shared/net/stack/tcp/pending.ts';
 import { seqLe } from '../../shared/net/stack/tcp/seq.ts';
 import { BoundedClock } from './bounded-clock.ts';
 import { Chance } from './chance.ts';
-import { GuestSide, INBOUND_PORT } from './guest-side.ts';
-import { decode, SECONDS_FROM, type Step } from './script.ts';
+import { byteAt, GuestSide, INBOUND_PORT } from './guest-side.ts';
+import { decode, type Step, waitMs } from './script.ts';
 import { check } from './target.ts';
 
 const CONFIG = { ...STACK_CONFIG, maxTcpFlows: 8, tcpWindowMax: 256 * 1024, tcpMemoryBudget: 64 * 1024, verifyChecksums: false };
@@ -32,16 +32,19 @@ export function playTcp(input: Uint8Array, timestamps: boolean): Set<TcpState> {
 class App implements TcpHandler {
   connection: TcpConnection | null = null;
   isStalled = false;
-  delivered = 0;
+  #delivered = 0;
+  #sent = 0;
   #held = 0;
   #hasFin = false;
   #isClosed = false;
 
   onEstablished(): void { this.#called('onEstablished'); }
-  onData(_bytes: Uint8Array, start: number, end: number): void {
+  onData(bytes: Uint8Array, start: number, end: number): void {
     this.#called('onData');
     check(end > start && !this.#hasFin, () => 'data behind the FIN, or none at all');
-    this.delivered += end - start;
+    const seq = this.connection!.rcv.irs + 1 + this.#delivered;
+    for (let i = 0; i < end - start; i++) check(bytes[start + i] === byteAt((seq + i) >>> 0), () => `the byte at ${this.#delivered + i} of what the guest sent is wrong`);
+    this.#delivered += end - start;
     if (this.isStalled) this.#held += end - start;
   }
   onTurn(): void {
@@ -61,6 +64,12 @@ class App implements TcpHandler {
 
   get isClosed(): boolean { return this.#isClosed; }
 
+  send(len: number): void {
+    const seq = this.connection!.snd.iss + 1 + this.#sent;
+    this.connection!.send(Uint8Array.from({ length: len }, (_, i) => byteAt((seq + i) >>> 0)));
+    this.#sent += len;
+  }
+
   takeAll(): void {
     this.#held = 0;
     this.connection?.setHeld(0);
@@ -75,7 +84,7 @@ class Stage {
   readonly states = new Set<TcpState>();
   readonly #clock = new BoundedClock();
   readonly #stack: Stack;
-  readonly #guest = new GuestSide(CONFIG.mtu);
+  readonly #guest = new GuestSide(CONFIG.mtu, true);
   readonly #apps: App[] = [];
   #pending: PendingConnection[] = [];
   #port: LinkPort;
@@ -95,7 +104,7 @@ class Stage {
     switch (step.kind) {
       case 'frame': this.#receive(step.bytes); break;
       case 'segment': this.#receive(this.#guest.segment(step)); break;
-      case 'wait': this.#clock.advance(step.units >= SECONDS_FROM ? 1000 * (step.units - SECONDS_FROM) : step.units); break;
+      case 'wait': this.#clock.advance(waitMs(step.units)); break;
       case 'host': this.#onApp(step.which, step.what % 8, step.n); break;
       case 'link': this.#onLink(step.what % 4); break;
       default: break;
@@ -140,7 +149,7 @@ class Stage {
     const app = this.#apps.filter(({ isClosed }) => !isClosed).at(-1 - which % 4);
     const connection = app?.connection;
     if (app === undefined || connection === null || connection === undefined) return;
-    if (what === 2 && !connection.isSendFull) connection.send(new Uint8Array(n % SEND_MAX).fill(n));
+    if (what === 2 && !connection.isSendFull) app.send(n % SEND_MAX);
     else if (what === 3) connection.shutdown();
     else if (what === 4) connection.abort();
     else if (what === 5) app.isStalled = true;

@@ -196,6 +196,14 @@ test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICM
   lab.expectNothingLeft();
 });
 
+test('UDP to port 0, and to a port of the gateway where nobody listens, is counted', () => {
+  const lab = new Lab();
+  lab.sendUdp(ALIAS_IP, 5000, 0, Uint8Array.of(1));
+  lab.sendUdp(GATEWAY_IP, 5000, 9, Uint8Array.of(1));
+  expect([lab.network.stats()['drop:udp-no-listener'], lab.hostNet.udp.length]).toEqual([2, 0]);
+  expect(lab.lines()).toEqual(['192.168.127.1 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.1.9 protocol 17']);
+});
+
 test('fragments of a guest are joined; overlaps and strays die, and time out', () => {
   const lab = new Lab();
   const datagram = udp(GUEST_IP, ALIAS_IP, 5000, 6000, new Uint8Array(2992).map((_, i) => i));
