@@ -11,6 +11,7 @@
  * - `RELAY_BAD_FLAG`: the command line could not be understood; exit status 2.
  * - `RELAY_PORT_IN_USE`, `RELAY_BAD_ADDRESS`: the relay cannot listen there.
  * - `RELAY_FORWARD`: the host side of `-p` cannot be opened.
+ * - `RELAY_CAPTURE`: the file of `--pcap` cannot be written.
  * - `RELAY_BAD_IMAGE`: `--image` names something that cannot be served.
  * - `RELAY_LIMIT`: a cap was reached; HTTP 429.
  * - `RELAY_LISTEN`: the sockets of `listen` can't be had.
@@ -38,6 +39,8 @@ export interface ServeConfig {
   webDir: string;
   /** folder of the built images and their manifest */
   imagesDir: string;
+  /** file for the frames of all sessions, or null */
+  pcap: string | null;
   verbose: boolean;
   logFormat: LogFormat;
 }

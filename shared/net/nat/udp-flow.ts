@@ -61,8 +61,9 @@ export class UdpNat {
     if (flow === null) {
       flow = mayOpen ? this.#open(datagram) : null;
       if (flow === null) {
-        if (!mayOpen) this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
-        return;
+        if (mayOpen) return;
+        this.#stack.counters.drop('udp-no-listener');
+        return this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
       }
     }
     flow.sendToHost(copyOf(datagram.bytes, datagram.start, datagram.end), this.#stack.nowMs);
@@ -72,7 +73,10 @@ export class UdpNat {
     const { src, srcPort, dst, dstPort } = datagram;
     const { counters } = this.#stack;
     const hostIp = this.#aliases.get(dst) ?? dst;
-    if (dstPort === 0) return null;
+    if (dstPort === 0) {
+      counters.drop('udp-no-listener');
+      return null;
+    }
     if (!isAllowed(this.#policy, 'udp', hostIp, dstPort)) {
       counters.drop('udp-denied');
       this.#refuse(datagram, ICMP_ADMIN_PROHIBITED);

@@ -125,6 +125,9 @@ test('DHCP: a declined address is not offered again; an empty pool is silent and
   lab.dhcp({ type: 'request', requestedIp: ip('192.168.127.11'), serverId: GATEWAY_IP }, mac(1));
   expect(lab.dhcp({}, mac(2))).toBeNull();
   expect(lab.network.stats()['drop:dhcp-pool-empty']).toBe(1);
+  const small = new Lab({ maxLeases: 2 });
+  expect([1, 2, 3].map((n) => small.dhcp({}, mac(n))?.yourIp)).toEqual([ip('192.168.127.4'), ip('192.168.127.5'), undefined]);
+  expect([small.network.leases().length, small.network.stats()['drop:dhcp-pool-empty']]).toEqual([2, 1]);
   // When its lease has run out, the address goes to whoever asks.
   lab.clock.advance(3_601_000);
   expect(lab.dhcp({}, mac(2))).not.toBeNull();
@@ -290,6 +293,14 @@ test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICM
   lab.expectNothingLeft();
 });
 
+test('UDP to port 0, and to a port of the gateway where nobody listens, is counted', () => {
+  const lab = new Lab();
+  lab.sendUdp(ALIAS_IP, 5000, 0, Uint8Array.of(1));
+  lab.sendUdp(GATEWAY_IP, 5000, 9, Uint8Array.of(1));
+  expect([lab.network.stats()['drop:udp-no-listener'], lab.hostNet.udp.length]).toEqual([2, 0]);
+  expect(lab.lines()).toEqual(['192.168.127.1 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.1.9 protocol 17']);
+});
+
 test('fragments of a guest are joined; overlaps and strays die, and time out', () => {
   const lab = new Lab();
   const datagram = udp(GUEST_IP, ALIAS_IP, 5000, 6000, new Uint8Array(2992).map((_, i) => i));
@@ -380,6 +391,9 @@ test('guests on one network reach each other through the switch; a broken link m
   lab.send(ethernet(GUEST_MAC, otherMac, 0x88b5, new Uint8Array(50)), other);
   lab.send(ethernet(otherMac, GUEST_MAC, 0x88b5, new Uint8Array(50)));
   expect([seen.length, lab.lines().length]).toEqual([2, 1]);
+  // To a station on the link that it came from: nothing to do, and counted.
+  lab.send(ethernet(GUEST_MAC, parseMac('02:00:00:00:00:06')!, 0x88b5, new Uint8Array(50)));
+  expect([seen.length, lab.lines().length, lab.network.stats()['drop:ethernet-not-for-us']]).toEqual([2, 0, 1]);
   other.close();
   other.close();
   lab.network.attach({ sendBatch: () => true });

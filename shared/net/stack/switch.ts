@@ -122,6 +122,7 @@ export class Switch {
       const target = this.#stations.get(mac);
       if (target !== undefined && target.port !== null) {
         if (target.port !== from) this.#copyTo(target.port, bytes, start, end);
+        else this.counters.drop('ethernet-not-for-us');
         return;
       }
     }
