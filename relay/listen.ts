@@ -4,9 +4,8 @@
  *
  * Anyone who reaches the socket is on the network: a UNIX path is guarded by its folder, a TCP port should stay on loopback.
  */
-import { rmSync, statSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import { createConnection, createServer } from 'node:net';
+import { createServer } from 'node:net';
 import { FrameDecoder, maxFrameLen } from '../shared/link/qemu-framing.ts';
 import type { FrameBatch, FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
 import type { ForwardSpec, NetworkOptions } from '../shared/net/services/network.ts';
@@ -16,6 +15,7 @@ import { parseIpv4 } from '../shared/net/wire/addr.ts';
 import { RelayError } from '../shared/relay-error.ts';
 import { NodeClock, nodeRandom } from './host/node-clock.ts';
 import { NodeHostNet } from './host/node-host-net.ts';
+import { removeStaleSocket } from './host/unix-socket.ts';
 
 export interface ListenOptions {
   config?: Partial<NetworkConfig>;
@@ -106,24 +106,11 @@ export function plugIn(network: VirtualNetwork, socket: Socket, log?: (line: str
 
 async function bind(server: Server, spec: string): Promise<void> {
   const at = parseListenSpec(spec);
-  if ('path' in at) await removeStale(at.path);
+  if ('path' in at) await removeStaleSocket(at.path);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(new RelayError('RELAY_LISTEN', `can't listen on ${spec}: ${error.code ?? error.message}`)));
     server.listen(at, resolve);
   });
-}
-
-/** A UNIX socket that nobody listens on any more is removed; a live one, or a file that is none, is left to fail. */
-async function removeStale(path: string): Promise<void> {
-  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return;
-  const isAlive = await new Promise<boolean>((resolve) => {
-    const probe = createConnection(path, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.on('error', () => resolve(false));
-  });
-  if (!isAlive) rmSync(path);
 }
 
 function parseListenSpec(spec: string): { path: string } | { host: string; port: number } {

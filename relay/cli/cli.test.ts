@@ -1,8 +1,9 @@
 /* Command lines, first as parsed, then through bin/portside.mjs in a process of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -78,9 +79,11 @@ describe('flags', () => {
   });
 
   test('listen: SPEC anywhere, forwards to any guest', () => {
-    expect(parseListen(['unix:/tmp/x'])).toMatchObject({ spec: 'unix:/tmp/x', config: { mtu: 1500 }, forwards: [], verbose: false });
+    expect(parseListen(['unix:/tmp/x'])).toMatchObject({ spec: 'unix:/tmp/x', given: {}, forwards: [], verbose: false, services: [], config: null, notification: null, logFormat: 'text' });
+    expect(parseListen('--services unix:/a --services tcp:127.0.0.1:0 --config f unix:/x --notification n --log-format json'.split(' ')))
+      .toMatchObject({ spec: 'unix:/x', services: ['unix:/a', 'tcp:127.0.0.1:0'], config: 'f', notification: 'n', logFormat: 'json' });
     expect(parseListen('-p 8000:80 tcp:127.0.0.1:0 --mtu 9000 --publish 0.0.0.0:53:192.168.127.4:54/udp --verbose'.split(' '))).toMatchObject({
-      spec: 'tcp:127.0.0.1:0', config: { mtu: 9000 }, verbose: true,
+      spec: 'tcp:127.0.0.1:0', given: { mtu: 9000 }, verbose: true,
       forwards: [
         { protocol: 'tcp', hostIp: 0x7f000001, hostPort: 8000, guestPort: 80 },
         { protocol: 'udp', hostIp: 0, hostPort: 53, guestIp: 0xc0a87f04, guestPort: 54 },
@@ -173,7 +176,7 @@ describe('the program', () => {
 
   test('listen: says where, prints counters at SIGUSR1, and ends with status 0; what is wrong is one line', async () => {
     const portside = new Portside(['listen', 'tcp:127.0.0.1:0']);
-    const spec = await portside.says(/^listening on (tcp:127\.0\.0\.1:\d+)\n/);
+    const spec = await portside.says(/^portside: listening on (tcp:127\.0\.0\.1:\d+)\n/);
     const link = connect(Number(spec.split(':')[2]), '127.0.0.1');
     await once(link, 'connect');
     portside.child.kill('SIGUSR1');
@@ -184,6 +187,30 @@ describe('the program', () => {
     portside.child.kill('SIGTERM');
     expect((await portside.finished).status).toBe(0);
     link.destroy();
+  });
+
+  test('listen: a network from a file, its API on a path, a supervisor that hears, and a log for programs', async () => {
+    const at = (name: string): string => join(dir, name);
+    writeFileSync(at('net.json'), JSON.stringify({ mtu: 4000, dhcpStaticLeases: { '192.168.127.9': '02:00:00:00:00:09' } }));
+    const heard: string[] = [];
+    const supervisor = createServer((socket) => socket.on('data', (chunk) => heard.push(chunk.toString()))).listen(at('notify'));
+    await once(supervisor, 'listening');
+    const portside = new Portside(['listen', `unix:${at('net')}`, '--services', `unix:${at('api')}`, '--config', at('net.json'), '--notification', at('notify'), '--log-format', 'json']);
+    await portside.says(/(listening on)/);
+    const records = portside.stderr.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(records).toMatchObject([{ level: 'info', spec: `unix:${at('api')}` }, { level: 'info', msg: `listening on unix:${at('net')}`, spec: `unix:${at('net')}` }]);
+    const [response] = await once(get({ socketPath: at('api'), path: '/leases' }), 'response') as [AsyncIterable<Buffer>];
+    let text = '';
+    for await (const chunk of response) text += chunk.toString();
+    expect(JSON.parse(text)).toEqual({ '192.168.127.1': '5a:94:ef:e4:0c:dd', '192.168.127.9': '02:00:00:00:00:09' });
+    await expect.poll(() => heard).toEqual(['{"notification_type":"ready"}\n']);
+    writeFileSync(at('bad.json'), '{"mtu":1}');
+    const bad = await new Portside(['listen', `unix:${at('other')}`, '--config', at('bad.json')]).finished;
+    expect([bad.status, bad.stderr]).toEqual([1, 'portside listen: configuration: mtu is a number from 576 to 65520, not 1\n']);
+    portside.child.kill('SIGTERM');
+    expect((await portside.finished).status).toBe(0);
+    expect([existsSync(at('api')), existsSync(at('net'))]).toEqual([false, false]);
+    await new Promise((resolve) => supervisor.close(resolve));
   });
 
   test('serve: no images and no page still starts, and says so once', async () => {

@@ -49,6 +49,11 @@ Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H. \`-
                        lead a port of this computer to a guest (GUESTIP: 192.168.127.3). May be repeated
   --mtu N              MTU of the network, 576 to 65520 (default: 1500)
   --pcap FILE          write every frame to FILE, for Wireshark (pcapng; an interface per link)
+  --services SPEC      gvproxy's HTTP API on unix:PATH or tcp:127.0.0.1:PORT. May be repeated
+  --config FILE        the network's configuration: JSON, with gvproxy's names
+  --notification PATH  tell the UNIX socket PATH who comes and goes, as gvproxy does
+  --log-format text|json
+                       lines for people (default) or a JSON object per event, on stderr
   --verbose            log links, leases and what is dropped
 
 SIGUSR1 prints the network's counters as one line of JSON.`,

@@ -3,7 +3,7 @@
  * notifications to a supervisor.
  *
  *   const services = new Services(parseServices(flags), log);
- *   const listening = await services.watching(() => openNetwork(spec, services.configure(options)));
+ *   const listening = await services.watching(() => openNetwork(spec, services.configure(options, given)));
  *   await services.open(listening.network); … await services.close();
  */
 import { readFileSync } from 'node:fs';
@@ -23,12 +23,6 @@ export const SERVICES_FLAGS = {
   'notification': { type: 'string' },
   'log-format': { type: 'string' },
 } as const;
-
-export const SERVICES_HELP = `  --services SPEC      gvproxy's HTTP API on unix:PATH or tcp:127.0.0.1:PORT. May be repeated
-  --config FILE        the network's configuration: JSON, with gvproxy's names
-  --notification PATH  tell the UNIX socket PATH who comes and goes, as gvproxy does
-  --log-format text|json
-                       lines for people (default) or a JSON object per event, on stderr`;
 
 export interface ServicesCommand {
   services: string[];
@@ -51,6 +45,8 @@ export function parseServices(flags: { services?: string[]; config?: string; not
   return { services: flags.services ?? [], config: flags.config ?? null, notification: flags.notification ?? null, logFormat: parseLogFormat(flags['log-format']) };
 }
 
+const NO_FILE: NetworkFile = { config: {}, forwards: [], ignored: [] };
+
 export class Services {
   /** where the API listens, with the ports really bound */
   readonly specs: string[] = [];
@@ -65,13 +61,12 @@ export class Services {
     this.#notifier = command.notification === null ? null : new Notifier(command.notification, (subject, text) => log.once('notification', subject, text));
   }
 
-  /** `options` with what the configuration file says: it wins over the command's defaults, and adds its forwards. Throws RELAY_CONFIG. */
-  configure<T extends { config?: Partial<NetworkConfig>; forwards?: readonly ForwardSpec[] }>(options: T): T {
+  /** `options` with what the configuration file says: it wins over defaults, loses to what was `given`, and adds its forwards. Throws RELAY_CONFIG. */
+  configure<T extends { config?: Partial<NetworkConfig>; forwards?: readonly ForwardSpec[] }>(options: T, given: Partial<NetworkConfig> = {}): T {
     const path = this.#command.config;
-    if (path === null) return options;
-    const { config, forwards, ignored } = readNetworkFile(path);
+    const { config, forwards, ignored } = path === null ? NO_FILE : readNetworkFile(path);
     if (ignored.length > 0) this.#log.info(`${path}: no meaning here: ${ignored.join(', ')}`);
-    return { ...options, config: { ...options.config, ...config }, forwards: [...options.forwards ?? [], ...forwards] };
+    return { ...options, config: { ...options.config, ...config, ...given }, forwards: [...options.forwards ?? [], ...forwards] };
   }
 
   /** Runs what opens the socket for guests. When that can't be had, the supervisor hears of it too. */
