@@ -21,7 +21,6 @@ import type { NetworkOptions } from '../shared/net/services/network.ts';
 import type { Clock, RandomSource } from '../shared/net/stack/clock.ts';
 import { RelayError } from '../shared/relay-error.ts';
 import { getHealth } from './api/health.ts';
-import { relayMetrics } from './api/metrics.ts';
 import type { NetworkApiOptions } from './api/network-api.ts';
 import { postSession } from './api/session.ts';
 import type { Limits, ServeConfig } from './config.ts';
@@ -237,6 +236,7 @@ export class RelayServer {
     const isPassedOn = headers.forwarded !== undefined || headers['x-forwarded-for'] !== undefined;
     const site = headers['sec-fetch-site'] ?? 'none';
     if (!isLoopback(addressOf(request)) || isPassedOn || headers.origin !== undefined || site !== 'none') return replyText(response, 403, 'metrics are for programs on this machine');
+    const { relayMetrics } = await import('./api/metrics.ts');
     const { contentType, text } = await relayMetrics({ sessions: this.sessions, links: this.#links, version: this.#parts.version });
     response.setHeader('Content-Type', contentType);
     response.setHeader('Cache-Control', 'no-store');

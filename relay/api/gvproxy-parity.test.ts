@@ -1,19 +1,17 @@
 /*
  * The same curl calls against our API and, where it is installed, against gvproxy itself: status and shape of what comes
- * back must be the same. Without gvproxy (in PATH, in podman's folder, or named by $GVPROXY) ours is held to the table alone.
+ * back must be the same, and so must what a guest sees of it: names, and who reaches it. Without gvproxy (in PATH, in podman's folder, or named by $GVPROXY) ours is held to the table alone.
  */
 import { execFile, spawn, spawnSync, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { VirtualNetwork } from '../../shared/net/services/network.ts';
-import { MAC_BROADCAST } from '../../shared/net/wire/addr.ts';
-import { ethernet, GUEST_MAC } from '../../shared/net/stack/fixture/frames.ts';
 import { ApiGuest } from '../fixture/api-guest.ts';
-import { frame, until } from '../fixture/test-relay.ts';
+import { until } from '../fixture/test-relay.ts';
 import { NodeClock, nodeRandom } from '../host/node-clock.ts';
 import { NodeHostNet } from '../host/node-host-net.ts';
 import { Log } from '../log.ts';
@@ -47,6 +45,8 @@ interface Call {
 const ZONE = { Name: 'string', Records: [{ Name: 'string', IP: 'string', Regexp: 'null' }], DefaultIP: 'string' };
 const ENTRY = { local: 'string', remote: 'string', protocol: 'string' };
 const local = ({ port }: Peer): string => `127.0.0.1:${port}`;
+const DNS_TYPE_A = 1;
+const DNS_TYPE_AAAA = 28;
 const EXPOSE = '/services/forwarder/expose';
 const UNEXPOSE = '/services/forwarder/unexpose';
 const ADD = '/services/dns/add';
@@ -129,14 +129,41 @@ async function compare(peer: Peer): Promise<void> {
   expect(seen).toEqual(CALLS.map(({ path, status, ...rest }) => ({ path, status, ...('shape' in rest ? { shape: rest.shape } : {}) })));
 }
 
-async function tunnelAnswer(peer: Peer): Promise<string> {
-  const socket = connect(peer.api);
-  let heard = '';
-  socket.on('data', (chunk: Buffer) => { heard += chunk.toString(); });
-  socket.write('POST /tunnel?ip=192.168.127.3&port=80 HTTP/1.1\r\nHost: unix\r\n\r\n');
-  await until(() => heard !== '');
-  socket.destroy();
-  return heard;
+/** By name and type, after the calls of the table: what the gateway answers a guest. */
+const NAMES: [string, number, string][] = [
+  ['x.a.test', DNS_TYPE_A, '0 10.0.0.1'], ['yyy.a.test', DNS_TYPE_A, '0 10.0.0.2'], ['z.a.test', DNS_TYPE_A, '0 10.0.0.4'], ['q.a.test', DNS_TYPE_A, '3'],
+  ['x.a.test', DNS_TYPE_AAAA, '0'], ['host.containers.internal', DNS_TYPE_A, '0 192.168.127.254'], ['gateway.docker.internal', DNS_TYPE_A, '0 192.168.127.1'],
+  ['nobody.containers.internal', DNS_TYPE_A, '3'],
+];
+
+async function compareNames(guest: ApiGuest): Promise<void> {
+  const seen: [string, number, string][] = [];
+  for (const [name, type] of NAMES) seen.push([name, type, await guest.lookUp(name, type)]);
+  expect(seen).toEqual(NAMES);
+}
+
+/** What comes back from a guest that shouts: through a tunnel, a forwarded port, and a path. */
+async function shouts(peer: Peer): Promise<string[]> {
+  const path = join(peer.folder, 'shout.sock');
+  await curl(peer, { path: EXPOSE, body: () => ({ local: local(peer), remote: '192.168.127.3:7' }), status: 200 });
+  await curl(peer, { path: EXPOSE, body: () => ({ local: path, remote: 'tcp://192.168.127.3:7', protocol: 'unix' }), status: 200 });
+  const heard = async (socket: Socket, text: string, whenHeard: string): Promise<string> => {
+    let answer = '';
+    socket.on('data', (chunk: Buffer) => { answer += chunk.toString(); });
+    socket.write(text);
+    await until(() => answer !== '');
+    if (whenHeard !== '') {
+      socket.write(whenHeard);
+      await until(() => answer.length > 2);
+    }
+    socket.destroy();
+    return answer;
+  };
+  return [
+    await heard(connect(peer.api), 'POST /tunnel?ip=192.168.127.3&port=7 HTTP/1.1\r\nHost: unix\r\n\r\n', 'tunnel'),
+    await heard(connect(peer.port, '127.0.0.1'), 'port', ''),
+    await heard(connect(path), 'path', ''),
+  ];
 }
 
 async function freePort(): Promise<number> {
@@ -156,6 +183,7 @@ describe.skipIf(!CURL)('ours', () => {
   let peer: Peer;
   let network: VirtualNetwork;
   let serving: ServingApi;
+  let guest: ApiGuest;
 
   beforeAll(async () => {
     peer = await makePeer();
@@ -163,17 +191,20 @@ describe.skipIf(!CURL)('ours', () => {
     network = new VirtualNetwork({ clock, random: nodeRandom, hostNet: new NodeHostNet(clock) });
     serving = await serveNetworkApi(network, `unix:${peer.api}`, new Log(() => {}));
     await network.addForward({ protocol: 'tcp', hostIp: 0x7f000001 as never, hostPort: 0, guestPort: 22 });
-    await new ApiGuest(network).isUp();
+    guest = new ApiGuest(network);
+    await guest.isUp();
   });
 
   afterAll(async () => {
+    guest.close();
     await serving.close();
     network.close();
     rmSync(peer.folder, { recursive: true });
   });
 
   test('answers as the table says', () => compare(peer));
-  test('a tunnel begins with OK', async () => expect(await tunnelAnswer(peer)).toBe('OK'));
+  test('names', () => compareNames(guest));
+  test('a guest is reached', async () => expect(await shouts(peer)).toEqual(['OKTUNNEL', 'PORT', 'PATH']));
   test('has the counters of gvproxy that it names', async () => {
     const stats = shapeOf((await curl(peer, { path: '/stats', status: 200 })).text);
     expect(stats).toMatchObject({ BytesSent: 'number', BytesReceived: 'number', DroppedPackets: 'number', NICs: { Rx: { Bytes: 'number', Packets: 'number' } }, TCP: { Retransmits: 'number' } });
@@ -183,19 +214,20 @@ describe.skipIf(!CURL)('ours', () => {
 describe.skipIf(!CURL || GVPROXY === undefined)('gvproxy', () => {
   let peer: Peer;
   let child: ChildProcess;
+  let guest: ApiGuest;
 
   beforeAll(async () => {
     peer = await makePeer();
     const link = join(peer.folder, 'qemu.sock');
     child = spawn(GVPROXY!, ['-listen', `unix://${peer.api}`, '-listen-qemu', `unix://${link}`, '-ssh-port', String(await freePort())], { stdio: 'ignore' });
     await until(() => existsSync(peer.api) && existsSync(link));
-    const guest = connect(link);
-    guest.on('error', () => {});
-    guest.write(frame(ethernet(MAC_BROADCAST, GUEST_MAC, 0x88b5, new Uint8Array(50))));
+    guest = new ApiGuest(connect(link));
+    await guest.isUp();
     await until(async () => (await curl(peer, { path: '/cam', status: 200 })).text.includes('02:00'));
   });
 
   afterAll(async () => {
+    guest.close();
     const ended = once(child, 'exit');
     // It waits for its guests at SIGTERM.
     child.kill('SIGKILL');
@@ -204,7 +236,8 @@ describe.skipIf(!CURL || GVPROXY === undefined)('gvproxy', () => {
   });
 
   test('answers as the table says', () => compare(peer));
-  test('a tunnel begins with OK', async () => expect(await tunnelAnswer(peer)).toBe('OK'));
+  test('names', () => compareNames(guest));
+  test('a guest is reached', async () => expect(await shouts(peer)).toEqual(['OKTUNNEL', 'PORT', 'PATH']));
   test('every counter that we have under its name is there', async () => {
     const { Portside: _, ...stats } = gvproxyShape();
     expect(shapeOf((await curl(peer, { path: '/stats', status: 200 })).text)).toMatchObject(stats);

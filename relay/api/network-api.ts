@@ -26,7 +26,6 @@ import { asZone, zoneJson } from './dns-json.ts';
 import { Exposed, type ListenUnix } from './exposed.ts';
 import { hijack } from './hijack.ts';
 import { readJson, textField } from './json-body.ts';
-import { networkMetrics } from './metrics.ts';
 import { gvproxyStats } from './network-stats.ts';
 
 export type ApiNetwork = Pick<VirtualNetwork,
@@ -142,6 +141,8 @@ export class NetworkApi {
   }
 
   async #metrics(response: ServerResponse): Promise<void> {
+    // Loaded by the first scraper: it costs a start more than all the rest of this file.
+    const { networkMetrics } = await import('./metrics.ts');
     const { contentType, text } = await networkMetrics(this.#network.stats());
     response.setHeader('Content-Type', contentType);
     response.end(text);
