@@ -1,7 +1,7 @@
 /* Command lines, first as parsed, then through bin/portside.mjs in a process of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -211,6 +211,23 @@ describe('the program', () => {
     expect((await portside.finished).status).toBe(0);
     expect([existsSync(at('api')), existsSync(at('net'))]).toEqual([false, false]);
     await new Promise((resolve) => supervisor.close(resolve));
+  });
+
+  test('serve --pcap: what passes on a link is in the file when the relay ends; a file that cannot be is one line', async () => {
+    const file = join(dir, 'x.pcapng');
+    const portside = new Portside(['serve', '--port', '0', '--images', images, '--allow-origin', '*', '--pcap', file]);
+    const socket = new WebSocket(`${(await portside.ready()).replace('http', 'ws')}link`);
+    await once(socket, 'open');
+    // Who has the gateway's address?
+    socket.send(Buffer.from('0000002affffffffffff02000000000108060001080006040001020000000001c0a87f03000000000000c0a87f01', 'hex'));
+    const [reply] = await once(socket, 'message') as [Buffer];
+    socket.close();
+    portside.child.kill('SIGTERM');
+    expect(await portside.finished).toMatchObject({ status: 0, stderr: '' });
+    const capture = readFileSync(file);
+    expect([capture.includes('net1.link1'), capture.includes(reply.subarray(4)), capture.includes(Buffer.from('ffffffffffff0200000000010806', 'hex'))]).toEqual([true, true, true]);
+    const refused = await new Portside(['serve', '--port', '0', '--images', images, '--pcap', join(dir, 'no/file')]).finished;
+    expect([refused.status, refused.stderr]).toEqual([1, `portside serve: can't write ${join(dir, 'no/file')}: ENOENT\n`]);
   });
 
   test('serve: no images and no page still starts, and says so once', async () => {

@@ -65,6 +65,9 @@ describe('the fuzzer', () => {
     const arp = Uint8Array.from({ length: 42 }, (_, i) => (i === 12 ? 8 : i === 13 ? 6 : 0));
     expect([faultOf(arp, 1500), faultOf(arp.subarray(0, 41), 1500), faultOf(new Uint8Array(1515), 1500)]).toEqual([null, 'an ARP message of the wrong length', '1515 bytes']);
     const segment = tcp(GATEWAY_IP, GUEST_IP, { srcPort: 80, dstPort: 9, seq: 1, ack: 1, flags: TCP_ACK, window: 1, options: [1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 2], payload: new Uint8Array(3) });
+    // An echo reply from :: to ::1: 58 + 8 + 1 + 0x8100 + 7 + 9 are 0x8153.
+    const echo6 = Uint8Array.of(0x60, 0, 0, 0, 0, 8, 58, 64, ...new Uint8Array(31), 1, 129, 0, 0x7e, 0xac, 0, 7, 0, 9);
+    expect([faultOf(ethernet(GUEST_MAC, GATEWAY_MAC, 0x86dd, echo6), 1500), faultOf(ethernet(GUEST_MAC, GATEWAY_MAC, 0x86dd, echo6.with(47, 8)), 1500)]).toEqual([null, 'a wrong checksum']);
     for (const packet of [ipv4(GATEWAY_IP, GUEST_IP, 17, udp(GATEWAY_IP, GUEST_IP, 53, 9, new Uint8Array(5))), ipv4(GATEWAY_IP, GUEST_IP, 6, segment), ipv4(GATEWAY_IP, GUEST_IP, 1, Uint8Array.of(0, 0, 0xff, 0xfd, 0, 1, 0, 1))]) {
       const frame = ethernet(GUEST_MAC, GATEWAY_MAC, 0x0800, packet);
       expect(faultOf(frame, 1500)).toBeNull();

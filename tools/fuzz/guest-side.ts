@@ -147,6 +147,7 @@ export function faultOf(frame: Uint8Array, mtu: number): string | null {
   if (frame.length > 14 + mtu) return `${frame.length} bytes`;
   const type = getU16(frame, 12);
   if (type === 0x0806) return frame.length === 42 ? null : 'an ARP message of the wrong length';
+  if (type === 0x86dd) return ipv6FaultOf(frame);
   if (type !== 0x0800) return `type ${type}`;
   if (frame[14] !== 0x45) return 'an IP header with options, or of another version';
   if (getU16(frame, 16) !== frame.length - 14) return `a total length of ${getU16(frame, 16)} in ${frame.length} bytes`;
@@ -157,22 +158,38 @@ export function faultOf(frame: Uint8Array, mtu: number): string | null {
   if (isFragment) return null;
   if (protocol === 1) return sum16(frame, 34, frame.length) === 0xffff ? null : 'a wrong ICMP checksum';
   if (protocol !== 6 && protocol !== 17) return `protocol ${protocol}`;
-  const pseudo = sum16(frame, 26, 34) + protocol + (frame.length - 34);
-  if (fold(pseudo + sum16(frame, 34, frame.length)) !== 0xffff) return 'a wrong checksum';
-  if (protocol === 17) return getU16(frame, 38) === frame.length - 34 ? null : 'a wrong UDP length';
-  return tcpFaultOf(frame);
+  return transportFaultOf(frame, 34, protocol, sum16(frame, 26, 34));
 }
 
-function tcpFaultOf(frame: Uint8Array): string | null {
-  const headerLen = 4 * (frame[46] >> 4);
-  if (headerLen < 20 || 34 + headerLen > frame.length) return `a TCP header of ${headerLen} bytes`;
-  const flags = frame[47];
+function ipv6FaultOf(frame: Uint8Array): string | null {
+  if (frame[14] >> 4 !== 6) return 'an IPv6 header of another version';
+  if (getU16(frame, 18) !== frame.length - 54) return `a payload length of ${getU16(frame, 18)} in ${frame.length} bytes`;
+  if (frame[21] === 0) return 'no hop limit';
+  const protocol = frame[20];
+  if (protocol === 44) return null;
+  if (protocol !== 6 && protocol !== 17 && protocol !== 58) return `next header ${protocol}`;
+  return transportFaultOf(frame, 54, protocol, sum16(frame, 22, 54));
+}
+
+/** `addresses` is the sum of those in the pseudo-header. */
+function transportFaultOf(frame: Uint8Array, start: number, protocol: number, addresses: number): string | null {
+  const len = frame.length - start;
+  if (fold(addresses + protocol + len + sum16(frame, start, frame.length)) !== 0xffff) return 'a wrong checksum';
+  if (protocol === 6) return tcpFaultOf(frame, start);
+  return protocol === 58 || getU16(frame, start + 4) === len ? null : 'a wrong UDP length';
+}
+
+function tcpFaultOf(frame: Uint8Array, start: number): string | null {
+  const headerLen = 4 * (frame[start + 12] >> 4);
+  const optionsEnd = start + headerLen;
+  if (headerLen < 20 || optionsEnd > frame.length) return `a TCP header of ${headerLen} bytes`;
+  const flags = frame[start + 13];
   if ((flags & (TCP_SYN | TCP_FIN)) === (TCP_SYN | TCP_FIN) || (flags & 0x17) === 0) return `flags ${flags}`;
-  for (let at = 54; at < 34 + headerLen;) {
+  for (let at = start + 20; at < optionsEnd;) {
     const kind = frame[at];
     if (kind === 0) break;
     const len = kind === 1 ? 1 : frame[at + 1];
-    if (len < 1 || at + len > 34 + headerLen) return `option ${kind} of ${len} bytes`;
+    if (len < 1 || at + len > optionsEnd) return `option ${kind} of ${len} bytes`;
     at += len;
   }
   return null;

@@ -182,10 +182,10 @@ class Stage {
   }
 }
 
-/** What is taken in without a trace that we see: ARP is learned from, a fragment joins others, DHCP knows messages without an answer. */
+/** What is taken in without a trace that we see: ARP and IPv6's neighbours are learned from, a fragment joins others, DHCP knows messages without an answer. */
 function mayBeQuiet(frame: Uint8Array): boolean {
   const type = frame.length < 14 ? 0 : getU16(frame, 12);
-  if (type !== 0x0800 || frame.length < 34) return type === 0x0806;
+  if (type !== 0x0800 || frame.length < 34) return type === 0x0806 || type === 0x86dd;
   const isFragment = (getU16(frame, 20) & 0x3fff) !== 0;
   const isDhcp = frame[23] === 17 && frame.length >= 38 && getU16(frame, 14 + 4 * (frame[14] & 15) + 2) === 67;
   return isFragment || isDhcp || frame[23] === 6;

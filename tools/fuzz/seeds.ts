@@ -209,7 +209,7 @@ export function tcpSeeds(): Seeds {
     'last-ack': encode([...OPEN, segment(TCP_ACK | TCP_FIN), host(3), wait(300), segment(TCP_ACK, { ack: -1 }), segment(TCP_ACK)]),
     'time-wait': encode([...OPEN, host(3), segment(TCP_ACK | TCP_FIN), segment(TCP_ACK | TCP_FIN, { seq: -1 }), segment(TCP_SYN, { seq: 1000 }), seconds(11)]),
     'loss': encode([...OPEN, host(2, 15_000), segment(TCP_ACK, { ack: -13_000, options: sack }), segment(TCP_ACK, { ack: -13_000, options: sack }), segment(TCP_ACK, { ack: -13_000, options: sack }), wait(400), segment(TCP_ACK)]),
-    'out-of-order': encode([...OPEN, segment(TCP_ACK, { seq: 1000, payload: 1000 }), segment(TCP_ACK, { seq: 3000, payload: 1000 }), segment(TCP_ACK, { seq: -5000, payload: 1460 }), segment(TCP_ACK, { seq: -4000, payload: 1460 })]),
+    'out-of-order': encode([...OPEN, segment(TCP_ACK, { seq: 1000, payload: 1000 }), segment(TCP_ACK, { seq: 1000, payload: 1000 }), segment(TCP_ACK, { seq: -1500, payload: 1200 }), segment(TCP_ACK, { seq: -4000, payload: 1460 }), segment(TCP_ACK, { seq: -3000, payload: 1460 })]),
     'zero-window': encode([...OPEN, segment(TCP_ACK, { window: 0 }), host(2, 9000), seconds(20), segment(TCP_ACK, { window: 3 }), segment(TCP_ACK, { window: 500 })]),
     'stalled': encode([...OPEN, host(5), ...Array.from({ length: 60 }, () => segment(TCP_ACK | TCP_PSH, { payload: 1460 })), host(6), segment(TCP_ACK)]),
     'full-link': encode([...OPEN, link(0), host(2, 19_000), host(2, 19_000), wait(500), link(1), segment(TCP_ACK), link(2), host(2, 5000), link(3), seconds(3)]),

@@ -4,6 +4,8 @@ import { FrameDecoder } from '../../shared/link/qemu-framing.ts';
 import { parseClientMessage, parseRelayMessage, parseSessionGrant } from '../../shared/link/tunnel.ts';
 import { emitArp, parseArp } from '../../shared/net/wire/arp.ts';
 import { DHCP_LEN_MAX, emitDhcp, parseDhcp } from '../../shared/net/wire/dhcp.ts';
+import { parseDnsQuestion, readTtls } from '../../shared/net/wire/dns.ts';
+import { parseIcmp } from '../../shared/net/wire/icmp.ts';
 import { prettyFrame } from '../../shared/net/wire/pretty.ts';
 import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
@@ -72,12 +74,54 @@ function runOptions(input: Uint8Array): void {
   check(JSON.stringify(known) === JSON.stringify(same), () => `${JSON.stringify(known)} is ${JSON.stringify(same)} alone`);
 }
 
+/** `bytes` amid others, as they lie in what was read from a socket. */
+function amidDirt(bytes: Uint8Array): { bytes: Uint8Array; start: number; end: number } {
+  const dirty = new Uint8Array(bytes.length + 64).fill(0x41);
+  dirty.set(bytes, 32);
+  return { bytes: dirty, start: 32, end: 32 + bytes.length };
+}
+
+/** Nobody reads beyond a frame: what lies around it has no say in what it says. */
+function runViews(input: Uint8Array): void {
+  for (const step of decode(input)) {
+    if (step.kind !== 'frame') continue;
+    const alone = Uint8Array.from(step.bytes);
+    const amid = amidDirt(alone);
+    const line = prettyFrame(alone, 0, alone.length);
+    const same = prettyFrame(amid.bytes, amid.start, amid.end);
+    check(line === same, () => `"${line}" amid others is "${same}"`);
+    const icmp = parseIcmp(alone, Math.min(34, alone.length), alone.length);
+    check(typeof icmp === 'string' || (icmp.dataStart <= icmp.dataEnd && icmp.dataEnd <= alone.length), () => JSON.stringify(icmp));
+  }
+}
+
+/** Queries and answers: questions and times to live lie within the message, and nothing beyond it is read. */
+function runDns(input: Uint8Array): void {
+  for (const step of decode(input)) {
+    if (!('bytes' in step)) continue;
+    // The seeds' queries: behind Ethernet, IP and UDP; an answer without the id.
+    const message = step.kind === 'frame' ? step.bytes.slice(42) : Uint8Array.from([0, 7, ...step.bytes]);
+    const amid = amidDirt(message);
+    for (const isResponse of [false, true]) {
+      const question = parseDnsQuestion(message, 0, message.length, isResponse);
+      const same = parseDnsQuestion(amid.bytes, amid.start, amid.end, isResponse);
+      if (typeof question === 'string' || typeof same === 'string') {
+        check(question === same, () => `${JSON.stringify(question)} amid others is ${JSON.stringify(same)}`);
+        continue;
+      }
+      check(isDeepStrictEqual({ ...same, end: same.end - amid.start }, question), () => `${JSON.stringify(question)} amid others is ${JSON.stringify(same)}`);
+      check(question.end <= message.length, () => `a question that ends at ${question.end} of ${message.length}`);
+      const ttls = readTtls(message, question.end);
+      check(ttls === null || (ttls.seconds >= 0 && ttls.offsets.every((at) => at + 4 <= message.length)), () => `times to live at ${ttls?.offsets.join()} of ${message.length}`);
+    }
+  }
+}
+
 /** Every frame of the script through the codec, there and back. */
 function runCodec<T extends object>(parse: (bytes: Uint8Array, start: number, end: number) => T | string, emit: (repr: T, out: Uint8Array, at: number) => number, headLen: number, maxLen: number): (input: Uint8Array) => void {
   return (input) => {
     for (const step of decode(input)) {
       if (step.kind !== 'frame') continue;
-      prettyFrame(step.bytes, 0, step.bytes.length);
       const repr = parse(step.bytes, Math.min(headLen, step.bytes.length), step.bytes.length);
       if (typeof repr === 'string') continue;
       const out = new Uint8Array(maxLen + 8).fill(0xa5);
@@ -96,6 +140,7 @@ function network(name: string, makeSeeds: () => Record<string, Uint8Array>, code
   return {
     name, seeds: makeSeeds, mutate: mutateScript,
     async run(input) {
+      runViews(input);
       codec?.(input);
       await playNetwork(input);
     },
@@ -112,8 +157,8 @@ export const TARGETS: readonly FuzzTarget[] = [
   network('icmp', seeds.icmpSeeds),
   network('udp', seeds.udpSeeds),
   network('dhcp', seeds.dhcpSeeds, runDhcp),
-  network('dns-query', seeds.dnsQuerySeeds),
-  network('dns-answer', seeds.dnsAnswerSeeds),
+  network('dns-query', seeds.dnsQuerySeeds, runDns),
+  network('dns-answer', seeds.dnsAnswerSeeds, runDns),
   network('nat', seeds.networkSeeds),
   {
     name: 'tcp', seeds: seeds.tcpSeeds, mutate: mutateScript,

@@ -3,7 +3,8 @@
  * says: accepts late or never, sends, stops reading, shuts down, aborts, connects to the guest.
  *
  * Oracles besides those of the network: SND.UNA <= SND.NXT and the window's edge never behind RCV.NXT; every byte that is delivered
- * or sent, however often, is the one that belongs to its number; `onClosed` comes exactly once and last.
+ * or sent, however often, is the one that belongs to its number; `onClosed` comes exactly once and last; and when the guest has
+ * gone silent, every connection ends by itself, whatever state the script left it in.
  */
 import { Stack } from '../../shared/net/stack/stack.ts';
 import { GATEWAY_IP, GUEST_IP, STACK_CONFIG } from '../../shared/net/stack/fixture/frames.ts';
@@ -17,7 +18,9 @@ import { byteAt, GuestSide, INBOUND_PORT } from './guest-side.ts';
 import { decode, type Step, waitMs } from './script.ts';
 import { check } from './target.ts';
 
-const CONFIG = { ...STACK_CONFIG, maxTcpFlows: 8, tcpWindowMax: 256 * 1024, tcpMemoryBudget: 64 * 1024, verifyChecksums: false };
+const CONFIG = { ...STACK_CONFIG, maxTcpFlows: 8, tcpWindowMax: 256 * 1024, tcpMemoryBudget: 64 * 1024, verifyChecksums: false, tcpKeepaliveMs: 600_000 };
+/** longer than all retransmissions, window probes and keepalives take together */
+const SILENCE_MS = 2 * 3_600_000;
 const SEND_MAX = 20_000;
 
 /** Returns the states in which connections were seen. */
@@ -114,9 +117,12 @@ class Stage {
   }
 
   end(): void {
+    this.#onLink(1);
     this.#port.flush();
+    this.#clock.advance(SILENCE_MS);
+    const alive = this.#stack.tcp.connections().map(({ state }) => state);
+    check(alive.length === 0, () => `after ${SILENCE_MS} ms of silence there are connections in ${alive.join()}`);
     this.#stack.close();
-    this.#guest.drain();
     this.#clock.advance(0);
     const { tcp, timers, pool } = this.#stack;
     const left = [tcp.flowCount, tcp.pendingCount, tcp.heldBytes, timers.size, pool.held, this.#clock.pending];
