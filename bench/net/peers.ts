@@ -29,7 +29,7 @@ export interface Peer {
 export const FORWARD_PORT = 6001;
 
 /** How our own relay is started. */
-const PORTSIDE_LISTEN = ['node', '--import', fileURLToPath(import.meta.resolve('tsx')), fileURLToPath(new URL('../../relay/listen.ts', import.meta.url))];
+const PORTSIDE_LISTEN = ['node', fileURLToPath(new URL('../../bin/portside.mjs', import.meta.url)), 'listen'];
 
 const GVISOR_ADDRESSES = { gateway: '192.168.127.1', hostIp: '192.168.127.254', dns: '192.168.127.1' };
 

@@ -13,12 +13,16 @@
  */
 import type { CloseReason, TcpConnection, TcpHandler } from '../stack/tcp/connection.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
-import type { Ipv4 } from '../wire/addr.ts';
+import { formatIpv4, type Ipv4 } from '../wire/addr.ts';
+import type { FlowInfo } from './flow-list.ts';
 import { judgeDialError } from './host-error.ts';
 import type { HostNet, HostTcp, HostTcpHandlers } from './host-net.ts';
 
 export class TcpFlow implements TcpHandler {
   readonly #onOver: (flow: TcpFlow) => void;
+  readonly #bornMs: number;
+  /** what a guest's SYN made us dial, port included; null for an accepted socket */
+  #dialled: { readonly ip: Ipv4; readonly port: number } | null = null;
   #connection: TcpConnection | null = null;
   #pending: PendingConnection | null = null;
   #host: HostTcp | null = null;
@@ -30,13 +34,15 @@ export class TcpFlow implements TcpHandler {
   readonly #edges: number[] = [];
   #partsLen = 0;
 
-  private constructor(onOver: (flow: TcpFlow) => void) {
+  private constructor(nowMs: number, onOver: (flow: TcpFlow) => void) {
+    this.#bornMs = nowMs;
     this.#onOver = onOver;
   }
 
   /** Dials `ip:port` for a guest's SYN, and answers the SYN with the outcome. */
-  static dial(hostNet: HostNet, pending: PendingConnection, ip: Ipv4, port: number, onOver: (flow: TcpFlow) => void): TcpFlow {
-    const flow = new TcpFlow(onOver);
+  static dial(hostNet: HostNet, pending: PendingConnection, ip: Ipv4, port: number, nowMs: number, onOver: (flow: TcpFlow) => void): TcpFlow {
+    const flow = new TcpFlow(nowMs, onOver);
+    flow.#dialled = { ip, port };
     flow.#pending = pending;
     pending.onCancel = () => {
       flow.#pending = null;
@@ -48,8 +54,8 @@ export class TcpFlow implements TcpHandler {
   }
 
   /** For an accepted host socket. `connect` makes the connection into the guest with the handler it gets, or returns null. */
-  static accepted(host: HostTcp, connect: (handler: TcpHandler) => TcpConnection | null, onOver: (flow: TcpFlow) => void): TcpFlow {
-    const flow = new TcpFlow(onOver);
+  static accepted(host: HostTcp, connect: (handler: TcpHandler) => TcpConnection | null, nowMs: number, onOver: (flow: TcpFlow) => void): TcpFlow {
+    const flow = new TcpFlow(nowMs, onOver);
     flow.#host = host;
     host.handlers = new HostEnd(flow);
     flow.#connection = connect(flow);
@@ -71,6 +77,25 @@ export class TcpFlow implements TcpHandler {
 
   get isOver(): boolean {
     return this.#isGuestOver && this.#isHostOver;
+  }
+
+  /** Null once the guest's side is gone. */
+  info(nowMs: number): FlowInfo | null {
+    const connection = this.#connection;
+    const side = this.#pending ?? connection;
+    if (side === null || this.#isGuestOver) return null;
+    const dialled = this.#dialled;
+    return {
+      protocol: 'tcp',
+      from: dialled === null ? 'host' : 'guest',
+      guestIp: side.guestIp, guestPort: side.guestPort, remoteIp: side.remoteIp, remotePort: side.remotePort,
+      host: dialled === null ? this.#host?.peer ?? '' : `${formatIpv4(dialled.ip)}:${dialled.port}`,
+      bytesFromGuest: connection?.bytesFromGuest ?? 0,
+      bytesToGuest: connection?.bytesToGuest ?? 0,
+      ageMs: nowMs - this.#bornMs,
+      idleMs: nowMs - (connection?.lastHeardMs ?? this.#bornMs),
+      state: connection?.state ?? 'dialing',
+    };
   }
 
   // ---- the guest ----

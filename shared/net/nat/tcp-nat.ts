@@ -3,6 +3,7 @@ import type { Stack } from '../stack/stack.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
 import type { Ipv4 } from '../wire/addr.ts';
 import { ICMP_ADMIN_PROHIBITED } from '../wire/icmp.ts';
+import type { FlowInfo } from './flow-list.ts';
 import type { HostNet, HostTcp } from './host-net.ts';
 import type { Policy } from './policy.ts';
 import { isAllowed } from './policy.ts';
@@ -33,10 +34,18 @@ export class TcpNat {
     return this.#flows.size;
   }
 
+  /** Those whose guest is still there. */
+  *flows(nowMs: number): Iterable<FlowInfo> {
+    for (const flow of this.#flows) {
+      const info = flow.info(nowMs);
+      if (info !== null) yield info;
+    }
+  }
+
   onSyn(pending: PendingConnection): void {
     const hostIp = this.#aliases.get(pending.remoteIp) ?? pending.remoteIp;
     if (!isAllowed(this.#policy, 'tcp', hostIp, pending.remotePort)) return pending.unreachable(ICMP_ADMIN_PROHIBITED);
-    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, pending.remotePort, this.#onOver));
+    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, pending.remotePort, this.#stack.nowMs, this.#onOver));
   }
 
   /** Joins an accepted host socket to a port of a guest, which sees the gateway as its peer. */
@@ -51,6 +60,7 @@ export class TcpNat {
       const flow = TcpFlow.accepted(
         host,
         (handler) => this.#stack.tcp.connect(guestIp, guestPort, gatewayIp, this.#freePort(guestIp, guestPort, gatewayIp), handler),
+        this.#stack.nowMs,
         this.#onOver,
       );
       this.#keep(flow);

@@ -10,8 +10,9 @@ import { FlowTable } from '../stack/flow-table.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Wakeable } from '../stack/timers.ts';
 import type { Datagram } from '../stack/udp.ts';
-import type { Ipv4 } from '../wire/addr.ts';
+import { formatIpv4, type Ipv4 } from '../wire/addr.ts';
 import { ICMP_ADMIN_PROHIBITED, ICMP_HOST_UNREACHABLE, ICMP_NET_UNREACHABLE, ICMP_PORT_UNREACHABLE } from '../wire/icmp.ts';
+import type { FlowInfo } from './flow-list.ts';
 import type { HostNet, HostUdp } from './host-net.ts';
 import type { Policy } from './policy.ts';
 import { isAllowed } from './policy.ts';
@@ -49,6 +50,10 @@ export class UdpNat {
     return this.#flows.size;
   }
 
+  *flows(nowMs: number): Iterable<FlowInfo> {
+    for (const flow of this.#flows.values()) yield flow.info(nowMs);
+  }
+
   /** A datagram for beyond the gateway, or for a forwarded flow at it. Borrowed. */
   onDatagram(datagram: Datagram, mayOpen: boolean): void {
     const { src, srcPort, dst, dstPort } = datagram;
@@ -56,8 +61,9 @@ export class UdpNat {
     if (flow === null) {
       flow = mayOpen ? this.#open(datagram) : null;
       if (flow === null) {
-        if (!mayOpen) this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
-        return;
+        if (mayOpen) return;
+        this.#stack.counters.drop('udp-no-listener');
+        return this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
       }
     }
     flow.sendToHost(copyOf(datagram.bytes, datagram.start, datagram.end), this.#stack.nowMs);
@@ -67,7 +73,10 @@ export class UdpNat {
     const { src, srcPort, dst, dstPort } = datagram;
     const { counters } = this.#stack;
     const hostIp = this.#aliases.get(dst) ?? dst;
-    if (dstPort === 0) return null;
+    if (dstPort === 0) {
+      counters.drop('udp-no-listener');
+      return null;
+    }
     if (!isAllowed(this.#policy, 'udp', hostIp, dstPort)) {
       counters.drop('udp-denied');
       this.#refuse(datagram, ICMP_ADMIN_PROHIBITED);
@@ -79,6 +88,7 @@ export class UdpNat {
     }
     const quote = copyOf(datagram.bytes, datagram.ipStart, Math.min(datagram.end, datagram.ipStart + QUOTE_LEN));
     const flow = new UdpFlow(this, this.#stack, src, srcPort, dst, dstPort, this.#idleMs, quote);
+    flow.dialledIp = hostIp;
     this.#flows.set(src, srcPort, dst, dstPort, flow);
     counters.udpFlowsMade++;
     flow.socket = this.#hostNet.connectUdp(hostIp, dstPort, {
@@ -147,12 +157,16 @@ class UdpFlow implements Wakeable {
   readonly remotePort: number;
   /** of a guest's flow */
   socket: HostUdp | null = null;
+  dialledIp: Ipv4 | null = null;
   /** of a forwarded flow */
   peer: { socket: HostUdp; ip: Ipv4; port: number; forget: () => void } | null = null;
   readonly #nat: UdpNat;
   readonly #stack: Stack;
   readonly #idleMs: number;
   readonly #quote: Uint8Array | null;
+  readonly #bornMs: number;
+  #bytesFromGuest = 0;
+  #bytesToGuest = 0;
   #lastMs: number;
   #hasAnswer = false;
   #isClosed = false;
@@ -168,6 +182,7 @@ class UdpFlow implements Wakeable {
     this.remotePort = remotePort;
     this.#idleMs = idleMs;
     this.#quote = quote;
+    this.#bornMs = stack.nowMs;
     this.#lastMs = stack.nowMs;
     stack.timers.schedule(this, this.#lastMs + this.#patienceMs);
   }
@@ -176,8 +191,19 @@ class UdpFlow implements Wakeable {
     return this.#hasAnswer ? this.#idleMs : Math.min(this.#idleMs, UNANSWERED_IDLE_MS);
   }
 
+  info(nowMs: number): FlowInfo {
+    const { guestIp, guestPort, remoteIp, remotePort, peer } = this;
+    return {
+      protocol: 'udp', from: peer === null ? 'guest' : 'host', guestIp, guestPort, remoteIp, remotePort,
+      host: peer === null ? `${formatIpv4(this.dialledIp ?? remoteIp)}:${remotePort}` : `${formatIpv4(peer.ip)}:${peer.port}`,
+      bytesFromGuest: this.#bytesFromGuest, bytesToGuest: this.#bytesToGuest,
+      ageMs: nowMs - this.#bornMs, idleMs: nowMs - this.#lastMs, state: this.#hasAnswer ? 'answered' : 'unanswered',
+    };
+  }
+
   sendToHost(payload: Uint8Array, nowMs: number): void {
     this.#lastMs = nowMs;
+    this.#bytesFromGuest += payload.length;
     if (this.peer !== null) {
       this.#hasAnswer = true;
       this.peer.socket.send(payload, this.peer.ip, this.peer.port);
@@ -188,6 +214,7 @@ class UdpFlow implements Wakeable {
     if (this.#isClosed) return;
     const neighbor = this.#stack.neighbors.find(this.guestIp);
     if (neighbor === null || !this.#stack.udp.send(neighbor, this.remoteIp, this.remotePort, this.guestPort, payload)) this.#stack.counters.udpDropped++;
+    else this.#bytesToGuest += payload.length;
     this.#lastMs = this.#stack.nowMs;
     if (this.peer === null) {
       this.#hasAnswer = true;

@@ -23,6 +23,7 @@ import {
 } from '../wire/dns.ts';
 import { getU16, setU16 } from '../../bytes.ts';
 import type { DhcpServer } from './dhcp-server.ts';
+import { DnsZones } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
 import { copyOf } from '../wire/copy.ts';
 
@@ -71,6 +72,7 @@ interface Upstream extends Wakeable {
 }
 
 export class DnsServer {
+  readonly zones: DnsZones;
   readonly #stack: Stack;
   readonly #hostNet: HostNet;
   readonly #config: NetworkConfig;
@@ -84,6 +86,7 @@ export class DnsServer {
     this.#hostNet = hostNet;
     this.#config = config;
     this.#dhcp = dhcp;
+    this.zones = new DnsZones(config.localNames, config.zones);
   }
 
   get queriesOpen(): number {
@@ -136,12 +139,13 @@ export class DnsServer {
   #answerLocally(query: Uint8Array, question: DnsQuestion): Uint8Array | null {
     const { name, type } = question;
     if (type === DNS_TYPE_PTR && name.endsWith('.in-addr.arpa')) return this.#answerReverse(query, question);
-    const ip = this.#config.localNames.get(name) ?? this.#guestNamed(name);
-    if (ip !== undefined) {
+    const found = this.zones.find(name);
+    const ip = found?.ip ?? this.#guestNamed(name) ?? found?.zone.defaultIp ?? null;
+    if (ip !== null) {
       if (type === DNS_TYPE_A || type === DNS_TYPE_ANY) return emitAddressAnswer(query, question, ip, LOCAL_TTL_S);
       return emitDnsStatus(query, question, DNS_NOERROR, true);
     }
-    const isOurs = name === this.#config.domain || name.endsWith(`.${this.#config.domain}`);
+    const isOurs = found !== null || name === this.#config.domain || name.endsWith(`.${this.#config.domain}`);
     return isOurs ? emitDnsStatus(query, question, name === this.#config.domain ? DNS_NOERROR : DNS_NXDOMAIN, true) : null;
   }
 

@@ -3,6 +3,7 @@ import type { Ipv4, Mac } from '../wire/addr.ts';
 import { parseIpv4, parseMac } from '../wire/addr.ts';
 import type { Policy } from '../nat/policy.ts';
 import { ALLOW_ALL } from '../nat/policy.ts';
+import type { DnsZone } from './dns-zones.ts';
 
 export interface NetworkConfig {
   /** first address of the network */
@@ -27,6 +28,10 @@ export interface NetworkConfig {
   leaseSeconds: number;
   /** names that the gateway resolves itself, lower case, without a trailing dot */
   localNames: ReadonlyMap<string, Ipv4>;
+  /** zones beside those that the local names make */
+  zones: readonly DnsZone[];
+  /** domains that guests append to short names, besides `domain`: DHCP option 119 */
+  searchDomains: readonly string[];
   /** which destinations guests may reach */
   policy: Policy;
   /** verify the checksums of frames from guests, though the link guarantees them */
@@ -63,8 +68,11 @@ export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
   localNames: new Map([
     ['gateway.containers.internal', ip('192.168.127.1')],
     ['host.containers.internal', ip('192.168.127.254')],
+    ['gateway.docker.internal', ip('192.168.127.1')],
     ['host.docker.internal', ip('192.168.127.254')],
   ]),
+  zones: [],
+  searchDomains: [],
   policy: ALLOW_ALL,
   verifyChecksums: false,
   tcpTimestamps: false,

@@ -8,7 +8,7 @@ import { formatIpv4, formatMac, getMac, inCidr, isGroupMac, parseCidr, parseIpv4
 import { ARP_LEN, emitArp, parseArp } from './arp.ts';
 import { foldChecksum, isChecksumRight, pseudoHeaderSum, sumBytes } from './checksum.ts';
 import type { DhcpRepr } from './dhcp.ts';
-import { DHCP_LEN_MAX, DHCP_LEN_MIN, emitDhcp, parseDhcp } from './dhcp.ts';
+import { DHCP_LEN_MAX, DHCP_LEN_MIN, emitDhcp, emitSearchList, parseDhcp } from './dhcp.ts';
 import { ageTtls, answerTo, emitAddressAnswer, emitDnsStatus, emitNameAnswer, parseDnsQuestion, readTtls, truncated } from './dns.ts';
 import { emitEthernet, ETHERNET_HEADER_LEN, EthernetView } from './ethernet.ts';
 import { emitIcmp, parseIcmp } from './icmp.ts';
@@ -16,6 +16,7 @@ import { emitIpv4, IPPROTO_TCP, IPPROTO_UDP, Ipv4View } from './ipv4.ts';
 import { prettyFrame } from './pretty.ts';
 import { emitTcp, TCP_ACK, TCP_PSH, TCP_SYN, TcpView } from './tcp.ts';
 import { emitSack, emitSynOptions, emitTimestamps, TcpOptions } from './tcp-options.ts';
+import { SUM_MEMORY } from './simd-sum.ts';
 import { emitUdp, UdpView } from './udp.ts';
 import { copyOf } from './copy.ts';
 
@@ -152,8 +153,13 @@ test('every truncation of a frame is refused by the layer it cuts', () => {
 describe('DHCP', () => {
   const REQUEST: DhcpRepr = {
     type: 'request', fromClient: true, xid: 0x12345678, broadcast: true, clientIp: 0 as Ipv4, yourIp: 0 as Ipv4, relayIp: 0 as Ipv4, clientMac: MAC_A,
-    requestedIp: A, serverId: B, hostname: 'box', parameters: [1, 3, 6, 26],
+    requestedIp: A, serverId: B, hostname: 'box', parameters: [1, 3, 6, 26], searchDomains: ['a.example', 'example'],
   };
+
+  test('option 119: names as in the DNS; no empty or too long label is written', () => {
+    expect([...emitSearchList(['ab.c', 'd'])!]).toEqual([2, 97, 98, 1, 99, 0, 1, 100, 0]);
+    expect([emitSearchList(['a..b']), emitSearchList(['x'.repeat(64)])]).toEqual([null, null]);
+  });
 
   test('round trip over garbage, padded to 300 bytes', () => {
     const message = dirty(DHCP_LEN_MAX);
@@ -233,5 +239,19 @@ test('garbage is printed, not thrown at', () => {
       bytes[23] = [1, 6, 17][seed % 3];
     }
     expect(typeof prettyFrame(bytes, 0, bytes.length)).toBe('string');
+  }
+});
+
+test('sums are the same 16 bytes at a time, at every offset and length, and for words that overflow', () => {
+  expect(SUM_MEMORY).not.toBeNull();
+  const fast = new Uint8Array(SUM_MEMORY!, 4096, 70_000);
+  const check = (from: number, to: number): void => {
+    const plain = foldChecksum(sumBytes(copyOf(fast), from, to));
+    if (foldChecksum(sumBytes(fast, from, to)) !== plain) throw new Error(`bytes ${from} to ${to} do not sum to ${plain}`);
+  };
+  for (const fill of [garbage(7, fast.length), new Uint8Array(fast.length).fill(0xff), new Uint8Array(fast.length)]) {
+    fast.set(fill);
+    for (let len = 0; len < 300; len++) check(len % 33, (len % 33) + len);
+    for (const len of [1448, 1460, 8948, 65_483, 65_536]) check(3, 3 + len);
   }
 });
