@@ -16,7 +16,7 @@ export class Session {
   readonly peer: Peer;
   readonly mtu: number;
   readonly #namespaces = new Namespaces();
-  #stack!: Program;
+  #stack: Program | undefined;
 
   private constructor(peer: Peer, mtu: number) {
     this.peer = peer;
@@ -29,8 +29,9 @@ export class Session {
       await session.#start();
       return session;
     } catch (error) {
+      const said = session.#stack?.stderr.slice(-300) ?? '';
       await session.close();
-      throw error;
+      throw new Error(`${peer.name} did not start: ${error instanceof Error ? error.message : String(error)} ${said}`, { cause: error });
     }
   }
 
@@ -56,14 +57,14 @@ export class Session {
     for (let tries = 1; ; tries++) {
       const { status, stderr } = await this.#namespaces.run('guest', [nativeProgram('net-load'), 'round-trips', this.peer.hostIp, '7001', '0.05'], { timeoutMs: GRACE_MS });
       if (status === 0) return;
-      if (tries === 20 || this.#stack.isOver) throw new Error(`no way through ${this.peer.name}: ${stderr} ${this.#stack.stderr.slice(-300)}`);
+      if (tries === 20 || this.#stack!.isOver) throw new Error(`no way through it: ${stderr}`);
       await pause(200);
     }
   }
 
   /** What the peer's processes spend while `work` runs. */
   cost<T>(work: () => Promise<T>): Promise<{ result: T; cost: Cost }> {
-    return costOf(this.#stack.pid, work);
+    return costOf(this.#stack!.pid, work);
   }
 
   /** A client of net-load in the guest. `seconds` bounds it. */
