@@ -13,7 +13,7 @@
  */
 import type { CloseReason, TcpConnection, TcpHandler } from '../stack/tcp/connection.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
-import type { Ipv4 } from '../wire/addr.ts';
+import type { IpAddress } from '../wire/addr6.ts';
 import { judgeDialError } from './host-error.ts';
 import type { HostNet, HostTcp, HostTcpHandlers } from './host-net.ts';
 
@@ -35,7 +35,7 @@ export class TcpFlow implements TcpHandler {
   }
 
   /** Dials `ip:port` for a guest's SYN, and answers the SYN with the outcome. */
-  static dial(hostNet: HostNet, pending: PendingConnection, ip: Ipv4, port: number, onOver: (flow: TcpFlow) => void): TcpFlow {
+  static dial(hostNet: HostNet, pending: PendingConnection, ip: IpAddress, port: number, onOver: (flow: TcpFlow) => void): TcpFlow {
     const flow = new TcpFlow(onOver);
     flow.#pending = pending;
     pending.onCancel = () => {

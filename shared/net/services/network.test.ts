@@ -24,7 +24,7 @@ class Lab {
   frames: Uint8Array[] = [];
 
   constructor(config: Partial<NetworkConfig> = {}) {
-    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ...config } });
+    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ipv6: false, ...config } });
     this.port = this.network.attach({ sendBatch: (batch) => { this.frames.push(...framesOf(batch)); return true; } });
   }
 

@@ -7,6 +7,7 @@ import type { PendingConnection } from '../stack/tcp/pending.ts';
 import type { Datagram } from '../stack/udp.ts';
 import type { EchoRequest } from '../stack/icmp.ts';
 import type { HostNet, HostTcp } from '../nat/host-net.ts';
+import { HostAliases } from '../nat/host-aliases.ts';
 import { isAllowed } from '../nat/policy.ts';
 import type { Forward, ForwardSpec } from '../nat/port-forward.ts';
 import { PortForwards } from '../nat/port-forward.ts';
@@ -14,6 +15,7 @@ import { TcpNat } from '../nat/tcp-nat.ts';
 import { UdpNat } from '../nat/udp-flow.ts';
 import { RelayError } from '../../relay-error.ts';
 import type { Ipv4 } from '../wire/addr.ts';
+import { isV6 } from '../wire/addr.ts';
 import { DHCP_SERVER_PORT } from '../wire/dhcp.ts';
 import type { Lease } from './dhcp-server.ts';
 import { DhcpServer } from './dhcp-server.ts';
@@ -22,6 +24,7 @@ import { DnsTcpSession } from './dns-tcp.ts';
 import type { NetworkConfig } from './network-config.ts';
 import { DEFAULT_NETWORK_CONFIG } from './network-config.ts';
 import { copyOf } from '../wire/copy.ts';
+import { IPV6_MTU_MIN } from '../wire/ipv6.ts';
 
 export type { Forward, ForwardSpec, Lease };
 
@@ -38,12 +41,14 @@ export type NetworkStats = Record<string, number>;
 
 const DNS_PORT = 53;
 const PINGS_MAX = 32;
+const PINGS_PER_SECOND = 10;
 const DNS_TCP_MAX = 256;
 
 export class VirtualNetwork {
   readonly config: NetworkConfig;
   readonly #hostNet: HostNet;
   readonly #stack: Stack;
+  readonly #aliases: HostAliases;
   readonly #tcpNat: TcpNat;
   readonly #udpNat: UdpNat;
   readonly #dhcp: DhcpServer;
@@ -51,15 +56,19 @@ export class VirtualNetwork {
   readonly #forwards: PortForwards;
   readonly #dnsSessions = new Set<DnsTcpSession>();
   #pingsOpen = 0;
+  /** pings that may start now, refilled as time goes by */
+  #pingTokens = PINGS_PER_SECOND;
+  #pingTokensAtMs = 0;
   #isClosed = false;
 
   constructor({ clock, random, hostNet, config, log }: NetworkOptions) {
     this.config = checked({ ...DEFAULT_NETWORK_CONFIG, ...config });
-    const { policy, hostAliases } = this.config;
+    const { policy, hostAliases, hostAliases6 } = this.config;
     this.#hostNet = hostNet;
-    this.#stack = new Stack(clock, random, stackConfig(this.config), log);
-    this.#tcpNat = new TcpNat(this.#stack, hostNet, policy, hostAliases);
-    this.#udpNat = new UdpNat(this.#stack, hostNet, policy, hostAliases, this.config.udpIdleMs, this.config.maxUdpFlows);
+    this.#stack = new Stack(clock, random, stackConfig(this.config, hostNet), log);
+    this.#aliases = new HostAliases(this.#stack.addresses, hostAliases, hostAliases6);
+    this.#tcpNat = new TcpNat(this.#stack, hostNet, policy, this.#aliases);
+    this.#udpNat = new UdpNat(this.#stack, hostNet, policy, this.#aliases, this.config.udpIdleMs, this.config.maxUdpFlows);
     this.#dhcp = new DhcpServer(this.#stack, this.config, log);
     this.#dns = new DnsServer(this.#stack, hostNet, this.config, this.#dhcp);
     this.#forwards = new PortForwards(hostNet, this.#tcpNat, this.#udpNat);
@@ -107,6 +116,8 @@ export class VirtualNetwork {
       dnsQueriesOpen: this.#dns.queriesOpen,
       dnsSocketsOpen: this.#dns.socketsOpen,
       dnsSessionsOpen: this.#dnsSessions.size,
+      // The gateway's own are held for good.
+      ipv6AddressesHeld: this.#stack.addresses.size - (this.#isClosed ? 0 : this.#stack.ipv6?.ours.size ?? 0),
       arpQuestionsOpen: this.#stack.neighbors.questionsOpen,
       fragmentsHeld: this.#stack.datagramsHeld,
       timersOpen: this.#stack.timers.size,
@@ -130,7 +141,7 @@ export class VirtualNetwork {
   // ---- what the gateway does with what is for it or beyond it ----
 
   #onSyn(pending: PendingConnection): void {
-    if (pending.remoteIp !== this.config.gatewayIp) return this.#tcpNat.onSyn(pending);
+    if (!this.#isGateway(pending.remoteIp)) return this.#tcpNat.onSyn(pending);
     if (pending.remotePort !== DNS_PORT || this.#dnsSessions.size >= DNS_TCP_MAX) return pending.refuse();
     const session = new DnsTcpSession(this.#dns, this.#stack.timers, this.#stack.nowMs, pending, (over) => this.#dnsSessions.delete(over));
     this.#dnsSessions.add(session);
@@ -141,22 +152,43 @@ export class VirtualNetwork {
       return this.#dhcp.onDatagram(datagram);
     }
     if (datagram.neighbor === null) return this.#stack.counters.drop('ipv4-bad-source');
-    if (datagram.dst !== this.config.gatewayIp) return this.#udpNat.onDatagram(datagram, true);
+    if (!this.#isGateway(datagram.dst)) return this.#udpNat.onDatagram(datagram, true);
     if (datagram.dstPort !== DNS_PORT) return this.#udpNat.onDatagram(datagram, false);
-    const { neighbor, srcPort } = datagram;
+    const { neighbor, srcPort, dst } = datagram;
     this.#dns.resolve(copyOf(datagram.bytes, datagram.start, datagram.end), false, (answer) => {
-      this.#stack.udp.send(neighbor, this.config.gatewayIp, DNS_PORT, srcPort, answer);
+      // A neighbor that was forgotten meanwhile has lost its hold on its address.
+      if (this.#stack.neighborOf(neighbor.ip) === neighbor) this.#stack.udp.send(neighbor, dst, DNS_PORT, srcPort, answer);
     });
   }
 
+  #isGateway(ip: Ipv4): boolean {
+    return ip === this.config.gatewayIp || (isV6(ip) && (ip === this.#stack.ipv6!.gateway || ip === this.#stack.ipv6!.linkLocal));
+  }
+
   #onEcho(request: EchoRequest): void {
-    const ip = this.config.hostAliases.get(request.dst) ?? request.dst;
-    if (this.#pingsOpen >= PINGS_MAX || !isAllowed(this.config.policy, 'icmp', ip, 0)) return;
+    const { addresses, counters } = this.#stack;
+    const ip = this.#aliases.hostAddress(request.dst);
+    if (!isAllowed(this.config.policy, 'icmp', ip, 0)) return;
+    if (this.#pingsOpen >= PINGS_MAX || !this.#takePingToken()) return counters.drop('icmp-ping-cap');
     this.#pingsOpen++;
+    addresses.retain(request.guestIp);
+    addresses.retain(request.dst);
     void this.#hostNet.ping(ip, request.data.length, request.ttl).then((rttMs) => {
       this.#pingsOpen--;
       if (rttMs !== null && !this.#isClosed) this.#stack.icmp.reply(request);
+      addresses.release(request.guestIp);
+      addresses.release(request.dst);
     });
+  }
+
+  /** Each ping is a process of the host. */
+  #takePingToken(): boolean {
+    const { nowMs } = this.#stack;
+    this.#pingTokens = Math.min(PINGS_PER_SECOND, this.#pingTokens + ((nowMs - this.#pingTokensAtMs) * PINGS_PER_SECOND) / 1000);
+    this.#pingTokensAtMs = nowMs;
+    if (this.#pingTokens < 1) return false;
+    this.#pingTokens--;
+    return true;
   }
 }
 
@@ -166,11 +198,15 @@ function checked(config: NetworkConfig): NetworkConfig {
   return config;
 }
 
-function stackConfig(config: NetworkConfig): StackConfig {
+function stackConfig(config: NetworkConfig, hostNet: HostNet): StackConfig {
   return {
     subnet: config.subnet, prefixLen: config.prefixLen, gatewayIp: config.gatewayIp, gatewayMac: config.gatewayMac,
     aliases: [...config.hostAliases.keys()], mtu: config.mtu, maxLinks: config.maxLinks, maxTcpFlows: config.maxTcpFlows,
     tcpWindowMax: config.tcpWindowMax, tcpMemoryBudget: config.tcpMemoryBudget, tcpKeepaliveMs: config.tcpKeepaliveMs,
     tcpTimestamps: config.tcpTimestamps, verifyChecksums: config.verifyChecksums,
+    ipv6: !config.ipv6 || config.mtu < IPV6_MTU_MIN ? null : {
+      prefix: config.prefix6, gatewayIp: config.gatewayIp6, linkLocalIp: config.linkLocalIp6,
+      aliases: config.hostAliases6.map(([alias]) => alias), hasRoute: () => hostNet.hasIpv6(),
+    },
   };
 }
