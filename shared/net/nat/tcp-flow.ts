@@ -22,6 +22,8 @@ export class TcpFlow implements TcpHandler {
   #connection: TcpConnection | null = null;
   #pending: PendingConnection | null = null;
   #host: HostTcp | null = null;
+  /** what to do when the first dial is refused */
+  #dialSecond: (() => void) | null = null;
   #isHostOver = false;
   #isGuestOver = false;
   #isPaused = false;
@@ -34,8 +36,8 @@ export class TcpFlow implements TcpHandler {
     this.#onOver = onOver;
   }
 
-  /** Dials `ip:port` for a guest's SYN, and answers the SYN with the outcome. */
-  static dial(hostNet: HostNet, pending: PendingConnection, ip: IpAddress, port: number, onOver: (flow: TcpFlow) => void): TcpFlow {
+  /** Dials `ip:port` for a guest's SYN, where that is refused `second:port`, and answers the SYN with the outcome. */
+  static dial(hostNet: HostNet, pending: PendingConnection, ip: IpAddress, second: IpAddress | null, port: number, onOver: (flow: TcpFlow) => void): TcpFlow {
     const flow = new TcpFlow(onOver);
     flow.#pending = pending;
     pending.onCancel = () => {
@@ -43,6 +45,12 @@ export class TcpFlow implements TcpHandler {
       flow.#endGuest();
       flow.#host?.reset();
     };
+    if (second !== null) {
+      flow.#dialSecond = () => {
+        flow.#dialSecond = null;
+        flow.#host = hostNet.connectTcp(second, port, new HostEnd(flow));
+      };
+    }
     flow.#host = hostNet.connectTcp(ip, port, new HostEnd(flow));
     return flow;
   }
@@ -149,6 +157,7 @@ export class TcpFlow implements TcpHandler {
   }
 
   onHostClose(error: string | null): void {
+    if (error === 'ECONNREFUSED' && this.#pending !== null && this.#dialSecond !== null) return this.#dialSecond();
     this.#isHostOver = true;
     const pending = this.#pending;
     if (pending !== null) {

@@ -44,7 +44,9 @@ export class TcpNat {
     }
     const hostIp = this.#aliases.hostAddress(pending.remoteIp);
     if (!isAllowed(this.#policy, 'tcp', hostIp, pending.remotePort)) return pending.unreachable(ICMP_ADMIN_PROHIBITED);
-    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, pending.remotePort, this.#onOver));
+    const second = this.#aliases.secondAddress(pending.remoteIp);
+    const isSecondAllowed = second !== null && isAllowed(this.#policy, 'tcp', second, pending.remotePort);
+    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, isSecondAllowed ? second : null, pending.remotePort, this.#onOver));
   }
 
   /** Joins an accepted host socket to a port of a guest, which sees the gateway as its peer. */

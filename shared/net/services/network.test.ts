@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { LinkPort } from '../stack/link-port.ts';
-import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ipv4, tcp, udp } from '../stack/fixture/frames.ts';
+import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ip6, ipv4, ipv6, tcp, udp } from '../stack/fixture/frames.ts';
 import { SeededRandom, VirtualClock } from '../stack/fixture/virtual-clock.ts';
 import type { Ipv4, Mac } from '../wire/addr.ts';
 import { MAC_BROADCAST, parseMac } from '../wire/addr.ts';
@@ -15,6 +15,8 @@ import type { NetworkConfig } from './network-config.ts';
 
 const ALIAS_IP = ip('192.168.127.254');
 const NO_IP = 0 as Ipv4;
+const GUEST6 = ip6('fd70:6f72:7473::ff:fe00:1');
+const ALIAS6 = ip6('fd70:6f72:7473::254');
 
 class Lab {
   readonly clock = new VirtualClock();
@@ -306,7 +308,7 @@ test('a sink that is full: datagrams beyond one batch are dropped and counted, n
 test('fuzz: mutated frames of every kind in every state: no throw, and nothing left after close', async () => {
   const chance = new SeededRandom(2026);
   for (let round = 0; round < 30; round++) {
-    const lab = new Lab({ verifyChecksums: false, maxTcpFlows: 40, maxUdpFlows: 10 });
+    const lab = new Lab({ ipv6: true, verifyChecksums: false, maxTcpFlows: 40, maxUdpFlows: 10 });
     let iss = 0;
     for (let step = 0; step < 200; step++) {
       const flags = [TCP_SYN, TCP_ACK, TCP_ACK, TCP_ACK | TCP_FIN, TCP_RST, TCP_SYN | TCP_ACK][chance.u32() % 6];
@@ -320,8 +322,13 @@ test('fuzz: mutated frames of every kind in every state: no throw, and nothing l
         ethernet(GATEWAY_MAC, GUEST_MAC, 0x0806, new Uint8Array(28).fill(1)),
         ethernet(MAC_BROADCAST, GUEST_MAC, 0x0800, ipv4(NO_IP, ip('255.255.255.255'), 17, udp(NO_IP, ip('255.255.255.255'), 68, 67, new Uint8Array(300)))),
         ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, GATEWAY_IP, 1, Uint8Array.of(8, 0, 0, 0, 1, 2, 3, 4))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 6, tcp(GUEST6, ALIAS6, { srcPort: 1 + (step % 3), dstPort: 80, seq, ack: iss + 1 + (chance.u32() % 50), flags, window: chance.u32() & 0xffff, options, payload }))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ip6('fe80::1'), 17, udp(GUEST6, ip6('fe80::1'), 9, 53, query('a.example', 28)))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 44, Uint8Array.of(17, 0, 0, (chance.u32() & 0x18) | (chance.u32() & 1), 0, 0, 0, step % 4, ...udp(GUEST6, ALIAS6, 9, 9, payload)))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 0, Uint8Array.of(60, 0, 5, 2, 0, 0, 1, 0, 58, 0, 1, 4, 0, 0, 0, 0, 128, 0, 0, 0, 1, 2, 3, 4), 1 + (step % 3))),
+        ethernet(MAC_BROADCAST, GUEST_MAC, 0x86dd, ipv6(step % 2 === 0 ? GUEST6 : ip6('::'), ip6('ff02::1'), 58, Uint8Array.of(133 + (step % 4), 0, 0, 0, ...new Uint8Array(step % 3 === 0 ? 4 : 20), 1 + (step % 2), 1, ...new Uint8Array(6)), 255)),
       ];
-      const frame = frames[chance.u32() % 3 === 0 ? chance.u32() % frames.length : 0];
+      const frame = frames[chance.u32() % 2 === 0 ? chance.u32() % frames.length : 6 * (chance.u32() % 2)];
       for (let flips = chance.u32() % 4 === 0 ? chance.u32() % 6 : 0; flips > 0; flips--) frame[12 + (chance.u32() % (frame.length - 12))] = chance.u32();
       const cut = chance.u32() % 10 === 0 ? chance.u32() % frame.length : frame.length;
       lab.send(frame.subarray(0, cut));
@@ -333,7 +340,10 @@ test('fuzz: mutated frames of every kind in every state: no throw, and nothing l
         else if (what === 2) socket.handlers.onEnd();
       }
       lab.clock.advance(chance.u32() % 50);
-      for (const seen of lab.frames.splice(0)) if (seen[23] === 6 && seen.length >= 54 && (seen[47] & TCP_SYN) !== 0) iss = new DataView(seen.buffer).getUint32(38);
+      for (const seen of lab.frames.splice(0)) {
+        const at = seen[12] === 0x86 ? 54 : 34;
+        if (seen[at === 54 ? 20 : 23] === 6 && seen.length >= at + 20 && (seen[at + 13] & TCP_SYN) !== 0) iss = new DataView(seen.buffer).getUint32(at + 4);
+      }
     }
     lab.network.close();
     lab.clock.advance(0);
