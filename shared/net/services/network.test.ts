@@ -96,6 +96,39 @@ test('TTL 1 to beyond the gateway is a time-out, to the gateway it is not', () =
   expect(lab.lines()).toEqual(['192.168.127.1 > 192.168.127.3 icmp type 11 code 0 about 192.168.127.3.1 > 8.8.8.8.33434 protocol 17']);
 });
 
+test('traceroute: what a datagram may not reach the host socket may not either; SYNs of its kind get no answer', () => {
+  const lab = new Lab();
+  const probe = (ttl: number): void => lab.sendIp(ip('8.8.8.8'), 17, udp(GUEST_IP, ip('8.8.8.8'), 1, 33_434, new Uint8Array(4)), { ttl });
+  for (const ttl of [2, 3, 63, 64, 128, 3]) probe(ttl);
+  const [socket] = lab.hostNet.udp;
+  expect([lab.hostNet.udp.length, socket.ttls, socket.sent.length]).toEqual([1, [1, 2, 62, 64, 2], 6]);
+  const syn = (dst: Ipv4, ttl: number): void => lab.sendIp(dst, 6, tcp(GUEST_IP, dst, { srcPort: ttl, dstPort: 80, seq: 1, ack: 0, flags: TCP_SYN, window: 1, options: [], payload: new Uint8Array(0) }), { ttl });
+  for (const ttl of [2, 30, 31]) syn(ip('8.8.8.8'), ttl);
+  syn(ALIAS_IP, 2);
+  expect(lab.hostNet.tcp.map(({ to }) => to)).toEqual(['8.8.8.8:80', '127.0.0.1:80']);
+  expect([lab.lines(), lab.network.stats()['drop:tcp-low-ttl'], lab.network.stats()['tcpPendingOpen']]).toEqual([[], 2, 2]);
+});
+
+test('ping to the outside: ten at once, then ten a second, at most 32 open; no program or no answer is silence', async () => {
+  const lab = new Lab();
+  const pings = (count: number): void => { for (let i = 0; i < count; i++) lab.sendIp(ip('8.8.8.8'), 1, Uint8Array.of(8, 0, 0xf4, 0xf5, 0, 1, 0, 1, 1, 2, 2, 6)); };
+  pings(15);
+  expect([lab.hostNet.pinged.length, lab.network.stats()['drop:icmp-ping-cap'], lab.network.stats()['pingsOpen']]).toEqual([10, 5, 10]);
+  await Promise.resolve();
+  lab.clock.advance(1000);
+  expect([lab.lines(), lab.network.stats()['pingsOpen']]).toEqual([[], 0]);
+  lab.hostNet.rttMs = 1;
+  pings(1);
+  await Promise.resolve();
+  lab.clock.advance(0);
+  expect(lab.lines()).toEqual(['8.8.8.8 > 192.168.127.3 icmp echo-reply id 1 seq 1 len 4']);
+  for (let i = 0; i < 5; i++) {
+    lab.clock.advance(1000);
+    pings(10);
+  }
+  expect([lab.network.stats()['pingsOpen'], lab.hostNet.pinged.length]).toEqual([32, 43]);
+});
+
 test('RFC 2131: discover, offer, request, ack; the default MAC gets .3, others .4 and on', () => {
   const lab = new Lab();
   const offer = lab.dhcp({ parameters: [1, 3, 6, 15] })!;
