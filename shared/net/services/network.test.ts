@@ -212,7 +212,7 @@ test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICM
   lab.clock.advance(0);
   expect(lab.lines()).toEqual([
     '192.168.127.254.6000 > 192.168.127.3.5000 udp len 1',
-    '192.168.127.1 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.254.6000 protocol 17',
+    '192.168.127.254 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.254.6000 protocol 17',
   ]);
   socket.handlers.onMessage(new Uint8Array(4000), NO_IP, 6000);
   lab.clock.advance(0);

@@ -229,7 +229,7 @@ test('UDP NAT: the alias is ::1, a fragmented answer, an error is an ICMPv6 mess
   lab.clock.advance(0);
   expect(lab.lines().map((line) => line.replace(/id \d+ /, ''))).toEqual([
     `fd70:6f72:7473::254.6000 > ${formatIpv6(GUEST)}.5000 udp len 1`,
-    `fd70:6f72:7473::1 > ${formatIpv6(GUEST)} icmp6 type 1 code 4 about ${formatIpv6(GUEST)}.5000 > fd70:6f72:7473::254.6000 protocol 17`,
+    `fd70:6f72:7473::254 > ${formatIpv6(GUEST)} icmp6 type 1 code 4 about ${formatIpv6(GUEST)}.5000 > fd70:6f72:7473::254.6000 protocol 17`,
     `fd70:6f72:7473::254 > ${formatIpv6(GUEST)} fragment offset 0+ len 1448`, `fd70:6f72:7473::254 > ${formatIpv6(GUEST)} fragment offset 1448+ len 1448`,
     `fd70:6f72:7473::254 > ${formatIpv6(GUEST)} fragment offset 2896 len 1112`,
   ]);

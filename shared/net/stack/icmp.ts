@@ -3,7 +3,7 @@ import type { Ipv4 } from '../wire/addr.ts';
 import type { Ipv4View } from '../wire/ipv4.ts';
 import { getIpv4, isMulticast, isV6, IPV4_ANY, IPV4_BROADCAST } from '../wire/addr.ts';
 import { isChecksumRight } from '../wire/checksum.ts';
-import { emitIcmp, ICMP_ECHO_REPLY, ICMP_HEADER_LEN, parseIcmp } from '../wire/icmp.ts';
+import { emitIcmp, ICMP_ECHO_REPLY, ICMP_HEADER_LEN, ICMP_PORT_UNREACHABLE, ICMP_UNREACHABLE, parseIcmp } from '../wire/icmp.ts';
 import { IPPROTO_ICMP, IPV4_HEADER_LEN } from '../wire/ipv4.ts';
 import type { Neighbor } from './neighbors.ts';
 import type { Stack } from './stack.ts';
@@ -71,7 +71,9 @@ export class Icmp {
     message.set(packet.subarray(0, len), ICMP_HEADER_LEN);
     emitIcmp(message, 0, type, code, 0, len);
     this.#stack.counters.icmpErrorsSent++;
-    this.#stack.sendIpv4(neighbor, this.#stack.config.gatewayIp, src, IPPROTO_ICMP, message);
+    // Whose port it is says so himself: to traceroute that is the end of the way.
+    const from = type === ICMP_UNREACHABLE && code === ICMP_PORT_UNREACHABLE ? dst : this.#stack.config.gatewayIp;
+    this.#stack.sendIpv4(neighbor, from, src, IPPROTO_ICMP, message);
   }
 
   /** Whether one more error may be sent now, of either family. */

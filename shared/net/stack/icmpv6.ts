@@ -82,13 +82,16 @@ export class Icmpv6 {
   /** `packet` starts with the offender's IP header. */
   sendError(neighbor: Neighbor, packet: Uint8Array, type: number, code: number, rest = 0): void {
     const dst = getIpv6(packet, 8);
+    const target = getIpv6(packet, 24);
     // RFC 4443 §2.4 (e): none about a group or another error. What has extension headers could hide one.
     const protocol = packet[6];
-    if (isMulticast6(getIpv6(packet, 24)) || (protocol === IPPROTO_ICMPV6 && packet[IPV6_HEADER_LEN] < 128)) return;
+    if (isMulticast6(target) || (protocol === IPPROTO_ICMPV6 && packet[IPV6_HEADER_LEN] < 128)) return;
     if (rest === 0 && protocol !== IPPROTO_TCP && protocol !== IPPROTO_UDP && protocol !== IPPROTO_ICMPV6) return;
     if (!this.#stack.icmp.takeToken()) return;
     const { config } = this.#layer;
-    const src = isLinkLocal6(dst) ? config.linkLocalIp : config.gatewayIp;
+    // Whose port it is says so himself: to traceroute that is the end of the way.
+    const isPort = type === ICMPV6_UNREACHABLE && code === ICMPV6_PORT_UNREACHABLE;
+    const src = isPort ? target : isLinkLocal6(dst) ? config.linkLocalIp : config.gatewayIp;
     const len = Math.min(packet.length, QUOTE_MAX);
     const message = new Uint8Array(ICMPV6_HEADER_LEN + len);
     message.set(packet.subarray(0, len), ICMPV6_HEADER_LEN);
