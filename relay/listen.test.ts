@@ -150,9 +150,13 @@ test('a reader that stalls holds at most the windows in the relay, and gets ever
     socket.on('end', () => socket.end());
   });
   const done = guest.run(ALIAS, port, up);
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  const held = listening.network.stats()['tcpBytesHeld'];
-  expect(held).toBeGreaterThan(0);
+  let held = 0;
+  // The sender has been stopped when what is held no longer grows.
+  await expect.poll(() => {
+    const before = held;
+    held = listening.network.stats()['tcpBytesHeld'];
+    return held > 0 && held === before;
+  }, { interval: 100, timeout: 10_000 }).toBe(true);
   // The scaled window is rounded up while it closes, so that it never shrinks: some bytes above the cap, as Linux does.
   expect(held).toBeLessThanOrEqual(1.05 * listening.network.config.tcpWindowMax);
   release();

@@ -32,4 +32,12 @@ declare namespace WebAssembly {
   interface Memory {
     readonly buffer: ArrayBuffer;
   }
+  interface Module {
+    readonly [Symbol.toStringTag]: string;
+  }
+  interface Instance {
+    readonly exports: Record<string, unknown>;
+  }
+  var Module: { new (bytes: Uint8Array): Module };
+  var Instance: { new (module: Module): Instance };
 }

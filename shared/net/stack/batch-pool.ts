@@ -1,31 +1,47 @@
-/** Buffers in which frames leave for a link. They come back when the transport has written them, and are used again. */
+/*
+ * Buffers in which frames leave for a link. They come back when the transport has written them, and are used again.
+ *
+ * All pools of a thread share the buffers that lie in the memory of wire/simd-sum.ts: the last one that came back is still in
+ * the processor's cache, and is the first to be taken. When all are out (links that do not drain), or where there is no such
+ * memory, buffers are made, and left to the collector.
+ */
+import { SUM_MEMORY, SUM_MEMORY_LEN } from '../wire/simd-sum.ts';
 import type { FrameBatch } from './link-port.ts';
 
 /** Room for two frames of the largest MTU with their lengths, or 89 of 1514 bytes. */
 export const BATCH_LEN = 132 * 1024;
-/** buffers kept for reuse; beyond it they are left to the collector */
-const KEEP = 16;
+const SHARED_BUFFERS = SUM_MEMORY === null ? 0 : Math.floor(SUM_MEMORY_LEN / BATCH_LEN);
+
+/** made so far, of SHARED_BUFFERS */
+let made = 0;
+const free: Uint8Array[] = [];
+
+function takeBuffer(): Uint8Array {
+  const known = free.pop();
+  if (known !== undefined) return known;
+  if (made >= SHARED_BUFFERS) return new Uint8Array(BATCH_LEN);
+  return new Uint8Array(SUM_MEMORY!, BATCH_LEN * made++, BATCH_LEN);
+}
 
 export class Batch implements FrameBatch {
-  readonly bytes: Uint8Array = new Uint8Array(BATCH_LEN);
+  readonly bytes: Uint8Array = takeBuffer();
   end = 0;
   frames = 0;
   readonly #pool: BatchPool;
-  isLent = false;
+  #isLent = true;
 
   constructor(pool: BatchPool) {
     this.#pool = pool;
   }
 
   release(): void {
-    if (!this.isLent) return;
-    this.isLent = false;
+    if (!this.#isLent) return;
+    this.#isLent = false;
     this.#pool.put(this);
   }
 }
 
 export class BatchPool {
-  readonly #free: Batch[] = [];
   #held = 0;
 
   /** batches that are being filled or written */
@@ -35,15 +51,11 @@ export class BatchPool {
 
   take(): Batch {
     this.#held++;
-    const batch = this.#free.pop() ?? new Batch(this);
-    batch.end = 0;
-    batch.frames = 0;
-    batch.isLent = true;
-    return batch;
+    return new Batch(this);
   }
 
   put(batch: Batch): void {
     this.#held--;
-    if (this.#free.length < KEEP) this.#free.push(batch);
+    if (batch.bytes.buffer === SUM_MEMORY) free.push(batch.bytes);
   }
 }

@@ -16,6 +16,7 @@ import { emitIpv4, IPPROTO_TCP, IPPROTO_UDP, Ipv4View } from './ipv4.ts';
 import { prettyFrame } from './pretty.ts';
 import { emitTcp, TCP_ACK, TCP_PSH, TCP_SYN, TcpView } from './tcp.ts';
 import { emitSack, emitSynOptions, emitTimestamps, TcpOptions } from './tcp-options.ts';
+import { SUM_MEMORY } from './simd-sum.ts';
 import { emitUdp, UdpView } from './udp.ts';
 import { copyOf } from './copy.ts';
 
@@ -233,5 +234,19 @@ test('garbage is printed, not thrown at', () => {
       bytes[23] = [1, 6, 17][seed % 3];
     }
     expect(typeof prettyFrame(bytes, 0, bytes.length)).toBe('string');
+  }
+});
+
+test('sums are the same 16 bytes at a time, at every offset and length, and for words that overflow', () => {
+  expect(SUM_MEMORY).not.toBeNull();
+  const fast = new Uint8Array(SUM_MEMORY!, 4096, 70_000);
+  const check = (from: number, to: number): void => {
+    const plain = foldChecksum(sumBytes(copyOf(fast), from, to));
+    if (foldChecksum(sumBytes(fast, from, to)) !== plain) throw new Error(`bytes ${from} to ${to} do not sum to ${plain}`);
+  };
+  for (const fill of [garbage(7, fast.length), new Uint8Array(fast.length).fill(0xff), new Uint8Array(fast.length)]) {
+    fast.set(fill);
+    for (let len = 0; len < 300; len++) check(len % 33, (len % 33) + len);
+    for (const len of [1448, 1460, 8948, 65_483, 65_536]) check(3, 3 + len);
   }
 });
