@@ -193,6 +193,7 @@ export class VirtualNetwork {
 }
 
 function checked(config: NetworkConfig): NetworkConfig {
+  if (isV6(config.subnet)) throw new RelayError('RELAY_CONFIG', 'subnet is in 240.0.0.0/8, which is nobody\'s');
   if (!(config.mtu >= 576 && config.mtu <= 65_520)) throw new RelayError('RELAY_CONFIG', `mtu ${config.mtu} is not between 576 and 65520`);
   if (!(config.tcpWindowMax >= 65_535 && config.tcpWindowMax <= 0x3fffc000)) throw new RelayError('RELAY_CONFIG', `tcpWindowMax ${config.tcpWindowMax} is not between 65535 and 2^30`);
   return config;

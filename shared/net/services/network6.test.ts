@@ -1,6 +1,6 @@
 /** A guest that speaks IPv6 with the network, on virtual time. */
 import { expect, test } from 'vitest';
-import { ethernet, framesOf, GATEWAY_MAC, GUEST_MAC, icmpv6, ip6, ipv6, tcp, u16, u32, udp } from '../stack/fixture/frames.ts';
+import { ethernet, framesOf, GATEWAY_MAC, GUEST_MAC, icmpv6, ip, ip6, ipv6, tcp, u16, u32, udp } from '../stack/fixture/frames.ts';
 import { SeededRandom, VirtualClock } from '../stack/fixture/virtual-clock.ts';
 import type { LinkPort } from '../stack/link-port.ts';
 import type { Mac } from '../wire/addr.ts';
@@ -133,6 +133,7 @@ test('without IPv6 of the host there is a prefix but no route; without IPv6 at a
     lab.sendEcho(GATEWAY);
     expect([lab.lines(), lab.drops('ethernet-unknown-type')]).toEqual([[], 1]);
   }
+  expect(() => new Lab({ subnet: ip('240.1.2.0') })).toThrow(/240\.0\.0\.0\/8/);
 });
 
 test('RFC 4861 §7.2.4, RFC 4862 §5.4: the gateway says which addresses are its own, to askers and to those who look for a free one', () => {
