@@ -111,6 +111,7 @@ class GuardedTcp implements HostTcp {
   get handlers(): HostTcpHandlers { return this.#shell.handlers; }
   set handlers(handlers: HostTcpHandlers) { this.#shell.handlers = handlers; }
   get pendingBytes(): number { return this.#socket.pendingBytes; }
+  get peer(): string | undefined { return this.#socket.peer; }
   write(bytes: Uint8Array): void { this.#socket.write(bytes); }
   cork(): void { this.#socket.cork(); }
   uncork(): void { this.#socket.uncork(); }

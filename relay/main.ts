@@ -11,6 +11,7 @@ type Command = (args: string[], context: CliContext) => Promise<number>;
 const COMMANDS: Record<string, () => Promise<Command>> = {
   serve: async () => (await import('./cli/serve.ts')).serve,
   run: async () => (await import('./cli/run.ts')).run,
+  listen: async () => (await import('./cli/listen.ts')).listen,
   images: async () => (await import('./cli/images.ts')).images,
 };
 
@@ -58,6 +59,7 @@ function makeContext(): CliContext {
       process.once('SIGINT', onSignal);
       process.once('SIGTERM', onSignal);
     }),
+    onStatsWanted: (handler) => void process.on('SIGUSR1', handler),
     onStrayRejection: (handler) => void process.on('unhandledRejection', handler),
   };
 }

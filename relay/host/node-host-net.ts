@@ -1,4 +1,4 @@
-/** The host's network through Node: the only importer of node:net and node:dgram besides `listen.ts`. */
+/** The host's network through Node. */
 import { execFile } from 'node:child_process';
 import type { Socket as DgramSocket } from 'node:dgram';
 import { createSocket } from 'node:dgram';
@@ -13,6 +13,7 @@ import { formatIpv4, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import type { IpAddress } from '../../shared/net/wire/addr6.ts';
 import { formatIp, isLinkLocal6, parseIpv6 } from '../../shared/net/wire/addr6.ts';
 import { RelayError } from '../../shared/relay-error.ts';
+import { removeStaleSocket } from './unix-socket.ts';
 
 const RESOLV_CONF = '/etc/resolv.conf';
 const RESOLV_CONF_EVERY_MS = 5000;
@@ -56,6 +57,20 @@ export class NodeHostNet implements HostNet {
         server.on('error', () => {});
         const address = server.address();
         resolve({ port: typeof address === 'object' && address !== null ? address.port : port, close: () => server.close() });
+      });
+    });
+  }
+
+  /** The same on a UNIX socket, which may replace one that nobody listens on. */
+  async listenUnix(path: string, onAccept: (socket: HostTcp) => void): Promise<HostListener> {
+    await removeStaleSocket(path);
+    return new Promise((resolve, reject) => {
+      const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => onAccept(this.adopt(socket)));
+      server.once('error', (error: NodeJS.ErrnoException) => reject(new RelayError('RELAY_FORWARD', `can't listen on ${path}: ${error.code ?? error.message}`)));
+      server.listen({ path, backlog: LISTEN_BACKLOG }, () => {
+        server.removeAllListeners('error');
+        server.on('error', () => {});
+        resolve({ port: 0, close: () => server.close() });
       });
     });
   }
@@ -163,6 +178,11 @@ class NodeTcp implements HostTcp {
     return this.#socket.writableLength;
   }
 
+  get peer(): string | undefined {
+    const { remoteAddress, remotePort } = this.#socket;
+    return remoteAddress === undefined ? undefined : `${remoteAddress}:${remotePort}`;
+  }
+
   write(bytes: Uint8Array): void {
     if (this.#socket.destroyed || this.#socket.writableEnded) return;
     this.#socket.write(bytes, this.#onWritten);
@@ -182,8 +202,8 @@ class NodeTcp implements HostTcp {
 
   reset(): void {
     if (this.#socket.destroyed) return;
-    // Before it is connected there is nothing to reset, and a stream that is no TCP socket can't.
-    if (this.#socket instanceof Socket && !this.#socket.connecting) this.#socket.resetAndDestroy();
+    // Before it is connected there is nothing to reset, and what is no TCP socket (a UNIX socket has no address) can't.
+    if (this.#socket instanceof Socket && this.#socket.remoteAddress !== undefined) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 

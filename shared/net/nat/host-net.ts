@@ -37,6 +37,8 @@ export interface HostTcp {
   resume(): void;
   /** written and not yet taken by the kernel, in `bytes` */
   readonly pendingBytes: number;
+  /** who is at the other end, as `ADDRESS:PORT`; undefined where that has no name */
+  readonly peer?: string | undefined;
 }
 
 export interface HostUdpHandlers {

@@ -13,12 +13,17 @@
  */
 import type { CloseReason, TcpConnection, TcpHandler } from '../stack/tcp/connection.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
-import type { IpAddress } from '../wire/addr6.ts';
+import type { Ipv6Table } from '../stack/ipv6-table.ts';
+import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
+import type { FlowInfo } from './flow-list.ts';
 import { judgeDialError } from './host-error.ts';
 import type { HostNet, HostTcp, HostTcpHandlers } from './host-net.ts';
 
 export class TcpFlow implements TcpHandler {
   readonly #onOver: (flow: TcpFlow) => void;
+  readonly #bornMs: number;
+  /** what a guest's SYN made us dial, port included; null for an accepted socket */
+  #dialled: { readonly ip: IpAddress; readonly port: number } | null = null;
   #connection: TcpConnection | null = null;
   #pending: PendingConnection | null = null;
   #host: HostTcp | null = null;
@@ -32,13 +37,17 @@ export class TcpFlow implements TcpHandler {
   readonly #edges: number[] = [];
   #partsLen = 0;
 
-  private constructor(onOver: (flow: TcpFlow) => void) {
+  private constructor(nowMs: number, onOver: (flow: TcpFlow) => void) {
+    this.#bornMs = nowMs;
     this.#onOver = onOver;
   }
 
   /** Dials `ip:port` for a guest's SYN, where that is refused `second:port`, and answers the SYN with the outcome. */
-  static dial(hostNet: HostNet, pending: PendingConnection, ip: IpAddress, second: IpAddress | null, port: number, onOver: (flow: TcpFlow) => void): TcpFlow {
-    const flow = new TcpFlow(onOver);
+  static dial(
+    hostNet: HostNet, pending: PendingConnection, ip: IpAddress, second: IpAddress | null, port: number, nowMs: number, onOver: (flow: TcpFlow) => void,
+  ): TcpFlow {
+    const flow = new TcpFlow(nowMs, onOver);
+    flow.#dialled = { ip, port };
     flow.#pending = pending;
     pending.onCancel = () => {
       flow.#pending = null;
@@ -48,6 +57,7 @@ export class TcpFlow implements TcpHandler {
     if (second !== null) {
       flow.#dialSecond = () => {
         flow.#dialSecond = null;
+        flow.#dialled = { ip: second, port };
         flow.#host = hostNet.connectTcp(second, port, new HostEnd(flow));
       };
     }
@@ -56,8 +66,8 @@ export class TcpFlow implements TcpHandler {
   }
 
   /** For an accepted host socket. `connect` makes the connection into the guest with the handler it gets, or returns null. */
-  static accepted(host: HostTcp, connect: (handler: TcpHandler) => TcpConnection | null, onOver: (flow: TcpFlow) => void): TcpFlow {
-    const flow = new TcpFlow(onOver);
+  static accepted(host: HostTcp, connect: (handler: TcpHandler) => TcpConnection | null, nowMs: number, onOver: (flow: TcpFlow) => void): TcpFlow {
+    const flow = new TcpFlow(nowMs, onOver);
     flow.#host = host;
     host.handlers = new HostEnd(flow);
     flow.#connection = connect(flow);
@@ -79,6 +89,25 @@ export class TcpFlow implements TcpHandler {
 
   get isOver(): boolean {
     return this.#isGuestOver && this.#isHostOver;
+  }
+
+  /** Null once the guest's side is gone. */
+  info(nowMs: number, addresses: Ipv6Table): FlowInfo | null {
+    const connection = this.#connection;
+    const side = this.#pending ?? connection;
+    if (side === null || this.#isGuestOver) return null;
+    const dialled = this.#dialled;
+    return {
+      protocol: 'tcp',
+      from: dialled === null ? 'host' : 'guest',
+      guestIp: addresses.ipOf(side.guestIp), guestPort: side.guestPort, remoteIp: addresses.ipOf(side.remoteIp), remotePort: side.remotePort,
+      host: dialled === null ? this.#host?.peer ?? '' : formatEndpoint(dialled.ip, dialled.port),
+      bytesFromGuest: connection?.bytesFromGuest ?? 0,
+      bytesToGuest: connection?.bytesToGuest ?? 0,
+      ageMs: nowMs - this.#bornMs,
+      idleMs: nowMs - (connection?.lastHeardMs ?? this.#bornMs),
+      state: connection?.state ?? 'dialing',
+    };
   }
 
   // ---- the guest ----

@@ -3,6 +3,7 @@ import type { Stack } from '../stack/stack.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
 import type { Ipv4 } from '../wire/addr.ts';
 import { ICMP_ADMIN_PROHIBITED } from '../wire/icmp.ts';
+import type { FlowInfo } from './flow-list.ts';
 import type { HostAliases } from './host-aliases.ts';
 import type { HostNet, HostTcp } from './host-net.ts';
 import type { Policy } from './policy.ts';
@@ -36,6 +37,14 @@ export class TcpNat {
     return this.#flows.size;
   }
 
+  /** Those whose guest is still there. */
+  *flows(nowMs: number): Iterable<FlowInfo> {
+    for (const flow of this.#flows) {
+      const info = flow.info(nowMs, this.#stack.addresses);
+      if (info !== null) yield info;
+    }
+  }
+
   onSyn(pending: PendingConnection): void {
     // A SYN of traceroute's. How far it may go can't be told to a host socket, so nobody answers for the hops between.
     if (pending.ttl <= PROBE_TTL_MAX && !this.#aliases.isAlias(pending.remoteIp)) {
@@ -46,7 +55,7 @@ export class TcpNat {
     if (!isAllowed(this.#policy, 'tcp', hostIp, pending.remotePort)) return pending.unreachable(ICMP_ADMIN_PROHIBITED);
     const second = this.#aliases.secondAddress(pending.remoteIp);
     const isSecondAllowed = second !== null && isAllowed(this.#policy, 'tcp', second, pending.remotePort);
-    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, isSecondAllowed ? second : null, pending.remotePort, this.#onOver));
+    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, isSecondAllowed ? second : null, pending.remotePort, this.#stack.nowMs, this.#onOver));
   }
 
   /** Joins an accepted host socket to a port of a guest, which sees the gateway as its peer. */
@@ -61,6 +70,7 @@ export class TcpNat {
       const flow = TcpFlow.accepted(
         host,
         (handler) => this.#stack.tcp.connect(guestIp, guestPort, gatewayIp, this.#freePort(guestIp, guestPort, gatewayIp), handler),
+        this.#stack.nowMs,
         this.#onOver,
       );
       this.#keep(flow);

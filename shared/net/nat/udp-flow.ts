@@ -11,7 +11,9 @@ import type { Stack } from '../stack/stack.ts';
 import type { Wakeable } from '../stack/timers.ts';
 import type { Datagram } from '../stack/udp.ts';
 import type { Ipv4 } from '../wire/addr.ts';
+import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
 import { ICMP_ADMIN_PROHIBITED, ICMP_HOST_UNREACHABLE, ICMP_NET_UNREACHABLE, ICMP_PORT_UNREACHABLE } from '../wire/icmp.ts';
+import type { FlowInfo } from './flow-list.ts';
 import type { HostAliases } from './host-aliases.ts';
 import type { HostNet, HostUdp } from './host-net.ts';
 import type { Policy } from './policy.ts';
@@ -53,6 +55,10 @@ export class UdpNat {
     return this.#flows.size;
   }
 
+  *flows(nowMs: number): Iterable<FlowInfo> {
+    for (const flow of this.#flows.values()) yield flow.info(nowMs);
+  }
+
   /** A datagram for beyond the gateway, or for a forwarded flow at it. Borrowed. */
   onDatagram(datagram: Datagram, mayOpen: boolean): void {
     const { src, srcPort, dst, dstPort } = datagram;
@@ -60,8 +66,9 @@ export class UdpNat {
     if (flow === null) {
       flow = mayOpen ? this.#open(datagram) : null;
       if (flow === null) {
-        if (!mayOpen) this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
-        return;
+        if (mayOpen) return;
+        this.#stack.counters.drop('udp-no-listener');
+        return this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
       }
     }
     flow.sendToHost(copyOf(datagram.bytes, datagram.start, datagram.end), hopsLeft(datagram.bytes, datagram.ipStart), this.#stack.nowMs);
@@ -70,8 +77,11 @@ export class UdpNat {
   #open(datagram: Datagram): UdpFlow | null {
     const { src, srcPort, dst, dstPort } = datagram;
     const { counters } = this.#stack;
-    if (dstPort === 0) return null;
     const hostIp = this.#aliases.hostAddress(dst);
+    if (dstPort === 0) {
+      counters.drop('udp-no-listener');
+      return null;
+    }
     if (!isAllowed(this.#policy, 'udp', hostIp, dstPort)) {
       counters.drop('udp-denied');
       this.#refuse(datagram, ICMP_ADMIN_PROHIBITED);
@@ -83,6 +93,7 @@ export class UdpNat {
     }
     const quote = copyOf(datagram.bytes, datagram.ipStart, Math.min(datagram.end, datagram.ipStart + QUOTE_LEN));
     const flow = new UdpFlow(this, this.#stack, src, srcPort, dst, dstPort, this.#idleMs, quote);
+    flow.dialledIp = hostIp;
     this.#keep(flow);
     counters.udpFlowsMade++;
     flow.socket = this.#hostNet.connectUdp(hostIp, dstPort, {
@@ -160,12 +171,16 @@ class UdpFlow implements Wakeable {
   readonly remotePort: number;
   /** of a guest's flow */
   socket: HostUdp | null = null;
+  dialledIp: IpAddress | null = null;
   /** of a forwarded flow */
   peer: { socket: HostUdp; ip: Ipv4; port: number; forget: () => void } | null = null;
   readonly #nat: UdpNat;
   readonly #stack: Stack;
   readonly #idleMs: number;
   readonly #quote: Uint8Array | null;
+  readonly #bornMs: number;
+  #bytesFromGuest = 0;
+  #bytesToGuest = 0;
   #lastMs: number;
   #hasAnswer = false;
   /** the socket's, in hops */
@@ -183,6 +198,7 @@ class UdpFlow implements Wakeable {
     this.remotePort = remotePort;
     this.#idleMs = idleMs;
     this.#quote = quote;
+    this.#bornMs = stack.nowMs;
     this.#lastMs = stack.nowMs;
     stack.timers.schedule(this, this.#lastMs + this.#patienceMs);
   }
@@ -191,9 +207,22 @@ class UdpFlow implements Wakeable {
     return this.#hasAnswer ? this.#idleMs : Math.min(this.#idleMs, UNANSWERED_IDLE_MS);
   }
 
+  info(nowMs: number): FlowInfo {
+    const { guestPort, remotePort, peer } = this;
+    const { addresses } = this.#stack;
+    const remoteIp = addresses.ipOf(this.remoteIp);
+    return {
+      protocol: 'udp', from: peer === null ? 'guest' : 'host', guestIp: addresses.ipOf(this.guestIp), guestPort, remoteIp, remotePort,
+      host: peer === null ? formatEndpoint(this.dialledIp ?? remoteIp, remotePort) : formatEndpoint(peer.ip, peer.port),
+      bytesFromGuest: this.#bytesFromGuest, bytesToGuest: this.#bytesToGuest,
+      ageMs: nowMs - this.#bornMs, idleMs: nowMs - this.#lastMs, state: this.#hasAnswer ? 'answered' : 'unanswered',
+    };
+  }
+
   /** `ttl` is what the datagram had when it came to us. */
   sendToHost(payload: Uint8Array, ttl: number, nowMs: number): void {
     this.#lastMs = nowMs;
+    this.#bytesFromGuest += payload.length;
     if (this.peer !== null) {
       this.#hasAnswer = true;
       this.peer.socket.send(payload, this.peer.ip, this.peer.port);
@@ -212,6 +241,7 @@ class UdpFlow implements Wakeable {
     if (this.#isClosed) return;
     const neighbor = this.#stack.neighborOf(this.guestIp);
     if (neighbor === null || !this.#stack.udp.send(neighbor, this.remoteIp, this.remotePort, this.guestPort, payload)) this.#stack.counters.udpDropped++;
+    else this.#bytesToGuest += payload.length;
     this.#lastMs = this.#stack.nowMs;
     if (this.peer === null) {
       this.#hasAnswer = true;

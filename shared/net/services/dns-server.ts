@@ -26,6 +26,7 @@ import {
 } from '../wire/dns.ts';
 import { getU16, setU16 } from '../../bytes.ts';
 import type { DhcpServer } from './dhcp-server.ts';
+import { DnsZones } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
 import { copyOf } from '../wire/copy.ts';
 
@@ -74,6 +75,7 @@ interface Upstream extends Wakeable {
 }
 
 export class DnsServer {
+  readonly zones: DnsZones;
   readonly #stack: Stack;
   readonly #hostNet: HostNet;
   readonly #config: NetworkConfig;
@@ -87,6 +89,7 @@ export class DnsServer {
     this.#hostNet = hostNet;
     this.#config = config;
     this.#dhcp = dhcp;
+    this.zones = new DnsZones(config.localNames, config.zones);
   }
 
   get queriesOpen(): number {
@@ -140,14 +143,16 @@ export class DnsServer {
     const { name, type } = question;
     if (type === DNS_TYPE_PTR && name.endsWith('.in-addr.arpa')) return this.#answerReverse(query, question);
     if (type === DNS_TYPE_PTR && name.endsWith('.ip6.arpa')) return this.#answerReverse6(query, question);
-    const ip6 = this.#stack.ipv6 === null ? undefined : this.#config.localNames6.get(name);
-    if (ip6 !== undefined && type === DNS_TYPE_AAAA) return emitAddressAnswer(query, question, ip6, LOCAL_TTL_S);
-    const ip = this.#config.localNames.get(name) ?? this.#guestNamed(name);
-    if (ip !== undefined) {
+    const found = this.zones.find(name);
+    const ip = found?.ip ?? this.#guestNamed(name) ?? found?.zone.defaultIp ?? null;
+    if (ip !== null) {
       if (type === DNS_TYPE_A || type === DNS_TYPE_ANY) return emitAddressAnswer(query, question, ip, LOCAL_TTL_S);
+      // A record that was put before a local name's hides its IPv6 address as well.
+      const ip6 = this.#stack.ipv6 !== null && ip === this.#config.localNames.get(name) ? this.#config.localNames6.get(name) : undefined;
+      if (type === DNS_TYPE_AAAA && ip6 !== undefined) return emitAddressAnswer(query, question, ip6, LOCAL_TTL_S);
       return emitDnsStatus(query, question, DNS_NOERROR, true);
     }
-    const isOurs = name === this.#config.domain || name.endsWith(`.${this.#config.domain}`);
+    const isOurs = found !== null || name === this.#config.domain || name.endsWith(`.${this.#config.domain}`);
     if (isOurs) return emitDnsStatus(query, question, name === this.#config.domain ? DNS_NOERROR : DNS_NXDOMAIN, true);
     // An address that can't be reached would only be tried and waited for.
     const hasRoute = this.#stack.ipv6 !== null && this.#hostNet.hasIpv6();

@@ -5,6 +5,7 @@ import type { Ipv6 } from '../wire/addr6.ts';
 import { IPV6_LOOPBACK, parseIpv6 } from '../wire/addr6.ts';
 import type { Policy } from '../nat/policy.ts';
 import { ALLOW_ALL } from '../nat/policy.ts';
+import type { DnsZone } from './dns-zones.ts';
 
 export interface NetworkConfig {
   /** first address of the network */
@@ -38,6 +39,10 @@ export interface NetworkConfig {
   /** as `hostAliases`, in pairs: ::254 → ::1 */
   hostAliases6: readonly (readonly [Ipv6, Ipv6])[];
   localNames6: ReadonlyMap<string, Ipv6>;
+  /** zones beside those that the local names make */
+  zones: readonly DnsZone[];
+  /** domains that guests append to short names, besides `domain`: DHCP option 119 */
+  searchDomains: readonly string[];
   /** which destinations guests may reach */
   policy: Policy;
   /** verify the checksums of frames from guests, though the link guarantees them */
@@ -74,6 +79,7 @@ export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
   localNames: new Map([
     ['gateway.containers.internal', ip('192.168.127.1')],
     ['host.containers.internal', ip('192.168.127.254')],
+    ['gateway.docker.internal', ip('192.168.127.1')],
     ['host.docker.internal', ip('192.168.127.254')],
   ]),
   ipv6: true,
@@ -85,8 +91,11 @@ export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
   localNames6: new Map([
     ['gateway.containers.internal', ip6('fd70:6f72:7473::1')],
     ['host.containers.internal', ip6('fd70:6f72:7473::254')],
+    ['gateway.docker.internal', ip6('fd70:6f72:7473::1')],
     ['host.docker.internal', ip6('fd70:6f72:7473::254')],
   ]),
+  zones: [],
+  searchDomains: [],
   policy: ALLOW_ALL,
   verifyChecksums: false,
   tcpTimestamps: false,

@@ -6,6 +6,7 @@ import { Stack } from '../stack/stack.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
 import type { Datagram } from '../stack/udp.ts';
 import type { EchoRequest } from '../stack/icmp.ts';
+import type { FlowInfo } from '../nat/flow-list.ts';
 import type { HostNet, HostTcp } from '../nat/host-net.ts';
 import { HostAliases } from '../nat/host-aliases.ts';
 import { isAllowed } from '../nat/policy.ts';
@@ -14,19 +15,20 @@ import { PortForwards } from '../nat/port-forward.ts';
 import { TcpNat } from '../nat/tcp-nat.ts';
 import { UdpNat } from '../nat/udp-flow.ts';
 import { RelayError } from '../../relay-error.ts';
-import type { Ipv4 } from '../wire/addr.ts';
+import type { Ipv4, Mac } from '../wire/addr.ts';
 import { isV6 } from '../wire/addr.ts';
-import { DHCP_SERVER_PORT } from '../wire/dhcp.ts';
+import { DHCP_SERVER_PORT, emitSearchList } from '../wire/dhcp.ts';
 import type { Lease } from './dhcp-server.ts';
 import { DhcpServer } from './dhcp-server.ts';
 import { DnsServer } from './dns-server.ts';
 import { DnsTcpSession } from './dns-tcp.ts';
+import type { DnsZone } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
 import { DEFAULT_NETWORK_CONFIG } from './network-config.ts';
 import { copyOf } from '../wire/copy.ts';
 import { IPV6_MTU_MIN } from '../wire/ipv6.ts';
 
-export type { Forward, ForwardSpec, Lease };
+export type { FlowInfo, Forward, ForwardSpec, Lease };
 
 export interface NetworkOptions {
   clock: Clock;
@@ -39,13 +41,20 @@ export interface NetworkOptions {
 
 export type NetworkStats = Record<string, number>;
 
+/** Of the members of NetworkStats: what may fall again. */
+export function isGauge(name: string): boolean {
+  return name.endsWith('Open') || name.endsWith('Held');
+}
+
 const DNS_PORT = 53;
 const PINGS_MAX = 32;
 const PINGS_PER_SECOND = 10;
 const DNS_TCP_MAX = 256;
+const SEARCH_MAX = 200;
 
 export class VirtualNetwork {
   readonly config: NetworkConfig;
+  readonly #clock: Clock;
   readonly #hostNet: HostNet;
   readonly #stack: Stack;
   readonly #aliases: HostAliases;
@@ -64,6 +73,7 @@ export class VirtualNetwork {
   constructor({ clock, random, hostNet, config, log }: NetworkOptions) {
     this.config = checked({ ...DEFAULT_NETWORK_CONFIG, ...config });
     const { policy, hostAliases, hostAliases6 } = this.config;
+    this.#clock = clock;
     this.#hostNet = hostNet;
     this.#stack = new Stack(clock, random, stackConfig(this.config, hostNet), log);
     this.#aliases = new HostAliases(this.#stack.addresses, hostAliases, hostAliases6);
@@ -100,6 +110,37 @@ export class VirtualNetwork {
 
   leases(): readonly Lease[] {
     return this.#dhcp.leases();
+  }
+
+  /** by `Clock.nowMs`, as leases and flows count */
+  nowMs(): number {
+    return this.#clock.nowMs();
+  }
+
+  /** Flows between guests and the host, read while it is iterated: take what you need at once. */
+  *flows(): Iterable<FlowInfo> {
+    const nowMs = this.nowMs();
+    yield* this.#tcpNat.flows(nowMs);
+    yield* this.#udpNat.flows(nowMs);
+  }
+
+  /** Everyone who was heard and still has a link: which of the links, counted from 1 as they came. */
+  stations(): { mac: Mac; link: number }[] {
+    return this.#stack.switch.stations().flatMap(({ mac, port }) => (port === null ? [] : [{ mac, link: port.number }]));
+  }
+
+  /** Called when a guest is heard for the first time, and when its link is gone. One listener. */
+  set onPresence(fn: ((mac: Mac, isPresent: boolean) => void) | null) {
+    this.#stack.switch.onPresence = fn;
+  }
+
+  zones(): readonly DnsZone[] {
+    return this.#dns.zones.all();
+  }
+
+  /** Throws RelayError RELAY_LIMIT at the caps. */
+  addZone(zone: DnsZone): void {
+    this.#dns.zones.add(zone);
   }
 
   /** Counters, and gauges that end in `Open` or `Held`: with no traffic every gauge but those of links and cache falls to 0. */
@@ -196,6 +237,8 @@ function checked(config: NetworkConfig): NetworkConfig {
   if (isV6(config.subnet)) throw new RelayError('RELAY_CONFIG', 'subnet is in 240.0.0.0/8, which is nobody\'s');
   if (!(config.mtu >= 576 && config.mtu <= 65_520)) throw new RelayError('RELAY_CONFIG', `mtu ${config.mtu} is not between 576 and 65520`);
   if (!(config.tcpWindowMax >= 65_535 && config.tcpWindowMax <= 0x3fffc000)) throw new RelayError('RELAY_CONFIG', `tcpWindowMax ${config.tcpWindowMax} is not between 65535 and 2^30`);
+  // What is left of a DHCP message of 548 bytes beside the other options.
+  if ((emitSearchList(config.searchDomains)?.length ?? Infinity) > SEARCH_MAX) throw new RelayError('RELAY_CONFIG', `the search domains are no names, or longer than ${SEARCH_MAX} bytes together`);
   return config;
 }
 

@@ -13,7 +13,7 @@
  */
 import type { Ipv4 } from '../wire/addr.ts';
 import { isV6 } from '../wire/addr.ts';
-import type { Ipv6 } from '../wire/addr6.ts';
+import type { IpAddress, Ipv6 } from '../wire/addr6.ts';
 import { checksumWordOf, IPV6_ANY } from '../wire/addr6.ts';
 import type { RandomSource } from './clock.ts';
 
@@ -98,6 +98,11 @@ export class Ipv6Table {
 
   addressOf(handle: Ipv4): Ipv6 {
     return this.#addresses[handle - FIRST_HANDLE];
+  }
+
+  /** The address, of either family. */
+  ipOf(ip: Ipv4): IpAddress {
+    return isV6(ip) ? this.addressOf(ip) : ip;
   }
 
   /** What pseudo-header sums take for this address, of either family. */

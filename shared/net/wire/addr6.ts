@@ -61,6 +61,11 @@ export function formatIp(ip: IpAddress): string {
   return typeof ip === 'number' ? formatIpv4(ip) : formatIpv6(ip);
 }
 
+/** An IPv6 address in brackets, so that its port can be told apart */
+export function formatEndpoint(ip: IpAddress, port: number): string {
+  return typeof ip === 'number' ? `${formatIpv4(ip)}:${port}` : `[${formatIpv6(ip)}]:${port}`;
+}
+
 export function isSameIpv6(a: Ipv6, b: Ipv6): boolean {
   return a[3] === b[3] && a[2] === b[2] && a[1] === b[1] && a[0] === b[0];
 }

@@ -8,7 +8,7 @@ import { formatIpv4, formatMac, getMac, inCidr, isGroupMac, parseCidr, parseIpv4
 import { ARP_LEN, emitArp, parseArp } from './arp.ts';
 import { foldChecksum, isChecksumRight, pseudoHeaderSum, sumBytes } from './checksum.ts';
 import type { DhcpRepr } from './dhcp.ts';
-import { DHCP_LEN_MAX, DHCP_LEN_MIN, emitDhcp, parseDhcp } from './dhcp.ts';
+import { DHCP_LEN_MAX, DHCP_LEN_MIN, emitDhcp, emitSearchList, parseDhcp } from './dhcp.ts';
 import { ageTtls, answerTo, emitAddressAnswer, emitDnsStatus, emitNameAnswer, parseDnsQuestion, readTtls, truncated } from './dns.ts';
 import { emitEthernet, ETHERNET_HEADER_LEN, EthernetView } from './ethernet.ts';
 import { emitIcmp, parseIcmp } from './icmp.ts';
@@ -153,8 +153,13 @@ test('every truncation of a frame is refused by the layer it cuts', () => {
 describe('DHCP', () => {
   const REQUEST: DhcpRepr = {
     type: 'request', fromClient: true, xid: 0x12345678, broadcast: true, clientIp: 0 as Ipv4, yourIp: 0 as Ipv4, relayIp: 0 as Ipv4, clientMac: MAC_A,
-    requestedIp: A, serverId: B, hostname: 'box', parameters: [1, 3, 6, 26],
+    requestedIp: A, serverId: B, hostname: 'box', parameters: [1, 3, 6, 26], searchDomains: ['a.example', 'example'],
   };
+
+  test('option 119: names as in the DNS; no empty or too long label is written', () => {
+    expect([...emitSearchList(['ab.c', 'd'])!]).toEqual([2, 97, 98, 1, 99, 0, 1, 100, 0]);
+    expect([emitSearchList(['a..b']), emitSearchList(['x'.repeat(64)])]).toEqual([null, null]);
+  });
 
   test('round trip over garbage, padded to 300 bytes', () => {
     const message = dirty(DHCP_LEN_MAX);

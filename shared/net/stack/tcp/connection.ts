@@ -158,6 +158,11 @@ export class TcpConnection implements Wakeable {
       : new SegmentWriter(neighbor, tcp.gatewayMac, remoteIp, remotePort, guestIp, guestPort);
   }
 
+  /** when the guest's last segment came */
+  get lastHeardMs(): number {
+    return this.#lastHeardMs;
+  }
+
   // ---- the application speaks ----
 
   /** Takes the chunk for good and sends it as windows allow. Ignored once the connection has ended. */
