@@ -19,6 +19,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HostTcp } from '../../shared/net/nat/host-net.ts';
 import type { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { formatIpv4, formatMac, parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { formatEndpoint } from '../../shared/net/wire/addr6.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { pathOf } from '../static.ts';
 import { ApiError } from './api-error.ts';
@@ -134,7 +135,7 @@ export class NetworkApi {
       if (total++ >= Number(asked)) continue;
       const { guestIp, guestPort, remoteIp, remotePort, ageMs, idleMs, ...rest } = flow;
       flows.push({
-        ...rest, guest: `${formatIpv4(guestIp)}:${guestPort}`, remote: `${formatIpv4(remoteIp)}:${remotePort}`, ageMs: Math.round(ageMs), idleMs: Math.round(idleMs),
+        ...rest, guest: formatEndpoint(guestIp, guestPort), remote: formatEndpoint(remoteIp, remotePort), ageMs: Math.round(ageMs), idleMs: Math.round(idleMs),
       });
     }
     return { total, flows };

@@ -13,7 +13,8 @@
  */
 import type { CloseReason, TcpConnection, TcpHandler } from '../stack/tcp/connection.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
-import { formatIpv4, type Ipv4 } from '../wire/addr.ts';
+import type { Ipv6Table } from '../stack/ipv6-table.ts';
+import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
 import type { FlowInfo } from './flow-list.ts';
 import { judgeDialError } from './host-error.ts';
 import type { HostNet, HostTcp, HostTcpHandlers } from './host-net.ts';
@@ -22,10 +23,12 @@ export class TcpFlow implements TcpHandler {
   readonly #onOver: (flow: TcpFlow) => void;
   readonly #bornMs: number;
   /** what a guest's SYN made us dial, port included; null for an accepted socket */
-  #dialled: { readonly ip: Ipv4; readonly port: number } | null = null;
+  #dialled: { readonly ip: IpAddress; readonly port: number } | null = null;
   #connection: TcpConnection | null = null;
   #pending: PendingConnection | null = null;
   #host: HostTcp | null = null;
+  /** what to do when the first dial is refused */
+  #dialSecond: (() => void) | null = null;
   #isHostOver = false;
   #isGuestOver = false;
   #isPaused = false;
@@ -39,8 +42,10 @@ export class TcpFlow implements TcpHandler {
     this.#onOver = onOver;
   }
 
-  /** Dials `ip:port` for a guest's SYN, and answers the SYN with the outcome. */
-  static dial(hostNet: HostNet, pending: PendingConnection, ip: Ipv4, port: number, nowMs: number, onOver: (flow: TcpFlow) => void): TcpFlow {
+  /** Dials `ip:port` for a guest's SYN, where that is refused `second:port`, and answers the SYN with the outcome. */
+  static dial(
+    hostNet: HostNet, pending: PendingConnection, ip: IpAddress, second: IpAddress | null, port: number, nowMs: number, onOver: (flow: TcpFlow) => void,
+  ): TcpFlow {
     const flow = new TcpFlow(nowMs, onOver);
     flow.#dialled = { ip, port };
     flow.#pending = pending;
@@ -49,6 +54,13 @@ export class TcpFlow implements TcpHandler {
       flow.#endGuest();
       flow.#host?.reset();
     };
+    if (second !== null) {
+      flow.#dialSecond = () => {
+        flow.#dialSecond = null;
+        flow.#dialled = { ip: second, port };
+        flow.#host = hostNet.connectTcp(second, port, new HostEnd(flow));
+      };
+    }
     flow.#host = hostNet.connectTcp(ip, port, new HostEnd(flow));
     return flow;
   }
@@ -80,7 +92,7 @@ export class TcpFlow implements TcpHandler {
   }
 
   /** Null once the guest's side is gone. */
-  info(nowMs: number): FlowInfo | null {
+  info(nowMs: number, addresses: Ipv6Table): FlowInfo | null {
     const connection = this.#connection;
     const side = this.#pending ?? connection;
     if (side === null || this.#isGuestOver) return null;
@@ -88,8 +100,8 @@ export class TcpFlow implements TcpHandler {
     return {
       protocol: 'tcp',
       from: dialled === null ? 'host' : 'guest',
-      guestIp: side.guestIp, guestPort: side.guestPort, remoteIp: side.remoteIp, remotePort: side.remotePort,
-      host: dialled === null ? this.#host?.peer ?? '' : `${formatIpv4(dialled.ip)}:${dialled.port}`,
+      guestIp: addresses.ipOf(side.guestIp), guestPort: side.guestPort, remoteIp: addresses.ipOf(side.remoteIp), remotePort: side.remotePort,
+      host: dialled === null ? this.#host?.peer ?? '' : formatEndpoint(dialled.ip, dialled.port),
       bytesFromGuest: connection?.bytesFromGuest ?? 0,
       bytesToGuest: connection?.bytesToGuest ?? 0,
       ageMs: nowMs - this.#bornMs,
@@ -174,6 +186,7 @@ export class TcpFlow implements TcpHandler {
   }
 
   onHostClose(error: string | null): void {
+    if (error === 'ECONNREFUSED' && this.#pending !== null && this.#dialSecond !== null) return this.#dialSecond();
     this.#isHostOver = true;
     const pending = this.#pending;
     if (pending !== null) {

@@ -10,25 +10,30 @@ import { FlowTable } from '../stack/flow-table.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Wakeable } from '../stack/timers.ts';
 import type { Datagram } from '../stack/udp.ts';
-import { formatIpv4, type Ipv4 } from '../wire/addr.ts';
+import type { Ipv4 } from '../wire/addr.ts';
+import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
 import { ICMP_ADMIN_PROHIBITED, ICMP_HOST_UNREACHABLE, ICMP_NET_UNREACHABLE, ICMP_PORT_UNREACHABLE } from '../wire/icmp.ts';
 import type { FlowInfo } from './flow-list.ts';
+import type { HostAliases } from './host-aliases.ts';
 import type { HostNet, HostUdp } from './host-net.ts';
 import type { Policy } from './policy.ts';
 import { isAllowed } from './policy.ts';
 import { copyOf } from '../wire/copy.ts';
+import { hopsLeft } from '../wire/ipv6.ts';
 
 const UNANSWERED_IDLE_MS = 30_000;
 const DNS_PORT = 53;
 /** IP header and 8 bytes: what an ICMP error must quote */
 const QUOTE_LEN = 68;
 const EPHEMERAL_FIRST = 32_768;
+/** what systems send with: a smaller one was chosen on purpose */
+const TTL_DEFAULT = 64;
 
 export class UdpNat {
   readonly #stack: Stack;
   readonly #hostNet: HostNet;
   readonly #policy: Policy;
-  readonly #aliases: ReadonlyMap<Ipv4, Ipv4>;
+  readonly #aliases: HostAliases;
   readonly #idleMs: number;
   readonly #maxFlows: number;
   readonly #flows: FlowTable<UdpFlow>;
@@ -36,7 +41,7 @@ export class UdpNat {
   readonly #forwarded = new Map<HostUdp, Map<number, UdpFlow>>();
   #nextPort = EPHEMERAL_FIRST;
 
-  constructor(stack: Stack, hostNet: HostNet, policy: Policy, aliases: ReadonlyMap<Ipv4, Ipv4>, idleMs: number, maxFlows: number) {
+  constructor(stack: Stack, hostNet: HostNet, policy: Policy, aliases: HostAliases, idleMs: number, maxFlows: number) {
     this.#stack = stack;
     this.#hostNet = hostNet;
     this.#policy = policy;
@@ -66,13 +71,13 @@ export class UdpNat {
         return this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
       }
     }
-    flow.sendToHost(copyOf(datagram.bytes, datagram.start, datagram.end), this.#stack.nowMs);
+    flow.sendToHost(copyOf(datagram.bytes, datagram.start, datagram.end), hopsLeft(datagram.bytes, datagram.ipStart), this.#stack.nowMs);
   }
 
   #open(datagram: Datagram): UdpFlow | null {
     const { src, srcPort, dst, dstPort } = datagram;
     const { counters } = this.#stack;
-    const hostIp = this.#aliases.get(dst) ?? dst;
+    const hostIp = this.#aliases.hostAddress(dst);
     if (dstPort === 0) {
       counters.drop('udp-no-listener');
       return null;
@@ -89,7 +94,7 @@ export class UdpNat {
     const quote = copyOf(datagram.bytes, datagram.ipStart, Math.min(datagram.end, datagram.ipStart + QUOTE_LEN));
     const flow = new UdpFlow(this, this.#stack, src, srcPort, dst, dstPort, this.#idleMs, quote);
     flow.dialledIp = hostIp;
-    this.#flows.set(src, srcPort, dst, dstPort, flow);
+    this.#keep(flow);
     counters.udpFlowsMade++;
     flow.socket = this.#hostNet.connectUdp(hostIp, dstPort, {
       onMessage: (bytes) => flow.sendToGuest(bytes),
@@ -118,7 +123,7 @@ export class UdpNat {
     const flow = new UdpFlow(this, this.#stack, guestIp, guestPort, gatewayIp, port, this.#idleMs, null);
     flow.peer = { socket, ip: peerIp, port: peerPort, forget: () => peers.delete(key) };
     peers.set(key, flow);
-    this.#flows.set(guestIp, guestPort, gatewayIp, port, flow);
+    this.#keep(flow);
     this.#stack.counters.udpFlowsMade++;
     this.#stack.neighbors.resolve(guestIp, (isFound) => {
       if (isFound) flow.sendToGuest(bytes);
@@ -139,8 +144,17 @@ export class UdpNat {
     this.#forwarded.delete(socket);
   }
 
+  /** A flow holds its addresses while it is in the table. */
+  #keep(flow: UdpFlow): void {
+    this.#flows.set(flow.guestIp, flow.guestPort, flow.remoteIp, flow.remotePort, flow);
+    this.#stack.addresses.retain(flow.guestIp);
+    this.#stack.addresses.retain(flow.remoteIp);
+  }
+
   remove(flow: UdpFlow): void {
-    this.#flows.delete(flow.guestIp, flow.guestPort, flow.remoteIp, flow.remotePort);
+    if (!this.#flows.delete(flow.guestIp, flow.guestPort, flow.remoteIp, flow.remotePort)) return;
+    this.#stack.addresses.release(flow.guestIp);
+    this.#stack.addresses.release(flow.remoteIp);
   }
 
   close(): void {
@@ -157,7 +171,7 @@ class UdpFlow implements Wakeable {
   readonly remotePort: number;
   /** of a guest's flow */
   socket: HostUdp | null = null;
-  dialledIp: Ipv4 | null = null;
+  dialledIp: IpAddress | null = null;
   /** of a forwarded flow */
   peer: { socket: HostUdp; ip: Ipv4; port: number; forget: () => void } | null = null;
   readonly #nat: UdpNat;
@@ -169,6 +183,8 @@ class UdpFlow implements Wakeable {
   #bytesToGuest = 0;
   #lastMs: number;
   #hasAnswer = false;
+  /** the socket's, in hops */
+  #hostTtl = TTL_DEFAULT;
   #isClosed = false;
 
   constructor(
@@ -192,27 +208,38 @@ class UdpFlow implements Wakeable {
   }
 
   info(nowMs: number): FlowInfo {
-    const { guestIp, guestPort, remoteIp, remotePort, peer } = this;
+    const { guestPort, remotePort, peer } = this;
+    const { addresses } = this.#stack;
+    const remoteIp = addresses.ipOf(this.remoteIp);
     return {
-      protocol: 'udp', from: peer === null ? 'guest' : 'host', guestIp, guestPort, remoteIp, remotePort,
-      host: peer === null ? `${formatIpv4(this.dialledIp ?? remoteIp)}:${remotePort}` : `${formatIpv4(peer.ip)}:${peer.port}`,
+      protocol: 'udp', from: peer === null ? 'guest' : 'host', guestIp: addresses.ipOf(this.guestIp), guestPort, remoteIp, remotePort,
+      host: peer === null ? formatEndpoint(this.dialledIp ?? remoteIp, remotePort) : formatEndpoint(peer.ip, peer.port),
       bytesFromGuest: this.#bytesFromGuest, bytesToGuest: this.#bytesToGuest,
       ageMs: nowMs - this.#bornMs, idleMs: nowMs - this.#lastMs, state: this.#hasAnswer ? 'answered' : 'unanswered',
     };
   }
 
-  sendToHost(payload: Uint8Array, nowMs: number): void {
+  /** `ttl` is what the datagram had when it came to us. */
+  sendToHost(payload: Uint8Array, ttl: number, nowMs: number): void {
     this.#lastMs = nowMs;
     this.#bytesFromGuest += payload.length;
     if (this.peer !== null) {
       this.#hasAnswer = true;
       this.peer.socket.send(payload, this.peer.ip, this.peer.port);
-    } else this.socket?.send(payload);
+      return;
+    }
+    // A datagram that may go less far than ours would must not: its sender is measuring the way (traceroute).
+    const hostTtl = ttl < TTL_DEFAULT ? Math.max(ttl - 1, 1) : TTL_DEFAULT;
+    if (hostTtl !== this.#hostTtl) {
+      this.#hostTtl = hostTtl;
+      this.socket?.setTtl(hostTtl);
+    }
+    this.socket?.send(payload);
   }
 
   sendToGuest(payload: Uint8Array): void {
     if (this.#isClosed) return;
-    const neighbor = this.#stack.neighbors.find(this.guestIp);
+    const neighbor = this.#stack.neighborOf(this.guestIp);
     if (neighbor === null || !this.#stack.udp.send(neighbor, this.remoteIp, this.remotePort, this.guestPort, payload)) this.#stack.counters.udpDropped++;
     else this.#bytesToGuest += payload.length;
     this.#lastMs = this.#stack.nowMs;
@@ -223,7 +250,7 @@ class UdpFlow implements Wakeable {
   }
 
   onError(error: string): void {
-    const neighbor = this.#stack.neighbors.find(this.guestIp);
+    const neighbor = this.#stack.neighborOf(this.guestIp);
     if (neighbor !== null && this.#quote !== null) {
       const code = error === 'ECONNREFUSED' ? ICMP_PORT_UNREACHABLE
         : error === 'EHOSTUNREACH' ? ICMP_HOST_UNREACHABLE

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { LinkPort } from '../stack/link-port.ts';
-import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ipv4, tcp, udp } from '../stack/fixture/frames.ts';
+import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ip6, ipv4, ipv6, tcp, udp } from '../stack/fixture/frames.ts';
 import { SeededRandom, VirtualClock } from '../stack/fixture/virtual-clock.ts';
 import type { Ipv4, Mac } from '../wire/addr.ts';
 import { formatMac, MAC_BROADCAST, parseMac } from '../wire/addr.ts';
@@ -17,6 +17,8 @@ import type { NetworkConfig } from './network-config.ts';
 
 const ALIAS_IP = ip('192.168.127.254');
 const NO_IP = 0 as Ipv4;
+const GUEST6 = ip6('fd70:6f72:7473::ff:fe00:1');
+const ALIAS6 = ip6('fd70:6f72:7473::254');
 
 class Lab {
   readonly clock = new VirtualClock();
@@ -26,7 +28,7 @@ class Lab {
   frames: Uint8Array[] = [];
 
   constructor(config: Partial<NetworkConfig> = {}) {
-    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ...config } });
+    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ipv6: false, ...config } });
     this.port = this.network.attach({ sendBatch: (batch) => { this.frames.push(...framesOf(batch)); return true; } });
   }
 
@@ -94,6 +96,39 @@ test('TTL 1 to beyond the gateway is a time-out, to the gateway it is not', () =
   const lab = new Lab();
   lab.sendIp(ip('8.8.8.8'), 17, udp(GUEST_IP, ip('8.8.8.8'), 1, 33_434, new Uint8Array(4)), { ttl: 1 });
   expect(lab.lines()).toEqual(['192.168.127.1 > 192.168.127.3 icmp type 11 code 0 about 192.168.127.3.1 > 8.8.8.8.33434 protocol 17']);
+});
+
+test('traceroute: what a datagram may not reach the host socket may not either; SYNs of its kind get no answer', () => {
+  const lab = new Lab();
+  const probe = (ttl: number): void => lab.sendIp(ip('8.8.8.8'), 17, udp(GUEST_IP, ip('8.8.8.8'), 1, 33_434, new Uint8Array(4)), { ttl });
+  for (const ttl of [2, 3, 63, 64, 128, 3]) probe(ttl);
+  const [socket] = lab.hostNet.udp;
+  expect([lab.hostNet.udp.length, socket.ttls, socket.sent.length]).toEqual([1, [1, 2, 62, 64, 2], 6]);
+  const syn = (dst: Ipv4, ttl: number): void => lab.sendIp(dst, 6, tcp(GUEST_IP, dst, { srcPort: ttl, dstPort: 80, seq: 1, ack: 0, flags: TCP_SYN, window: 1, options: [], payload: new Uint8Array(0) }), { ttl });
+  for (const ttl of [2, 30, 31]) syn(ip('8.8.8.8'), ttl);
+  syn(ALIAS_IP, 2);
+  expect(lab.hostNet.tcp.map(({ to }) => to)).toEqual(['8.8.8.8:80', '127.0.0.1:80']);
+  expect([lab.lines(), lab.network.stats()['drop:tcp-low-ttl'], lab.network.stats()['tcpPendingOpen']]).toEqual([[], 2, 2]);
+});
+
+test('ping to the outside: ten at once, then ten a second, at most 32 open; no program or no answer is silence', async () => {
+  const lab = new Lab();
+  const pings = (count: number): void => { for (let i = 0; i < count; i++) lab.sendIp(ip('8.8.8.8'), 1, Uint8Array.of(8, 0, 0xf4, 0xf5, 0, 1, 0, 1, 1, 2, 2, 6)); };
+  pings(15);
+  expect([lab.hostNet.pinged.length, lab.network.stats()['drop:icmp-ping-cap'], lab.network.stats()['pingsOpen']]).toEqual([10, 5, 10]);
+  await Promise.resolve();
+  lab.clock.advance(1000);
+  expect([lab.lines(), lab.network.stats()['pingsOpen']]).toEqual([[], 0]);
+  lab.hostNet.rttMs = 1;
+  pings(1);
+  await Promise.resolve();
+  lab.clock.advance(0);
+  expect(lab.lines()).toEqual(['8.8.8.8 > 192.168.127.3 icmp echo-reply id 1 seq 1 len 4']);
+  for (let i = 0; i < 5; i++) {
+    lab.clock.advance(1000);
+    pings(10);
+  }
+  expect([lab.network.stats()['pingsOpen'], lab.hostNet.pinged.length]).toEqual([32, 43]);
 });
 
 test('RFC 2131: discover, offer, request, ack; the default MAC gets .3, others .4 and on', () => {
@@ -277,7 +312,7 @@ test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICM
   lab.clock.advance(0);
   expect(lab.lines()).toEqual([
     '192.168.127.254.6000 > 192.168.127.3.5000 udp len 1',
-    '192.168.127.1 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.254.6000 protocol 17',
+    '192.168.127.254 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.254.6000 protocol 17',
   ]);
   socket.handlers.onMessage(new Uint8Array(4000), NO_IP, 6000);
   lab.clock.advance(0);
@@ -417,7 +452,7 @@ test('a sink that is full: datagrams beyond one batch are dropped and counted, n
 test('fuzz: mutated frames of every kind in every state: no throw, and nothing left after close', async () => {
   const chance = new SeededRandom(2026);
   for (let round = 0; round < 30; round++) {
-    const lab = new Lab({ verifyChecksums: false, maxTcpFlows: 40, maxUdpFlows: 10 });
+    const lab = new Lab({ ipv6: true, verifyChecksums: false, maxTcpFlows: 40, maxUdpFlows: 10 });
     let iss = 0;
     for (let step = 0; step < 200; step++) {
       const flags = [TCP_SYN, TCP_ACK, TCP_ACK, TCP_ACK | TCP_FIN, TCP_RST, TCP_SYN | TCP_ACK][chance.u32() % 6];
@@ -431,8 +466,13 @@ test('fuzz: mutated frames of every kind in every state: no throw, and nothing l
         ethernet(GATEWAY_MAC, GUEST_MAC, 0x0806, new Uint8Array(28).fill(1)),
         ethernet(MAC_BROADCAST, GUEST_MAC, 0x0800, ipv4(NO_IP, ip('255.255.255.255'), 17, udp(NO_IP, ip('255.255.255.255'), 68, 67, new Uint8Array(300)))),
         ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, GATEWAY_IP, 1, Uint8Array.of(8, 0, 0, 0, 1, 2, 3, 4))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 6, tcp(GUEST6, ALIAS6, { srcPort: 1 + (step % 3), dstPort: 80, seq, ack: iss + 1 + (chance.u32() % 50), flags, window: chance.u32() & 0xffff, options, payload }))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ip6('fe80::1'), 17, udp(GUEST6, ip6('fe80::1'), 9, 53, query('a.example', 28)))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 44, Uint8Array.of(17, 0, 0, (chance.u32() & 0x18) | (chance.u32() & 1), 0, 0, 0, step % 4, ...udp(GUEST6, ALIAS6, 9, 9, payload)))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 0, Uint8Array.of(60, 0, 5, 2, 0, 0, 1, 0, 58, 0, 1, 4, 0, 0, 0, 0, 128, 0, 0, 0, 1, 2, 3, 4), 1 + (step % 3))),
+        ethernet(MAC_BROADCAST, GUEST_MAC, 0x86dd, ipv6(step % 2 === 0 ? GUEST6 : ip6('::'), ip6('ff02::1'), 58, Uint8Array.of(133 + (step % 4), 0, 0, 0, ...new Uint8Array(step % 3 === 0 ? 4 : 20), 1 + (step % 2), 1, ...new Uint8Array(6)), 255)),
       ];
-      const frame = frames[chance.u32() % 3 === 0 ? chance.u32() % frames.length : 0];
+      const frame = frames[chance.u32() % 2 === 0 ? chance.u32() % frames.length : 6 * (chance.u32() % 2)];
       for (let flips = chance.u32() % 4 === 0 ? chance.u32() % 6 : 0; flips > 0; flips--) frame[12 + (chance.u32() % (frame.length - 12))] = chance.u32();
       const cut = chance.u32() % 10 === 0 ? chance.u32() % frame.length : frame.length;
       lab.send(frame.subarray(0, cut));
@@ -444,7 +484,10 @@ test('fuzz: mutated frames of every kind in every state: no throw, and nothing l
         else if (what === 2) socket.handlers.onEnd();
       }
       lab.clock.advance(chance.u32() % 50);
-      for (const seen of lab.frames.splice(0)) if (seen[23] === 6 && seen.length >= 54 && (seen[47] & TCP_SYN) !== 0) iss = new DataView(seen.buffer).getUint32(38);
+      for (const seen of lab.frames.splice(0)) {
+        const at = seen[12] === 0x86 ? 54 : 34;
+        if (seen[at === 54 ? 20 : 23] === 6 && seen.length >= at + 20 && (seen[at + 13] & TCP_SYN) !== 0) iss = new DataView(seen.buffer).getUint32(at + 4);
+      }
     }
     lab.network.close();
     lab.clock.advance(0);
