@@ -10,6 +10,7 @@
  *
  * - `RELAY_BAD_FLAG`: the command line could not be understood; exit status 2.
  * - `RELAY_PORT_IN_USE`, `RELAY_BAD_ADDRESS`: the relay cannot listen there.
+ * - `RELAY_LISTEN`: `portside listen` cannot listen there.
  * - `RELAY_FORWARD`: the host side of `-p` cannot be opened.
  * - `RELAY_CAPTURE`: the file of `--pcap` cannot be written.
  * - `RELAY_BAD_IMAGE`: `--image` names something that cannot be served.

@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import { hasTshark } from '../fixture/tshark.ts';
+import { ethernet, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ipv4, tcp, udp } from '../../shared/net/stack/fixture/frames.ts';
+import { emittedFrames, hasTshark } from '../fixture/tshark.ts';
 import { FROM_GUEST, PcapWriter, TO_GUEST } from './pcap-writer.ts';
 
 let folder: string;
@@ -101,5 +102,20 @@ describe.skipIf(!hasTshark)('tshark', () => {
     await writer.close();
     const fields = ['frame.time_epoch', 'frame.interface_name', 'frame.packet_flags_direction', 'frame.len'].flatMap((field) => ['-e', field]);
     expect(execFileSync('tshark', ['-r', file, '-T', 'fields', ...fields], { stdio: ['ignore', 'pipe', 'ignore'] }).toString()).toMatch(/^1764000000.123250000\tnet1.link1\t(0x0*)?1\t60\n$/);
+  });
+
+  test('finds what is wrong in frames that we emit, and only there', async () => {
+    const writer = await PcapWriter.open(file);
+    writer.addInterface('net1.link1');
+    const payload = new Uint8Array(20).fill(7);
+    const segment = ethernet(GUEST_MAC, GATEWAY_MAC, 0x0800, ipv4(GATEWAY_IP, GUEST_IP, 6, tcp(GATEWAY_IP, GUEST_IP, { srcPort: 79, dstPort: 161, seq: 1, ack: 1, flags: 0x18, window: 1, options: [], payload })));
+    const datagram = ethernet(GUEST_MAC, GATEWAY_MAC, 0x0800, ipv4(GATEWAY_IP, GUEST_IP, 17, udp(GATEWAY_IP, GUEST_IP, 67, 68, payload)));
+    const wrong = [segment.with(50, segment[50] ^ 1), segment.with(24, segment[24] ^ 1), datagram, ethernet(GUEST_MAC, GATEWAY_MAC, 0x0806, payload)];
+    for (const frame of [segment, ...wrong]) writer.write(0, 1_764_000_000_000, frame, 0, frame.length, TO_GUEST);
+    for (const frame of wrong) writer.write(0, 1_764_000_000_000, frame, 0, frame.length, FROM_GUEST);
+    await writer.close();
+    const { frames, complaints } = emittedFrames(file);
+    // A TCP checksum, an IP checksum, DHCP that is none, ARP that is cut.
+    expect([frames, complaints.map((line) => Number(line.trim().split(' ')[0]))]).toEqual([5, [2, 3, 4, 5]]);
   });
 });
