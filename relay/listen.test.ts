@@ -27,12 +27,14 @@ class Program implements TcpHandler {
   readonly hash = createHash('sha256');
   received = 0;
   readonly #toSend: Buffer;
+  readonly #endsItself: boolean;
   #sent = 0;
   #resolve: (reason: CloseReason) => void = () => {};
   readonly closed = new Promise<CloseReason>((resolve) => (this.#resolve = resolve));
 
-  constructor(toSend: Buffer) {
+  constructor(toSend: Buffer, endsItself = true) {
     this.#toSend = toSend;
+    this.#endsItself = endsItself;
   }
 
   onEstablished(): void { this.#pump(); }
@@ -49,7 +51,7 @@ class Program implements TcpHandler {
     while (this.#sent < this.#toSend.length && !this.connection!.isSendFull) {
       this.connection!.send(this.#toSend.subarray(this.#sent, (this.#sent += 50_000)));
     }
-    if (this.#sent >= this.#toSend.length) this.connection!.shutdown();
+    if (this.#sent >= this.#toSend.length && this.#endsItself) this.connection!.shutdown();
   }
 }
 
@@ -79,9 +81,9 @@ class Guest {
     return new Promise((resolve) => this.stack.neighbors.resolve(address, resolve));
   }
 
-  async run(address: Ipv4, port: number, toSend: Buffer): Promise<{ program: Program; reason: CloseReason }> {
+  async run(address: Ipv4, port: number, toSend: Buffer, endsItself = true): Promise<{ program: Program; reason: CloseReason }> {
     expect(await this.resolve(address)).toBe(true);
-    const program = new Program(toSend);
+    const program = new Program(toSend, endsItself);
     program.connection = this.stack.tcp.connect(address, port, GUEST_IP, 20_000 + Math.floor(Math.random() * 20_000), program);
     return { program, reason: await program.closed };
   }
@@ -169,6 +171,16 @@ test('a closed port refuses; a server that resets resets', async () => {
   expect((await guest.run(ALIAS, port, Buffer.alloc(10))).reason).toBe('reset');
   servers.splice(0).forEach((server) => server.close());
   expect((await guest.run(ALIAS, port, Buffer.alloc(10))).reason).toBe('refused');
+});
+
+test('data with a reset right behind it ends in a reset, not as if it were complete', async () => {
+  const port = await serve((socket) => {
+    socket.on('data', () => {
+      socket.write('half of it');
+      socket.resetAndDestroy();
+    });
+  });
+  expect((await guest.run(ALIAS, port, Buffer.alloc(10), false)).reason).toBe('reset');
 });
 
 test('a forwarded port reaches a server in the guest, and a second forward of it says that it is taken', async () => {

@@ -167,11 +167,25 @@ class NodeTcp implements HostTcp {
     this.handlers = handlers;
     socket.on('connect', () => this.handlers.onConnect?.());
     socket.on('data', (bytes: Buffer) => this.handlers.onData(bytes));
-    socket.on('end', () => this.handlers.onEnd());
+    socket.on('end', () => {
+      if (!this.#isResetUnsaid()) return this.handlers.onEnd();
+      this.#error = 'ECONNRESET';
+      socket.destroy();
+    });
     socket.on('error', (error: NodeJS.ErrnoException) => (this.#error = error.code ?? 'EIO'));
     socket.on('close', () => this.handlers.onClose(this.#error));
     // Listening to 'data' has set it flowing.
     socket.pause();
+  }
+
+  /**
+   * libuv reports data with a reset right behind it as data and a clean end: half a file would pass for a whole one. The
+   * kernel still knows: a TCP socket that has not ended its own half and has no peer any more was reset. (After our own end nothing tells the two apart.)
+   */
+  #isResetUnsaid(): boolean {
+    const socket = this.#socket;
+    // Asks the kernel as long as nobody has asked before; a UNIX socket has no such addresses at all.
+    return socket instanceof Socket && socket.localAddress !== undefined && !socket.writableEnded && socket.remoteAddress === undefined;
   }
 
   get pendingBytes(): number {

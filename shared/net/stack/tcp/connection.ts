@@ -531,7 +531,8 @@ export class TcpConnection implements Wakeable {
     }
     if (this.#hasRoomNews && rcv.isUpdateWorthwhile(snd.mss)) this.#ackNow = true;
     this.#hasRoomNews = false;
-    if (this.#ackNow) this.#sendAck(snd.nxt);
+    // A full link drops what comes on top: the acknowledgment stays due until it has drained, or the guest would wait out a timer.
+    if (this.#ackNow && (this.#writer.port === null || this.#hasWay())) this.#sendAck(snd.nxt);
   }
 
   /** Sends what may go. True when only the quantum stopped it. */
