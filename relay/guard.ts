@@ -112,7 +112,7 @@ class GuardedTcp implements HostTcp {
   set handlers(handlers: HostTcpHandlers) { this.#shell.handlers = handlers; }
   get pendingBytes(): number { return this.#socket.pendingBytes; }
   get peer(): string | undefined { return this.#socket.peer; }
-  write(bytes: Uint8Array): void { this.#socket.write(bytes); }
+  write(bytes: Uint8Array): boolean { return this.#socket.write(bytes); }
   cork(): void { this.#socket.cork(); }
   uncork(): void { this.#socket.uncork(); }
   end(): void { this.#socket.end(); }

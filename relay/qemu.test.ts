@@ -219,9 +219,9 @@ describe.skipIf(!canRun)('Linux in QEMU', { timeout: 60_000 }, () => {
 
   test('a guest leaves and comes back: the same address by another link, which breaks twice in a download', async () => {
     await bob.end();
-    await expect.poll(async () => (await lan.stats())['linksOpen']).toBe(1);
+    await expect.poll(async () => (await lan.stats())['linksOpen'], { timeout: 10_000 }).toBe(1);
     bob = new Guest(`addr.type=unix,addr.path=${folder}/bob,server=on`, '02:00:00:00:00:0b');
-    await expect.poll(() => existsSync(join(folder, 'bob'))).toBe(true);
+    await expect.poll(() => existsSync(join(folder, 'bob')), { timeout: 10_000 }).toBe(true);
     const link = new BreakingLink(join(folder, 'bob'), join(folder, 'lan'), [3_000_000, 5_000_000]);
     try {
       link.join();
@@ -229,6 +229,8 @@ describe.skipIf(!canRun)('Linux in QEMU', { timeout: 60_000 }, () => {
       expect(await bob.run(`wget -q -O - http://${addresses[0]}/f | sha256sum`)).toBe(await alice.run('sha256sum < /tmp/www/f'));
       expect(await bob.run(`wget -q -O - ${url} | sha256sum`)).toBe(`${PAYLOAD_SHA256}  -\n`);
       expect(link.cuts).toBe(2);
+      // Their last words need the link.
+      await expect.poll(async () => (await lan.stats())['tcpNatFlowsOpen'], { timeout: 10_000 }).toBe(0);
     } finally {
       link.close();
     }
@@ -236,8 +238,8 @@ describe.skipIf(!canRun)('Linux in QEMU', { timeout: 60_000 }, () => {
 
   test('nothing is left when all is said', async () => {
     const left = async (network: Network): Promise<string[]> => Object.entries(await network.stats()).filter(([name, value]) => /^(tcpNatFlowsOpen|.*Held|dnsQueriesOpen)$/.test(name) && value > 0).map(([name]) => name);
-    await expect.poll(() => left(lan)).toEqual([]);
-    await expect.poll(() => left(jumbo)).toEqual([]);
+    await expect.poll(() => left(lan), { timeout: 10_000 }).toEqual([]);
+    await expect.poll(() => left(jumbo), { timeout: 10_000 }).toEqual([]);
   });
 
   test.skipIf(!hasTshark)('of all that the network said, tshark finds no frame malformed and no checksum wrong', async () => {

@@ -197,9 +197,12 @@ class NodeTcp implements HostTcp {
     return remoteAddress === undefined ? undefined : `${remoteAddress}:${remotePort}`;
   }
 
-  write(bytes: Uint8Array): void {
-    if (this.#socket.destroyed || this.#socket.writableEnded) return;
-    this.#socket.write(bytes, this.#onWritten);
+  write(bytes: Uint8Array): boolean {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return true;
+    socket.write(bytes, this.#onWritten);
+    // A socket of the kernel's whose queue is empty has written all in this call; other streams may have kept the bytes.
+    return socket.writableLength === 0 && socket.constructor === Socket;
   }
 
   cork(): void {

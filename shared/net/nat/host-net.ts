@@ -24,8 +24,8 @@ export interface HostTcpHandlers {
 export interface HostTcp {
   /** Set before anything else is called on an accepted socket, which is paused until `resume`. */
   handlers: HostTcpHandlers;
-  /** Hands bytes over: what the kernel does not take at once stays in `pendingBytes`. */
-  write(bytes: Uint8Array): void;
+  /** Hands bytes over: what the kernel does not take at once stays in `pendingBytes`. True: `bytes` may be written over now. */
+  write(bytes: Uint8Array): boolean;
   /** Gathers the writes until `uncork` into one system call. */
   cork(): void;
   uncork(): void;

@@ -18,6 +18,10 @@ import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
 import type { FlowInfo } from './flow-list.ts';
 import { judgeDialError } from './host-error.ts';
 import type { HostNet, HostTcp, HostTcpHandlers } from './host-net.ts';
+import { WriteSlab } from './write-slab.ts';
+
+/** of all networks of this thread: between two batches it holds nothing */
+const slab = new WriteSlab();
 
 export class TcpFlow implements TcpHandler {
   readonly #onOver: (flow: TcpFlow) => void;
@@ -126,7 +130,7 @@ export class TcpFlow implements TcpHandler {
     const parts = this.#parts;
     if (parts.length === 0) return;
     if (!this.#isHostOver) {
-      const out = new Uint8Array(this.#partsLen);
+      const out = slab.take(this.#partsLen);
       let at = 0;
       for (let i = 0; i < parts.length; i++) {
         const start = this.#edges[2 * i];
@@ -134,7 +138,7 @@ export class TcpFlow implements TcpHandler {
         out.set(start === 0 && end === parts[i].length ? parts[i] : parts[i].subarray(start, end), at);
         at += end - start;
       }
-      this.#host!.write(out);
+      if (!this.#host!.write(out)) slab.keep(out.length);
       this.#connection?.setHeld(this.#host!.pendingBytes);
     }
     parts.length = 0;

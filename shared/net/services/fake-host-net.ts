@@ -21,9 +21,10 @@ export class FakeTcp implements HostTcp {
     this.handlers = handlers;
   }
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): boolean {
     this.written += bytes.length;
     if (this.isStalled) this.pendingBytes += bytes.length;
+    return !this.isStalled;
   }
   cork(): void {}
   uncork(): void {}

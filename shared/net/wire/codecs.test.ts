@@ -179,6 +179,15 @@ describe('DHCP', () => {
       expect(() => parseDhcp(bytes, 0, len)).not.toThrow();
     }
   });
+
+  test('an address option of the wrong length is as if it were not there', () => {
+    const message = dirty(DHCP_LEN_MAX);
+    const len = emitDhcp({ ...REQUEST, router: 0x01020304 as Ipv4 }, message, 0);
+    // In place of the end: router again, with three bytes.
+    const end = message.subarray(0, len).lastIndexOf(255);
+    message.set([3, 3, 9, 9, 9, 255], end);
+    expect(parseDhcp(message, 0, len)).toEqual({ ...REQUEST, router: 0x01020304 });
+  });
 });
 
 describe('DNS', () => {

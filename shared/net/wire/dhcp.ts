@@ -85,19 +85,20 @@ export function parseDhcp(bytes: Uint8Array, start: number, end: number): DhcpRe
 }
 
 function takeOption(repr: Mutable<Partial<DhcpRepr>>, bytes: Uint8Array, code: number, at: number, len: number): void {
-  const address = len >= 4 ? getIpv4(bytes, at) : undefined;
+  // Of the wrong length: as if it were not there.
+  const address = len >= 4 ? getIpv4(bytes, at) : null;
   switch (code) {
-    case 1: repr.subnetMask = address; break;
-    case 3: repr.router = address; break;
-    case 6: repr.dns = address; break;
+    case 1: if (address !== null) repr.subnetMask = address; break;
+    case 3: if (address !== null) repr.router = address; break;
+    case 6: if (address !== null) repr.dns = address; break;
     case 12: repr.hostname = asciiText(bytes, at, len); break;
     case 15: repr.domain = asciiText(bytes, at, len); break;
     case 26: if (len === 2) repr.mtu = getU16(bytes, at); break;
-    case 28: repr.broadcastIp = address; break;
-    case 50: repr.requestedIp = address; break;
+    case 28: if (address !== null) repr.broadcastIp = address; break;
+    case 50: if (address !== null) repr.requestedIp = address; break;
     case 51: if (len === 4) repr.leaseSeconds = getU32(bytes, at); break;
     case 53: if (len === 1) repr.type = MESSAGE_TYPES[bytes[at] - 1]; break;
-    case 54: repr.serverId = address; break;
+    case 54: if (address !== null) repr.serverId = address; break;
     case 55: repr.parameters = [...bytes.subarray(at, at + len)]; break;
     case 119: repr.searchDomains = [...repr.searchDomains ?? [], ...searchList(bytes, at, len)]; break;
     case 58: if (len === 4) repr.renewSeconds = getU32(bytes, at); break;
