@@ -1,8 +1,9 @@
 /** Inputs to start from: short conversations, made by our own emitters. */
 import { emitFrameLength } from '../../shared/link/qemu-framing.ts';
-import { ethernet, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ipv4, OUTSIDE_IP, tcp, u16, u32, udp } from '../../shared/net/stack/fixture/frames.ts';
+import { ethernet, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, icmpv6, ip, ip6, ipv4, ipv6, OUTSIDE_IP, tcp, u16, u32, udp } from '../../shared/net/stack/fixture/frames.ts';
 import type { Ipv4, Mac } from '../../shared/net/wire/addr.ts';
 import { MAC_BROADCAST, parseMac } from '../../shared/net/wire/addr.ts';
+import type { Ipv6 } from '../../shared/net/wire/addr6.ts';
 import { emitArp } from '../../shared/net/wire/arp.ts';
 import { DHCP_LEN_MAX, emitDhcp, type DhcpRepr } from '../../shared/net/wire/dhcp.ts';
 import { emitIcmp } from '../../shared/net/wire/icmp.ts';
@@ -14,6 +15,12 @@ type Seeds = Record<string, Uint8Array>;
 
 const NO_IP = 0 as Ipv4;
 const EVERYONE = ip('255.255.255.255');
+const GUEST6 = ip6('fd70:6f72:7473::ff:fe00:1');
+const GUEST6_LINK = ip6('fe80::ff:fe00:1');
+const GATEWAY6 = ip6('fd70:6f72:7473::1');
+const ALIAS6 = ip6('fd70:6f72:7473::254');
+const OUTSIDE6 = ip6('2001:db8::9');
+const NO_IP6 = ip6('::');
 const OTHER_MAC = parseMac('02:00:00:00:00:02')!;
 /** MSS 1460, SACK permitted, timestamps, window scale 7 */
 export const SYN_OPTIONS = Uint8Array.from([2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 3, 232, 0, 0, 0, 0, 1, 3, 3, 7]);
@@ -127,6 +134,43 @@ export function ipv4Seeds(): Seeds {
     'time-exceeded': encode([toGateway(ipv4(GUEST_IP, OUTSIDE_IP, 17, whole.subarray(0, 100), { ttl: 1 }))]),
     'protocols': encode([1, 6, 17, 47, 253, 255].map((protocol) => toGateway(ipv4(GUEST_IP, OUTSIDE_IP, protocol, new Uint8Array(40))))),
     'addresses': encode([NO_IP, EVERYONE, ip('127.0.0.1'), ip('224.0.0.1'), ip('192.168.127.255'), ip('0.1.2.3')].map((dst) => toGateway(ipv4(GUEST_IP, dst, 17, whole.subarray(0, 20))))),
+  };
+}
+
+/** `payload` starts with extension headers where `protocol` says so. */
+function packet6(dst: Ipv6, protocol: number, payload: Uint8Array, src: Ipv6 = GUEST6, hopLimit = 64): Step {
+  return frame(ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(src, dst, protocol, payload, hopLimit)));
+}
+
+function icmp6(dst: Ipv6, src: Ipv6, hopLimit: number, ...message: number[]): Step {
+  return packet6(dst, 58, icmpv6(src, dst, Uint8Array.from(message)), src, hopLimit);
+}
+
+export function ipv6Seeds(): Seeds {
+  const target = GATEWAY6.flatMap(u32);
+  const linkAddress = [1, 1, 2, 0, 0, 0, 0, 1];
+  const whole = udp(GUEST6, ALIAS6, 5000, 6000, new Uint8Array(2992));
+  const piece = (from: number, to: number, id = 1): Step => packet6(ALIAS6, 44, Uint8Array.of(17, 0, ...u16(from | (to < whole.length ? 1 : 0)), ...u32(id), ...whole.subarray(from, to)));
+  const segment6 = (flags: number, dst: Ipv6, port = 80): Step => packet6(dst, 6, tcp(GUEST6, dst, { srcPort: 1000 + flags, dstPort: port, seq: 1, ack: 0, flags, window: 100, options: [...SYN_OPTIONS], payload: new Uint8Array(0) }));
+  const datagram6 = (dst: Ipv6, port: number, payload: Uint8Array, hopLimit = 64): Step => packet6(dst, 17, udp(GUEST6, dst, 5000, port, payload), GUEST6, hopLimit);
+  return {
+    'discovery': encode([
+      icmp6(ip6('ff02::2'), NO_IP6, 255, 133, 0, 0, 0, 0, 0, 0, 0), icmp6(ip6('ff02::2'), GUEST6_LINK, 255, 133, 0, 0, 0, 0, 0, 0, 0, ...linkAddress),
+      icmp6(ip6('ff02::1:ff00:1'), NO_IP6, 255, 135, 0, 0, 0, 0, 0, 0, 0, ...target), icmp6(GATEWAY6, GUEST6, 255, 135, 0, 0, 0, 0, 0, 0, 0, ...target, ...linkAddress),
+      icmp6(ip6('ff02::1'), GUEST6_LINK, 255, 136, 0, 0, 0, 0x20, 0, 0, 0, ...GUEST6.flatMap(u32), 2, ...linkAddress.slice(1)),
+    ]),
+    'listeners': encode([packet6(ip6('ff02::16'), 0, Uint8Array.of(58, 0, 5, 2, 0, 0, 1, 0, ...icmpv6(GUEST6_LINK, ip6('ff02::16'), Uint8Array.of(143, 0, 0, 0, 0, 0, 0, 0))), GUEST6_LINK, 1)]),
+    'echo': encode([GATEWAY6, ALIAS6, OUTSIDE6, ip6('ff02::1')].map((dst) => icmp6(dst, GUEST6, 64, 128, 0, 0, 0, 0, 1, 0, 2, 9, 9))),
+    'extensions': encode([packet6(GATEWAY6, 60, Uint8Array.of(43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 2, 0, 0, 0, 0, 0, 58, 0, 0x1e, 4, 0, 0, 0, 0, ...icmpv6(GUEST6, GATEWAY6, Uint8Array.of(128, 0, 0, 0, 0, 1, 0, 2))))]),
+    'fragments': encode([piece(0, 1000), piece(2000, 3000), piece(1000, 2000), piece(0, 1000, 2), piece(992, 2000, 2), piece(0, 1000, 3), seconds(31)]),
+    'held': encode([...Array.from({ length: 18 }, (_, id) => piece(1000, 1040, id)), seconds(31)]),
+    'errors': encode([
+      datagram6(OUTSIDE6, 9, new Uint8Array(4), 1), datagram6(GATEWAY6, 9, new Uint8Array(4)), packet6(GATEWAY6, 99, new Uint8Array(4)), datagram6(ip6('fd70:6f72:7473::9'), 9, new Uint8Array(4)),
+      ...['::1', '::ffff:127.0.0.1', 'ff02::fb', 'fe80::9'].map((dst) => datagram6(ip6(dst), 9, new Uint8Array(4))),
+    ]),
+    'udp': encode([datagram6(ALIAS6, 6000, new Uint8Array(9), 5), { kind: 'message', which: 0, bytes: new Uint8Array(4000) }, host(7, 0), datagram6(GATEWAY6, 53, dnsQuery('host.containers.internal', 28)), datagram6(GATEWAY6, 53, dnsQuery('a.example', 28)), seconds(31)]),
+    'tcp': encode([segment6(TCP_SYN, ALIAS6), host(0), segment6(TCP_SYN, OUTSIDE6), host(3, 3), segment6(TCP_SYN, ALIAS6, 81), host(3, 0), host(3, 0), segment6(TCP_ACK, ALIAS6), segment6(TCP_SYN, GATEWAY6, 53), segment6(TCP_RST, ALIAS6), seconds(40)]),
+    'neighbors': encode([...Array.from({ length: 40 }, (_, i) => packet6(GATEWAY6, 58, icmpv6([GUEST6[0], GUEST6[1], 0, i + 9], GATEWAY6, Uint8Array.of(128, 0, 0, 0, 0, 1, 0, 2)), [GUEST6[0], GUEST6[1], 0, i + 9])), link(3)]),
   };
 }
 

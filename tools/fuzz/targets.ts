@@ -6,6 +6,7 @@ import { emitArp, parseArp } from '../../shared/net/wire/arp.ts';
 import { DHCP_LEN_MAX, emitDhcp, parseDhcp } from '../../shared/net/wire/dhcp.ts';
 import { parseDnsQuestion, readTtls } from '../../shared/net/wire/dns.ts';
 import { parseIcmp } from '../../shared/net/wire/icmp.ts';
+import { parseIcmpv6 } from '../../shared/net/wire/icmpv6.ts';
 import { prettyFrame } from '../../shared/net/wire/pretty.ts';
 import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
@@ -91,6 +92,8 @@ function runViews(input: Uint8Array): void {
     const same = prettyFrame(amid.bytes, amid.start, amid.end);
     check(line === same, () => `"${line}" amid others is "${same}"`);
     const icmp = parseIcmp(alone, Math.min(34, alone.length), alone.length);
+    const icmp6 = parseIcmpv6(alone, Math.min(54, alone.length), alone.length);
+    check(typeof icmp6 === 'string' || !('dataEnd' in icmp6) || (icmp6.dataStart <= icmp6.dataEnd && icmp6.dataEnd <= alone.length), () => JSON.stringify(icmp6));
     check(typeof icmp === 'string' || (icmp.dataStart <= icmp.dataEnd && icmp.dataEnd <= alone.length), () => JSON.stringify(icmp));
   }
 }
@@ -157,6 +160,7 @@ export const TARGETS: readonly FuzzTarget[] = [
   network('ethernet', seeds.ethernetSeeds),
   network('arp', seeds.arpSeeds, runArp),
   network('ipv4', seeds.ipv4Seeds),
+  network('ipv6', seeds.ipv6Seeds),
   network('icmp', seeds.icmpSeeds),
   network('udp', seeds.udpSeeds),
   network('dhcp', seeds.dhcpSeeds, runDhcp),
