@@ -79,7 +79,7 @@ class Guest {
   constructor(netdev: string, mac: string) {
     this.#qemu = new QemuGuest({
       kernel: join(FILES, 'kernel'), initrd: join(FILES, 'initrd'), memoryMiB: 128, cmdline: CMDLINE, network: true, netdev: `stream,${netdev}`, mac,
-      argv: ['sh', '-c', 'stty -echo; exec sh'], timeoutMs: 110_000,
+      argv: ['sh', '-c', 'stty -echo; exec sh'], timeoutMs: 600_000,
     });
     // Whoever waits for the guest hears of its end; nobody need wait.
     this.#qemu.exited.catch(() => undefined);
@@ -144,7 +144,7 @@ class BreakingLink {
   }
 }
 
-describe.skipIf(!canRun)('Linux in QEMU', { timeout: 60_000 }, () => {
+describe.skipIf(!canRun)('Linux in QEMU', { timeout: 180_000 }, () => {
   let folder: string;
   let server: HttpServer;
   /** answers with the hash of what it was sent */
@@ -174,7 +174,7 @@ describe.skipIf(!canRun)('Linux in QEMU', { timeout: 60_000 }, () => {
     bob = new Guest(`addr.type=unix,addr.path=${folder}/lan,server=off`, '02:00:00:00:00:0b');
     carol = new Guest(`addr.type=inet,addr.host=127.0.0.1,addr.port=${port},server=off`, '02:00:00:00:00:0c');
     addresses = await Promise.all([alice.boot(), bob.boot(), carol.boot()]);
-  }, 60_000);
+  }, 120_000);
 
   afterAll(async () => {
     await Promise.all([alice, bob, carol].map((guest) => guest?.end()));

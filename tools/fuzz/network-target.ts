@@ -18,7 +18,7 @@ import { check } from './target.ts';
 
 const CONFIG = { mtu: 1500, maxTcpFlows: 12, maxUdpFlows: 8, maxLinks: 3, maxLeases: 4, tcpWindowMax: 256 * 1024, tcpMemoryBudget: 64 * 1024 } satisfies Partial<NetworkConfig>;
 // One lease more: the guest's address is static, and needs no room.
-const CAPS: Record<string, number> = { tcpFlowsOpen: 12, udpFlowsOpen: 8, linksOpen: 3, fragmentsHeld: 2 * 16, batchesHeld: 16, tcpBytesHeld: 12 * 300 * 1024, pingsOpen: 32, leases: 5, ipv6AddressesHeld: 256 + 2 * (12 + 8 + 32) };
+const CAPS: Record<string, number> = { tcpFlowsOpen: 12, udpFlowsOpen: 8, linksOpen: 3, fragmentsHeld: 2 * 16, batchesHeld: 16, tcpBytesHeld: 12 * 300 * 1024, pingsOpen: 32, leases: 5, ipv6AddressesKnown: 256 + 2 * (12 + 8 + 32) };
 const ERRORS = [null, 'ECONNREFUSED', 'ECONNRESET', 'ETIMEDOUT', 'EHOSTUNREACH', 'ENETUNREACH', 'EACCES', 'EPIPE', 'EMSGSIZE'] as const;
 
 /** What the host has said on a socket: the fake one is told no more than a real one would. */

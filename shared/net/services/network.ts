@@ -143,7 +143,7 @@ export class VirtualNetwork {
     this.#dns.zones.add(zone);
   }
 
-  /** Counters, and gauges that end in `Open` or `Held`: with no traffic every gauge but those of links and cache falls to 0. */
+  /** Counters, and gauges: with no traffic those that end in `Open` or `Held` fall to 0, but for the links. */
   stats(): NetworkStats {
     const { tcp } = this.#stack;
     return {
@@ -158,7 +158,7 @@ export class VirtualNetwork {
       dnsSocketsOpen: this.#dns.socketsOpen,
       dnsSessionsOpen: this.#dnsSessions.size,
       // The gateway's own are held for good.
-      ipv6AddressesHeld: this.#stack.addresses.size - (this.#isClosed ? 0 : this.#stack.ipv6?.ours.size ?? 0),
+      ipv6AddressesKnown: this.#stack.addresses.size - (this.#isClosed ? 0 : this.#stack.ipv6?.ours.size ?? 0),
       arpQuestionsOpen: this.#stack.neighbors.questionsOpen,
       fragmentsHeld: this.#stack.datagramsHeld,
       timersOpen: this.#stack.timers.size,

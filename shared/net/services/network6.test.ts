@@ -240,7 +240,7 @@ test('UDP NAT: the alias is ::1, a fragmented answer, an error is an ICMPv6 mess
   expect(lab.hostNet.udp.map(({ to }) => to)).toEqual(['::1:6000', '2001:db9::1:6000']);
   lab.clock.advance(91_000);
   // The guest's own address stays known, as in ARP.
-  expect([socket.isClosed, lab.network.stats()['ipv6AddressesHeld']]).toEqual([true, 1]);
+  expect([socket.isClosed, lab.network.stats()['ipv6AddressesKnown']]).toEqual([true, 1]);
   lab.network.close();
   lab.expectNothingLeft();
 });
@@ -362,7 +362,7 @@ test('more neighbors than the table has room for: those without flows make room,
   const lab = Lab.ready();
   lab.sendUdp(ALIAS, 5000, 6000, Uint8Array.of(1));
   for (let i = 0; i < 1000; i++) lab.sendEcho(GATEWAY, 4, [GUEST[0], GUEST[1], i, 7]);
-  expect([lab.network.stats()['ipv6AddressesHeld'], lab.drops('ipv6-neighbor-cap')]).toEqual([256 + 1 - 1, 0]);
+  expect([lab.network.stats()['ipv6AddressesKnown'], lab.drops('ipv6-neighbor-cap')]).toEqual([256 + 1 - 1, 0]);
   lab.frames.length = 0;
   lab.hostNet.udp[0].handlers.onMessage(Uint8Array.of(9), 0 as never, 6000);
   lab.clock.advance(0);
