@@ -146,13 +146,13 @@ async function guestParts(report: ConvertOptions['report']): Promise<{ machine: 
   return { machine, lock };
 }
 
-interface Settings {
+export interface Settings {
   defaults: ImageDefaults;
   warnings: string[];
 }
 
 /** Reads the layers and writes the disk; the tree lives no longer than this. */
-async function makeDisk(image: ContainerImage, name: string, options: ConvertOptions): Promise<{ disk: Uint8Array; settings: Settings; files: number }> {
+export async function makeDisk(image: ContainerImage, name: string, options: ConvertOptions): Promise<{ disk: Uint8Array; settings: Settings; files: number }> {
   const budget: Budget = { entries: options.maxEntries, bytes: options.maxBytes };
   const { config } = image;
   if (config.diffIds !== null && config.diffIds.length !== image.layers.length) throw new ImageBuildError(`${image.label} has ${image.layers.length} layers, and its configuration speaks of ${config.diffIds.length}`);
