@@ -199,7 +199,7 @@ class Registry implements BlobStore {
   }
 
   async #refusal(status: number, response: IncomingMessage, path: string): Promise<Error> {
-    const text = await readBody(response, MAX_ANSWER, 'the error').then((bytes) => messageOf(bytes), () => '');
+    const text = await readBody(response, MAX_ANSWER, 'the error').then(messageOf).catch(() => '');
     const what = `${this.#base.host}/${this.#name} (${path.slice(0, 40)})`;
     const hint = status === 401 || status === 403 ? 'it wants other credentials: --creds USER:PASSWORD' : status === 404 ? 'there is no such image or tag' : `it answers ${status}`;
     return new HttpFailure(`${what}: ${hint}${text === '' ? '' : ` (${text})`}`, status);
