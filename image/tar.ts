@@ -46,8 +46,11 @@ const KINDS: Record<string, TarKind> = {
   '\0': 'file', 0: 'file', 7: 'file', 1: 'hardlink', 2: 'symlink', 3: 'char', 4: 'block', 5: 'directory', 6: 'fifo',
 };
 
-/** Walks the entries of an uncompressed archive. Throws ImageBuildError where it is broken. */
-export function* readTar(archive: Uint8Array): Generator<TarEntry> {
+/**
+ * Walks the entries of an uncompressed archive. Throws ImageBuildError where it is broken. `mustEnd` refuses one without its zero
+ * blocks at the end: for an archive that no digest vouches for, they say that it is whole.
+ */
+export function* readTar(archive: Uint8Array, options: { mustEnd?: boolean } = {}): Generator<TarEntry> {
   let off = 0;
   let global: Pax = new Map();
   let local: Pax = new Map();
@@ -77,6 +80,7 @@ export function* readTar(archive: Uint8Array): Generator<TarEntry> {
     local = new Map();
   }
   if (off < archive.length) throw new ImageBuildError('tar archive is cut off in a header');
+  if (options.mustEnd) throw new ImageBuildError('tar archive is cut off: its end is missing');
 }
 
 function entry(header: Uint8Array, kind: TarKind, data: Uint8Array, pax: Pax): TarEntry {

@@ -160,7 +160,7 @@ export async function makeDisk(image: ContainerImage, name: string, options: Con
   for (const [index, layer] of image.layers.entries()) {
     options.report(`layer ${index + 1} of ${image.layers.length}`);
     options.signal?.throwIfAborted();
-    applyLayer(tree, await unpackLayer(await layer.read(), config.diffIds?.[index], budget, layer.label), budget);
+    applyLayer(tree, await unpackLayer(await layer.read(), config.diffIds?.[index], budget, layer.label), budget, config.diffIds !== null);
   }
   if (tree.root.children.size === 0) throw new ImageBuildError(`${image.label} is empty`);
   checkPrograms(tree, config, image.label);

@@ -22,10 +22,10 @@ export interface Budget {
   bytes: number;
 }
 
-/** Applies one uncompressed layer. Borrowed: file contents are views into `archive`. */
-export function applyLayer(tree: Tree, archive: Uint8Array, budget: Budget): void {
+/** Applies one uncompressed layer; `isVerified` says that a digest vouches for it. Borrowed: file contents are views into `archive`. */
+export function applyLayer(tree: Tree, archive: Uint8Array, budget: Budget, isVerified = true): void {
   const additions: TarEntry[] = [];
-  for (const entry of readTar(archive)) {
+  for (const entry of readTar(archive, { mustEnd: !isVerified })) {
     if (--budget.entries < 0) throw new ImageBuildError('the image has more files than are allowed; --max-entries N raises the limit');
     const slash = entry.path.lastIndexOf('/');
     const name = entry.path.slice(slash + 1);
