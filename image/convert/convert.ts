@@ -2,19 +2,20 @@
  * A container image → an image of ours: one wasm with its disk inside, or a folder with the wasm and a disk that is read lazily.
  *
  * Theory of operation. The source's layers go one by one into a tree in memory (contents are views into the unpacked layers), the tree is
- * written as erofs, and the machine boots on it up to its handshake, as for the images of our own. Memory: a root of N bytes costs 2 N while
- * the disk is written; then the tree is let go, before wizer takes its share. Nothing is unpacked on this computer's file system, so
+ * written as erofs, and the machine boots on it up to its handshake, as for the images of our own. Memory: a root of N bytes costs N, besides
+ * its largest layer as it came; the disk is written in parts, and the tree let go before wizer takes its share. Nothing is unpacked on this computer's file system, so
  * names, links, owners and devices of the image mean nothing here.
  *
  * All work is done in a folder beside the output, which is renamed at the end and removed in any case. In a folder the disk is named by
  * its contents: the old wasm keeps its disk until the new one has taken its place.
  */
 import { createHash } from 'node:crypto';
-import { mkdir, mkdtemp, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, open, readFile, readdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import type { FileHandle } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
 import { buildMachine } from '../../machine/build.ts';
 import { EPOCH, writeBootFiles } from '../boot-files.ts';
-import { writeErofs } from '../erofs.ts';
+import { erofsParts } from '../erofs.ts';
 import { HttpFailure } from '../http-get.ts';
 import { ImageBuildError } from '../image-error.ts';
 import type { ImageDefaults } from '../initramfs.ts';
@@ -61,6 +62,8 @@ const DEFAULT_ENV = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 const MAX_NAME = 40;
 /** wasm engines refuse modules above 1 GiB; what is not disk takes some tens of MiB */
 const MAX_EMBEDDED = 900 * 2 ** 20;
+/** below IOV_MAX */
+const PARTS_AT_ONCE = 512;
 const BLOB_DIR = join(CACHE, 'blobs');
 
 export async function convert(options: ConvertOptions): Promise<Converted> {
@@ -109,19 +112,16 @@ async function convertIn(work: string, target: Target, options: ConvertOptions):
   const parts = guestParts(report);
   parts.catch(() => undefined);
   const image = await openSource(options.source, { ...options, blobDir: BLOB_DIR });
-  const { disk, settings, files } = await makeDisk(image, target.name, options);
+  const { disk, settings, files } = await makeDisk(image, target.name, join(inDir, 'disk'), options);
   signal?.throwIfAborted();
 
-  const hash = createHash('sha256').update(disk).digest('hex');
-  const diskFile = `${target.name}-${hash.slice(0, 12)}.disk`;
+  const diskFile = `${target.name}-${disk.sha256.slice(0, 12)}.disk`;
   const section: ImageSection = {
     version: 1, name: target.name, title: image.config.labels['org.opencontainers.image.title'] ?? target.name, net: 'qemu', resize: true, memoryMiB,
     container: { ports: image.config.ports, volumes: image.config.volumes, labels: image.config.labels },
   };
-  if (target.isFolder) section.disk = { file: diskFile, bytes: disk.length, sha256: hash };
-  else if (disk.length > MAX_EMBEDDED) throw new ImageBuildError(`a disk of ${Math.ceil(disk.length / 2 ** 20)} MiB is too large for one file: name a folder for the output (${options.out.replace(/\.wasm$/, '')}/)`);
-  await writeFile(join(inDir, 'disk'), disk);
-  const diskBytes = disk.length;
+  if (target.isFolder) section.disk = { file: diskFile, ...disk };
+  else if (disk.bytes > MAX_EMBEDDED) throw new ImageBuildError(`a disk of ${Math.ceil(disk.bytes / 2 ** 20)} MiB is too large for one file: name a folder for the output (${options.out.replace(/\.wasm$/, '')}/)`);
 
   const { machine, lock } = await parts;
   await writeBootFiles(inDir, lock, { memoryMiB, modules: [...NET_MODULES, ...DISK_MODULES], defaults: settings.defaults, disk: target.isFolder ? { file: diskFile } : 'embedded' });
@@ -136,7 +136,7 @@ async function convertIn(work: string, target: Target, options: ConvertOptions):
   await image.forget?.();
   return {
     name: target.name, path: target.file, bytes, files, warnings: settings.warnings,
-    disk: { path: target.isFolder ? join(dirname(target.file), diskFile) : null, bytes: diskBytes },
+    disk: { path: target.isFolder ? join(dirname(target.file), diskFile) : null, bytes: disk.bytes },
   };
 }
 
@@ -151,8 +151,8 @@ export interface Settings {
   warnings: string[];
 }
 
-/** Reads the layers and writes the disk; the tree lives no longer than this. */
-export async function makeDisk(image: ContainerImage, name: string, options: ConvertOptions): Promise<{ disk: Uint8Array; settings: Settings; files: number }> {
+/** Reads the layers and writes the disk to `file`; the tree lives no longer than this. */
+export async function makeDisk(image: ContainerImage, name: string, file: string, options: ConvertOptions): Promise<{ disk: { bytes: number; sha256: string }; settings: Settings; files: number }> {
   const budget: Budget = { entries: options.maxEntries, bytes: options.maxBytes };
   const { config } = image;
   if (config.diffIds !== null && config.diffIds.length !== image.layers.length) throw new ImageBuildError(`${image.label} has ${image.layers.length} layers, and its configuration speaks of ${config.diffIds.length}`);
@@ -169,7 +169,36 @@ export async function makeDisk(image: ContainerImage, name: string, options: Con
   options.report('writing the disk');
   let files = 0;
   for (const { inode } of tree.walk()) if (inode.kind === 'file') files++;
-  return { disk: writeErofs(tree, { epoch: EPOCH, label: name.slice(0, 15) }), settings, files };
+  return { disk: await writeParts(file, erofsParts(tree, { epoch: EPOCH, label: name.slice(0, 15) })), settings, files };
+}
+
+async function writeParts(path: string, parts: Uint8Array[]): Promise<{ bytes: number; sha256: string }> {
+  const hash = createHash('sha256');
+  let bytes = 0;
+  const file = await open(path, 'w');
+  try {
+    for (let from = 0; from < parts.length; from += PARTS_AT_ONCE) {
+      const some = parts.slice(from, from + PARTS_AT_ONCE);
+      for (const part of some) {
+        hash.update(part);
+        bytes += part.length;
+      }
+      await writeAll(file, some);
+    }
+  } finally {
+    await file.close();
+  }
+  return { bytes, sha256: hash.digest('hex') };
+}
+
+/** writev may take less than it was given. */
+async function writeAll(file: FileHandle, parts: Uint8Array[]): Promise<void> {
+  let rest = parts.filter(({ length }) => length > 0);
+  while (rest.length > 0) {
+    let { bytesWritten } = await file.writev(rest);
+    while (rest.length > 0 && bytesWritten >= rest[0].length) bytesWritten -= rest.shift()!.length;
+    if (bytesWritten > 0) rest = [rest[0].subarray(bytesWritten), ...rest.slice(1)];
+  }
 }
 
 function makeSettings(tree: Tree, config: ImageConfig, name: string): Settings {

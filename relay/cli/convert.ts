@@ -54,7 +54,7 @@ export async function convert(args: string[], context: CliContext): Promise<numb
 export function parseConvert(args: string[], context: Pick<CliContext, 'env'>): ConvertArguments {
   const { own, words } = splitWords(args, FLAGS);
   const flags = parseFlags(own, FLAGS);
-  if (words.length !== 2) throw new RelayError('RELAY_BAD_FLAG', 'name a source and an output: portside convert SOURCE out.wasm|out-dir/');
+  if (words.length < 1 || words.length > 2) throw new RelayError('RELAY_BAD_FLAG', 'name a source, and an output: portside convert SOURCE [out.wasm|out-dir/]');
   const platform = parsePlatform(flags.platform ?? 'linux/riscv64');
   if (platform === null) throw new RelayError('RELAY_BAD_FLAG', `--platform takes OS/ARCHITECTURE, as in linux/riscv64, not "${flags.platform}"`);
   if (flags.name !== undefined && !/^[a-z0-9]([a-z0-9-]{0,38}[a-z0-9])?$/.test(flags.name)) throw new RelayError('RELAY_BAD_FLAG', `--name takes lower case letters, digits and "-", at most 40, not "${flags.name}"`);
@@ -62,7 +62,7 @@ export function parseConvert(args: string[], context: Pick<CliContext, 'env'>): 
   if (credentials !== null && !credentials.includes(':')) throw new RelayError('RELAY_BAD_FLAG', '--creds (or PORTSIDE_CREDS) takes USER:PASSWORD');
   return {
     source: words[0],
-    out: words[1],
+    out: words[1] ?? 'out.wasm',
     name: flags.name ?? null,
     memoryMiB: flags.memory === undefined ? DEFAULT_MEMORY_MIB : parseNumber('--memory', flags.memory, 64, 2048),
     platform,

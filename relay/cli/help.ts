@@ -36,7 +36,7 @@ const TOPICS: Record<string, string> = {
   --env K=V, -e K=V    a variable for the command (K alone: its value here). May be repeated
 
 Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H. \`--\` ends them.`,
-  convert: `portside convert [flags] SOURCE out.wasm|out-dir/: a container image becomes a wasm, without Docker.
+  convert: `portside convert [flags] SOURCE [out.wasm|out-dir/]: a container image becomes a wasm, without Docker.
 
 SOURCE is one of
   docker-archive:FILE[:REF]    what docker save, podman save and skopeo write
@@ -45,7 +45,7 @@ SOURCE is one of
   rootfs.tar                   the files of a root, without a configuration (rootfs:FILE for any name)
   [docker://]HOST[:PORT]/NAME[:TAG|@DIGEST]
                                an image of a registry: over HTTPS, on localhost over HTTP
-out.wasm has its disk inside; out-dir/ gets a wasm and a disk of which only what is used is read
+out.wasm (the default) has its disk inside; out-dir/ gets a wasm and a disk of which only what is used is read
 (portside serve --images out-dir shows it).
 
   --name NAME          of the image, and the container's host name (default: from the output's name)
