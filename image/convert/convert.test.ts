@@ -1,6 +1,6 @@
 /*
  * The whole way: images made by umoci and copied by skopeo become wasm images by `portside convert`, and are run by `portside run`.
- * Each conversion boots a machine: there are three. Needs umoci, skopeo, tar and setfattr, and root for owners, devices and capabilities.
+ * Each conversion boots a machine: there are few. Needs umoci, skopeo, tar and setfattr, and root for owners, devices and capabilities.
  */
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
@@ -14,7 +14,7 @@ import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { readCustomSection } from '../wasm-section.ts';
 import { makeDisk } from './convert.ts';
-import { elfFor, readBusybox, tarOf } from './fixture.ts';
+import { elfFor, pythonPackages, readBusybox, tarOf } from './fixture.ts';
 import { openSource } from './source.ts';
 
 const BIN = fileURLToPath(new URL('../../bin/portside.mjs', import.meta.url));
@@ -180,6 +180,19 @@ describe.skipIf(!canRun)('an image of umoci\'s', () => {
     expect(readdirSync(join(dir, 'kept'))).toEqual(['good.wasm']);
   }, 120_000);
 });
+
+const hasDpkg = spawnSync('dpkg-deb', ['--version']).error === undefined;
+
+test.skipIf(!hasDpkg)('a root with python in it: a tar without a configuration, a program given by hand', async () => {
+  const root = join(dir, 'python');
+  mkdirSync(join(root, 'usr/lib'), { recursive: true });
+  symlinkSync('usr/lib', join(root, 'lib'));
+  for (const file of await pythonPackages()) execFileSync('dpkg-deb', ['-x', file, root]);
+  execFileSync('tar', ['--owner=0', '--group=0', '--numeric-owner', '-C', root, '-czf', join(dir, 'python.tar.gz'), '.']);
+  expect((await portside('convert', '--quiet', '--memory', '256', '--name', 'snake', 'python.tar.gz', 'python.wasm')).status).toBe(0);
+  const script = 'import os, socket, sys; print(os.uname().machine, socket.gethostname(), sum(range(1000)), sep="|"); sys.exit(3)';
+  expect(await portside('run', 'python.wasm', 'python3.13', '-c', script)).toMatchObject({ status: 3, stdout: 'riscv64|snake|499500\n' });
+}, 300_000);
 
 test('command lines that are wrong', async () => {
   for (const args of [[], ['x', 'y', 'z'], ['--platform', 'x', 'a', 'b'], ['--memory', '1', 'a', 'b'], ['--name', 'A', 'a', 'b'], ['--creds', 'x', 'a', 'b'], ['--nonsense', 'a', 'b']]) {

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { readDeb } from '../deb.ts';
 import { currentLock, fetchPackages } from '../locked.ts';
-import { readPackage } from '../packages.ts';
+import { packageFile, readPackage, type Lock } from '../packages.ts';
 
 export interface TarMember {
   path: string;
@@ -47,6 +47,13 @@ export async function readBusybox(): Promise<Uint8Array> {
   const lock = await fetchPackages(await currentLock(), (from) => from.groups.busybox, () => undefined);
   const { entries } = await readDeb(await readPackage(lock.packages[lock.groups.busybox[0]]));
   return entries.find(({ path }) => path.endsWith('bin/busybox'))!.data;
+}
+
+/** Files of Debian packages with python for riscv64, without anything else of a system. */
+export async function pythonPackages(): Promise<string[]> {
+  const names = (lock: Lock): string[] => [...lock.groups.python, 'libc6', 'zlib1g'];
+  const lock = await fetchPackages(await currentLock(), names, () => undefined);
+  return names(lock).map((name) => packageFile(lock.packages[name]));
 }
 
 /** The start of a 64-bit little-endian ELF for `machine`. */
