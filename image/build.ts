@@ -86,7 +86,7 @@ function keyDir(name: string, machine: MachineBuild, lock: Lock): string {
   for (const folder of ['', 'guest']) {
     for (const file of readdirSync(join(FOLDER, folder), { withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => entry.name).sort()) {
       // What the sources make is in the key, not what tests, resolves or looks at them.
-      if (/\.test\.ts$|^(lock|apt-repo|qemu|apt-config|http-get|resolve|census)\.ts$|\.json$/.test(file)) continue;
+      if (/\.test\.ts$|^(lock|locked|apt-repo|qemu|apt-config|http-get|resolve|census)\.ts$|\.json$/.test(file)) continue;
       hash.update(`${file}\0`).update(readFileSync(join(FOLDER, folder, file)));
     }
   }

@@ -111,7 +111,7 @@ function placeInodes(tree: Tree): Map<Inode, Slot> {
     }
     const xattrs = emitXattrs(inode, path);
     const size = inode.kind === 'directory' ? directorySize(inode) : inode.data.length;
-    if (size >= 2 ** 32) throw new ImageBuildError(`${path} is too large for a disk image (4 GiB)`);
+    if (size >= 2 ** 32) throw new ImageBuildError(`${JSON.stringify(path)} is too large for a disk image (4 GiB)`);
     let tail = size % BLOCK;
     // A symlink's target is read from where its inode lies; everything else may go elsewhere.
     if (INODE_LEN + xattrs.length + tail > BLOCK || (tail > MAX_INLINE_TAIL && inode.kind !== 'symlink')) tail = 0;
@@ -123,7 +123,7 @@ function placeInodes(tree: Tree): Map<Inode, Slot> {
     if (inode.kind !== 'directory') return;
     slot.nlink = 2 + [...inode.children.values()].filter((child) => child.kind === 'directory').length;
     for (const [name, child] of sortedChildren(inode)) {
-      if (child.kind === 'directory' && slots.has(child)) throw new ImageBuildError(`directory ${path}/${name} has two names`);
+      if (child.kind === 'directory' && slots.has(child)) throw new ImageBuildError(`directory ${JSON.stringify(`${path}/${name}`)} has two names`);
       visit(child, `${path}/${name}`, slot);
     }
   };
@@ -232,7 +232,7 @@ function emitXattrs(inode: Inode, path: string): Uint8Array {
     if (prefix === undefined) continue;
     const name = encoder.encode(fullName.slice(prefix[0].length));
     const entry = new Uint8Array(roundUp(XATTR_ENTRY_LEN + name.length + value.length, 4));
-    if (name.length > 255 || value.length > 0xffff) throw new ImageBuildError(`an extended attribute of ${path} is too long`);
+    if (name.length > 255 || value.length > 0xffff) throw new ImageBuildError(`an extended attribute of ${JSON.stringify(path)} is too long`);
     entry[0] = name.length;
     entry[1] = prefix[1];
     new DataView(entry.buffer).setUint16(2, value.length, true);
@@ -242,7 +242,7 @@ function emitXattrs(inode: Inode, path: string): Uint8Array {
   }
   if (parts.length === 1) return new Uint8Array(0);
   const xattrs = Buffer.concat(parts);
-  if (INODE_LEN + xattrs.length > BLOCK) throw new ImageBuildError(`the extended attributes of ${path} are too long`);
+  if (INODE_LEN + xattrs.length > BLOCK) throw new ImageBuildError(`the extended attributes of ${JSON.stringify(path)} are too long`);
   return xattrs;
 }
 

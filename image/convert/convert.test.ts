@@ -52,7 +52,7 @@ async function makeLayers(): Promise<[lower: string, upper: string]> {
   const busybox = await readBusybox();
   file('bin/busybox', busybox, 0o755);
   file('capable/busybox', busybox, 0o755);
-  for (const applet of ['sh', 'ls', 'cat', 'id', 'stat', 'pwd', 'httpd', 'hostname', 'readlink']) symlinkSync('busybox', join(root, 'bin', applet));
+  for (const applet of ['sh', 'env', 'ls', 'cat', 'id', 'stat', 'pwd', 'httpd', 'hostname', 'readlink']) symlinkSync('busybox', join(root, 'bin', applet));
   file('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001:app:/home/app:/bin/sh\n');
   file('etc/group', 'root:x:0:\napp:x:1001:\nextra:x:2000:app\nmore:x:2001:other,app\n');
   file('www/index.html', '<h1>It works!</h1>\n');
@@ -115,6 +115,7 @@ describe.skipIf(!canRun)('an image of umoci\'s', () => {
     expect(await portside('run', 'app.wasm')).toMatchObject({ status: 0, stdout: `args:2:a  b:it's\n${who}\n/work/here\nhello $HOME|/home/app|/nowhere:/bin\n` });
     // As container engines have it: words replace the image's arguments, --entrypoint all of them.
     expect((await portside('run', '-e', 'GREETING=other', 'app.wasm', 'x')).stdout).toContain('args:1:x:\n');
+    expect((await portside('run', 'app.wasm', '--entrypoint', 'env')).stdout.trim().split('\n').sort()).toEqual(['GREETING=hello $HOME', 'HOME=/home/app', 'PATH=/nowhere:/bin', 'TERM=xterm-256color']);
     const script = 'ls -1d /gone /dir/* /opaque/* /data; cat /replaced; stat -c "%n %a %u %g" /owned; stat -c "%F %t:%T %a" /device; stat -c %h /one; hostname; /capable/busybox hostname renamed; hostname; hostname denied; exit 7';
     const looked = await portside('run', 'app.wasm', '--entrypoint', 'sh', '--', '-c', script);
     expect(looked.status).toBe(7);
@@ -133,6 +134,13 @@ describe.skipIf(!canRun)('an image of umoci\'s', () => {
     const files = readdirSync(join(dir, 'out')).sort();
     expect(files).toEqual(['manifest.json', expect.stringMatching(/^out-[0-9a-f]{12}\.disk$/), 'out.wasm']);
     expect(JSON.parse(readFileSync(join(dir, 'out/manifest.json'), 'utf8'))).toMatchObject({ version: 1, images: [{ name: 'out', file: 'out.wasm', disk: { file: files[1] } }] });
+
+    // Once more, over it and beside it: other images of the folder stay listed, the disk that nobody has any more goes.
+    writeFileSync(join(dir, 'out/manifest.json'), JSON.stringify({ version: 1, images: [{ name: 'other', file: 'other.wasm' }, { name: 'out', file: 'old.wasm' }] }));
+    writeFileSync(join(dir, `out/out-${'0'.repeat(12)}.disk`), '');
+    expect((await portside('convert', '--memory', '128', '--quiet', `oci:${layout}:web`, 'out')).status).toBe(0);
+    expect(readdirSync(join(dir, 'out')).sort()).toEqual(files);
+    expect(JSON.parse(readFileSync(join(dir, 'out/manifest.json'), 'utf8'))).toMatchObject({ images: [{ name: 'other' }, { name: 'out', file: 'out.wasm' }] });
 
     const probe = createServer().listen(0, '127.0.0.1');
     await once(probe, 'listening');

@@ -230,20 +230,33 @@ function prepareRoot(tree: Tree, config: ImageConfig): void {
   }
 }
 
-/** Disk, wasm and a manifest, in this order; then what the manifest before named goes. */
+/** Disk, wasm and manifest, in this order; then the disk that the wasm before had goes. */
 async function publishFolder(work: string, wasm: string, target: Target, section: ImageSection, bytes: number): Promise<void> {
   const folder = dirname(target.file);
   const { file: diskFile, bytes: diskBytes } = section.disk!;
   const sha256 = createHash('sha256').update(await readFile(wasm)).digest('hex');
-  const entry = { name: target.name, title: section.title, description: '', file: basename(target.file), bytes, sha256, disk: { file: diskFile, bytes: diskBytes }, default: true };
+  const others = (await listed(folder)).filter(({ name }) => name !== target.name);
+  const entry = { name: target.name, title: section.title, description: '', file: basename(target.file), bytes, sha256, disk: { file: diskFile, bytes: diskBytes }, ...(others.length === 0 ? { default: true as const } : {}) };
   const manifest = join(work, 'manifest.json');
-  await writeFile(manifest, `${JSON.stringify({ version: 1, images: [entry] }, null, 1)}\n`);
+  await writeFile(manifest, `${JSON.stringify({ version: 1, images: [...others, entry] }, null, 1)}\n`);
   await mkdir(folder, { recursive: true });
   await rename(join(work, 'in/disk'), join(folder, diskFile));
   await rename(wasm, target.file);
   await rename(manifest, join(folder, 'manifest.json'));
   const isOlder = new RegExp(`^${target.name}-[0-9a-f]{12}\\.disk$`);
   for (const file of await readdir(folder)) if (isOlder.test(file) && file !== diskFile) await rm(join(folder, file));
+}
+
+/** What a folder of images has already: theirs is not ours to forget. */
+async function listed(folder: string): Promise<Array<{ name: string }>> {
+  const text = await readFile(join(folder, 'manifest.json'), 'utf8').catch(() => null);
+  if (text === null) return [];
+  try {
+    const { images } = JSON.parse(text) as { images: Array<{ name: string }> };
+    return images.filter(({ name }) => typeof name === 'string');
+  } catch {
+    throw new ImageBuildError(`${folder} has a manifest.json that is no list of images: choose another folder`);
+  }
 }
 
 /** Failures of the network, the file system and memory as what they mean to a person; our bugs stay as they are. */

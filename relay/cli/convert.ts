@@ -45,7 +45,9 @@ export async function convert(args: string[], context: CliContext): Promise<numb
     return 0;
   } catch (error) {
     if (abort.signal.aborted) return STATUS_INTERRUPTED;
-    if (error instanceof ImageBuildError) throw new RelayError('RELAY_CONVERT', error.message);
+    // What a guest said while booting may be part of it.
+    // oxlint-disable-next-line no-control-regex
+    if (error instanceof ImageBuildError) throw new RelayError('RELAY_CONVERT', error.message.replace(/[\u0000-\u0009\u000b-\u001f\u007f-\u009f]/g, '?'));
     throw error;
   }
 }
