@@ -51,6 +51,12 @@ test('a 20 MB download has the right SHA-256', async () => {
   expect(output).toBe(`${sha256(file)}  -`);
 });
 
+test('IPv6: an address, and the same download through ::254', async () => {
+  expect((await guest.run('ip -6 -o addr show dev eth0')).output).toContain('fd70:6f72:7473:');
+  const { output } = await guest.run(`curl -s 'http://[fd70:6f72:7473::254]:${host.port}/file' | sha256sum`, 110_000);
+  expect(output).toBe(`${sha256(file)}  -`);
+});
+
 test('a 20 MB upload arrives intact', async () => {
   await guest.run(`head -c ${20 * MIB} /dev/urandom > /tmp/up`, 60_000);
   const sent = (await guest.run('sha256sum < /tmp/up', 60_000)).output.split(' ')[0];

@@ -2,7 +2,7 @@
  * Runs a kernel and an initramfs in qemu-system-riscv64 and plays the machine's side of the control channel: the oracle for
  * the guest agent, and a way to look at a guest without the machine.
  */
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcess } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -22,8 +22,9 @@ export interface QemuOptions {
   hostname?: string;
   stdin?: boolean;
   network?: boolean;
-  /** further arguments for `-netdev user,id=net` */
+  /** QEMU's network backend with its arguments; default: `user`, QEMU's own */
   netdev?: string;
+  mac?: string;
   timeoutMs?: number;
 }
 
@@ -37,6 +38,7 @@ export class QemuGuest {
   #waiting: Array<() => void> = [];
   readonly #dir = mkdtempSync(join(tmpdir(), 'portside-qemu-'));
   readonly #servers: Server[] = [];
+  #child: ChildProcess | null = null;
 
   constructor(options: QemuOptions) {
     const started = Date.now();
@@ -67,10 +69,12 @@ export class QemuGuest {
         '-M', 'virt', '-m', `${options.memoryMiB}M`, '-nographic', '-serial', 'none', '-monitor', 'none', '-no-reboot', '-global', 'virtio-mmio.force-legacy=false',
         '-kernel', options.kernel, '-initrd', options.initrd, '-append', options.cmdline,
         ...(options.disk === undefined ? [] : ['-drive', `file=${options.disk},format=raw,if=none,id=disk,readonly=on`, '-device', 'virtio-blk-device,drive=disk']),
-        ...(options.network === true ? ['-netdev', `user,id=net${options.netdev ?? ''}`, '-device', 'virtio-net-device,netdev=net'] : []),
-        '-chardev', `socket,id=terminal,path=${terminal}`, '-device', 'virtio-serial-device,id=s0', '-device', 'virtconsole,chardev=terminal,bus=s0.0',
-        '-chardev', `socket,id=control,path=${control}`, '-device', 'virtio-serial-device,id=s1', '-device', 'virtconsole,chardev=control,bus=s1.0',
+        ...(options.network === true ? ['-netdev', `${options.netdev ?? 'user'},id=net`, '-device', 'virtio-net-device,netdev=net'] : []),
+        // One device with two ports: of two devices, whose probes race, either may become hvc0.
+        '-chardev', `socket,id=terminal,path=${terminal}`, '-chardev', `socket,id=control,path=${control}`, '-device', 'virtio-serial-device,id=serial',
+        '-device', 'virtconsole,chardev=terminal,bus=serial.0,nr=0', '-device', 'virtconsole,chardev=control,bus=serial.0,nr=1',
       ], { stdio: ['ignore', 'pipe', 'pipe'] });
+      this.#child = child;
       let complaint = '';
       child.stderr.on('data', (chunk: Buffer) => (complaint += chunk.toString()));
       child.stdout.on('data', (chunk: Buffer) => (complaint += chunk.toString()));
@@ -94,6 +98,11 @@ export class QemuGuest {
     this.#terminal?.write(text);
   }
 
+  /** Ends the machine without the guest's knowing; `exited` rejects. */
+  kill(): void {
+    this.#child?.kill('SIGKILL');
+  }
+
   /** Waits until the screen matches. Rejects with the guest. */
   async waitFor(pattern: RegExp): Promise<void> {
     while (!pattern.test(this.screen)) await Promise.race([new Promise<void>((resolve) => this.#waiting.push(resolve)), this.exited.then((code) => { throw new Error(`ended with ${code}: ${this.screen}`); })]);
@@ -112,7 +121,7 @@ export class QemuGuest {
 /** The lines that the machine sends after the handshake. */
 function configuration(options: QemuOptions): string {
   return [
-    `PS_EPOCH=${(Date.now() / 1000).toFixed(3)}`, `PS_MAC=${quote(options.network === true ? '02:00:00:00:00:01' : '')}`, `PS_NET=${options.network === true ? 1 : 0}`,
+    `PS_EPOCH=${(Date.now() / 1000).toFixed(3)}`, `PS_MAC=${quote(options.network === true ? (options.mac ?? '02:00:00:00:00:01') : '')}`, `PS_NET=${options.network === true ? 1 : 0}`,
     `PS_HOSTNAME=${quote(options.hostname ?? '')}`, `PS_STDIN=${options.stdin === false ? 0 : 1}`,
     `PS_ENTRYPOINT=${quote(options.entrypoint ?? '')}`, `PS_HAS_ENTRYPOINT=${options.entrypoint === undefined ? 0 : 1}`,
     ...Object.entries(options.env ?? {}).map(([name, value]) => `export ${name}=${quote(value)}`),

@@ -10,10 +10,15 @@
  *
  * - `RELAY_BAD_FLAG`: the command line could not be understood; exit status 2.
  * - `RELAY_PORT_IN_USE`, `RELAY_BAD_ADDRESS`: the relay cannot listen there.
+ * - `RELAY_LISTEN`: `portside listen` cannot listen there.
  * - `RELAY_FORWARD`: the host side of `-p` cannot be opened.
+ * - `RELAY_CAPTURE`: the file of `--pcap` cannot be written.
  * - `RELAY_BAD_IMAGE`: `--image` names something that cannot be served.
  * - `RELAY_LIMIT`: a cap was reached; HTTP 429.
+ * - `RELAY_LISTEN`: the sockets of `listen` can't be had.
+ * - `RELAY_CONFIG`: a network's configuration is wrong, and how.
  */
+import type { LogFormat } from './log.ts';
 import { BATCH_BYTES, HELLO_TIMEOUT_MS, MAX_MESSAGE_BYTES, MTU_DEFAULT, MTU_MAX } from '../shared/link/tunnel.ts';
 
 /** What `serve` was told on the command line, checked. */
@@ -35,7 +40,10 @@ export interface ServeConfig {
   webDir: string;
   /** folder of the built images and their manifest */
   imagesDir: string;
+  /** file for the frames of all sessions, or null */
+  pcap: string | null;
   verbose: boolean;
+  logFormat: LogFormat;
 }
 
 /** One `-p [ip:]host:guest[/tcp|/udp]`. */
@@ -66,6 +74,9 @@ export interface Limits {
   claimMs: number;
   /** how long a session outlives its broken link, in `ms` */
   graceMs: number;
+
+  /** ports of this machine that one session's API may open */
+  maxForwardsPerSession: number;
 
   /** WebSockets that have not said hello, at once */
   maxPendingLinks: number;
@@ -108,6 +119,7 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   maxSessionsPerAddress: 32,
   claimMs: 60_000,
   graceMs: 30_000,
+  maxForwardsPerSession: 32,
   maxPendingLinks: 32,
   helloMs: HELLO_TIMEOUT_MS,
   maxMessageBytes: MAX_MESSAGE_BYTES,

@@ -65,6 +65,7 @@ export class Forwards {
       return {
         port,
         send: (bytes, toIp, toPort) => shared.socket.send(bytes, toIp, toPort),
+        setTtl: () => {},
         close: () => { if (shared.handlers.get(session) === handlers) shared.handlers.delete(session); },
       };
     });

@@ -9,6 +9,7 @@
 import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../shared/net/nat/host-net.ts';
 import type { Clock, ClockTimer } from '../shared/net/stack/clock.ts';
 import type { Ipv4 } from '../shared/net/wire/addr.ts';
+import type { IpAddress } from '../shared/net/wire/addr6.ts';
 
 /** Runs `fn` now; what it throws is our bug and ends the session, not the process. */
 export type Guard = (fn: () => void) => void;
@@ -43,7 +44,7 @@ export class GuardedHostNet implements HostNet {
     this.#guard = guard;
   }
 
-  connectTcp(ip: Ipv4, port: number, handlers: HostTcpHandlers): HostTcp {
+  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
     const shell = new GuardedHandlers(handlers, this.#guard);
     return new GuardedTcp(this.#hostNet.connectTcp(ip, port, shell), shell);
   }
@@ -52,7 +53,7 @@ export class GuardedHostNet implements HostNet {
     return this.#hostNet.listenTcp(ip, port, (socket) => this.#guard(() => onAccept(guardTcp(socket, this.#guard))));
   }
 
-  connectUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): HostUdp {
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
     return this.#hostNet.connectUdp(ip, port, this.guardUdp(handlers));
   }
 
@@ -69,7 +70,8 @@ export class GuardedHostNet implements HostNet {
   }
 
   resolvers(): readonly HostResolver[] { return this.#hostNet.resolvers(); }
-  ping(ip: Ipv4, payloadLen: number, ttl: number): Promise<number | null> { return this.#hostNet.ping(ip, payloadLen, ttl); }
+  hasIpv6(): boolean { return this.#hostNet.hasIpv6(); }
+  ping(ip: IpAddress, payloadLen: number, ttl: number): Promise<number | null> { return this.#hostNet.ping(ip, payloadLen, ttl); }
 }
 
 /** A socket that was accepted outside, made ready to be handed into a guarded network. */
@@ -109,7 +111,8 @@ class GuardedTcp implements HostTcp {
   get handlers(): HostTcpHandlers { return this.#shell.handlers; }
   set handlers(handlers: HostTcpHandlers) { this.#shell.handlers = handlers; }
   get pendingBytes(): number { return this.#socket.pendingBytes; }
-  write(bytes: Uint8Array): void { this.#socket.write(bytes); }
+  get peer(): string | undefined { return this.#socket.peer; }
+  write(bytes: Uint8Array): boolean { return this.#socket.write(bytes); }
   cork(): void { this.#socket.cork(); }
   uncork(): void { this.#socket.uncork(); }
   end(): void { this.#socket.end(); }

@@ -58,7 +58,7 @@ export class Link implements SessionLink {
     ws.on('ping', () => { this.#heard = true; });
     ws.on('pong', () => { this.#heard = true; });
     // What ws finds wrong (masks, lengths, UTF-8, too much at once) it answers with a close code itself; `close` follows.
-    ws.on('error', (error) => env.log.debug(`link of ${address}: ${error.message}`));
+    ws.on('error', (error) => env.log.debug(`link of ${address}: ${error.message}`, { address }));
     ws.on('close', () => this.#onClosed());
     this.#heartbeat = setInterval(() => this.#beat(), env.limits.heartbeatMs);
     if (bare !== null) this.#take(bare, undefined);
@@ -154,7 +154,7 @@ export class Link implements SessionLink {
       this.#heard = false;
       this.#pinged = false;
     } else if (this.#pinged) {
-      this.#env.log.debug(`link of ${this.#address}: silent, cut`);
+      this.#env.log.debug(`link of ${this.#address}: silent, cut`, { address: this.#address });
       this.terminate();
     } else {
       this.#pinged = true;

@@ -27,12 +27,14 @@ class Program implements TcpHandler {
   readonly hash = createHash('sha256');
   received = 0;
   readonly #toSend: Buffer;
+  readonly #endsItself: boolean;
   #sent = 0;
   #resolve: (reason: CloseReason) => void = () => {};
   readonly closed = new Promise<CloseReason>((resolve) => (this.#resolve = resolve));
 
-  constructor(toSend: Buffer) {
+  constructor(toSend: Buffer, endsItself = true) {
     this.#toSend = toSend;
+    this.#endsItself = endsItself;
   }
 
   onEstablished(): void { this.#pump(); }
@@ -49,7 +51,7 @@ class Program implements TcpHandler {
     while (this.#sent < this.#toSend.length && !this.connection!.isSendFull) {
       this.connection!.send(this.#toSend.subarray(this.#sent, (this.#sent += 50_000)));
     }
-    if (this.#sent >= this.#toSend.length) this.connection!.shutdown();
+    if (this.#sent >= this.#toSend.length && this.#endsItself) this.connection!.shutdown();
   }
 }
 
@@ -79,9 +81,9 @@ class Guest {
     return new Promise((resolve) => this.stack.neighbors.resolve(address, resolve));
   }
 
-  async run(address: Ipv4, port: number, toSend: Buffer): Promise<{ program: Program; reason: CloseReason }> {
+  async run(address: Ipv4, port: number, toSend: Buffer, endsItself = true): Promise<{ program: Program; reason: CloseReason }> {
     expect(await this.resolve(address)).toBe(true);
-    const program = new Program(toSend);
+    const program = new Program(toSend, endsItself);
     program.connection = this.stack.tcp.connect(address, port, GUEST_IP, 20_000 + Math.floor(Math.random() * 20_000), program);
     return { program, reason: await program.closed };
   }
@@ -171,6 +173,16 @@ test('a closed port refuses; a server that resets resets', async () => {
   expect((await guest.run(ALIAS, port, Buffer.alloc(10))).reason).toBe('refused');
 });
 
+test('data with a reset right behind it ends in a reset, not as if it were complete', async () => {
+  const port = await serve((socket) => {
+    socket.on('data', () => {
+      socket.write('half of it');
+      socket.resetAndDestroy();
+    });
+  });
+  expect((await guest.run(ALIAS, port, Buffer.alloc(10), false)).reason).toBe('reset');
+});
+
 test('a forwarded port reaches a server in the guest, and a second forward of it says that it is taken', async () => {
   expect(await guest.resolve(GATEWAY)).toBe(true);
   const reply = randomBytes(500_000);
@@ -214,6 +226,8 @@ test('UDP through the NAT and back, and to a forwarded port', async () => {
 test('bytes that are no frames end that link and no other', async () => {
   const bad = connect(join(folder, 'net.sock'));
   bad.write(Buffer.from('GET / HTTP/1.1\r\n\r\n'));
+  // A new link hears that there is a router.
+  bad.resume();
   await new Promise((resolve) => bad.on('close', resolve));
   const port = await serve((socket) => socket.end('still here'));
   expect((await guest.run(ALIAS, port, Buffer.alloc(0))).program.received).toBe(10);
@@ -232,5 +246,5 @@ test('forwards and resolv.conf are parsed', () => {
   expect(parseForward('8000:80')).toEqual({ protocol: 'tcp', hostIp: ip('127.0.0.1'), hostPort: 8000, guestPort: 80 });
   expect(parseForward('0.0.0.0:53:192.168.127.9:54/udp')).toEqual({ protocol: 'udp', hostIp: 0, hostPort: 53, guestIp: ip('192.168.127.9'), guestPort: 54 });
   for (const bad of ['80', '1:2:3:4:5', '70000:1', '1:0', 'a:b', '1:2/sctp']) expect(() => parseForward(bad)).toThrow(/is not/);
-  expect(parseResolvConf('# x\nnameserver 10.0.0.1\nnameserver ::1\n search a\nnameserver\t10.0.0.2 # y')).toEqual([{ ip: ip('10.0.0.1'), port: 53 }, { ip: ip('10.0.0.2'), port: 53 }]);
+  expect(parseResolvConf('# x\nnameserver 10.0.0.1\nnameserver ::1\n search a\nnameserver\t10.0.0.2 # y')).toEqual([{ ip: ip('10.0.0.1'), port: 53 }, { ip: [0, 0, 0, 1], port: 53 }, { ip: ip('10.0.0.2'), port: 53 }]);
 });

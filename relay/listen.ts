@@ -1,29 +1,28 @@
 /*
  * Plain QEMU framing over a TCP or UNIX socket, every connection a link of one network: for QEMU (`-netdev stream`), for
- * other WASI runtimes, for measuring.
- *
- *   npx tsx relay/listen.ts unix:/tmp/net.sock --mtu 1500 -p 127.0.0.1:5000:5001
+ * other WASI runtimes, for measuring. `portside listen` is its command line.
  *
  * Anyone who reaches the socket is on the network: a UNIX path is guarded by its folder, a TCP port should stay on loopback.
  */
-import { rmSync, statSync } from 'node:fs';
 import type { Server, Socket } from 'node:net';
-import { createConnection, createServer } from 'node:net';
-import { pathToFileURL } from 'node:url';
+import { createServer } from 'node:net';
 import { FrameDecoder, maxFrameLen } from '../shared/link/qemu-framing.ts';
 import type { FrameBatch, FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
-import type { ForwardSpec } from '../shared/net/services/network.ts';
+import type { ForwardSpec, NetworkOptions } from '../shared/net/services/network.ts';
 import { VirtualNetwork } from '../shared/net/services/network.ts';
 import type { NetworkConfig } from '../shared/net/services/network-config.ts';
 import { parseIpv4 } from '../shared/net/wire/addr.ts';
 import { RelayError } from '../shared/relay-error.ts';
 import { NodeClock, nodeRandom } from './host/node-clock.ts';
 import { NodeHostNet } from './host/node-host-net.ts';
+import { removeStaleSocket } from './host/unix-socket.ts';
 
 export interface ListenOptions {
   config?: Partial<NetworkConfig>;
   forwards?: readonly ForwardSpec[];
   log?: (line: string) => void;
+  /** default: a plain VirtualNetwork */
+  createNetwork?: (options: NetworkOptions) => VirtualNetwork;
 }
 
 export interface Listening {
@@ -39,7 +38,8 @@ const LINK_LOW = 128 * 1024;
 
 export async function listen(spec: string, options: ListenOptions = {}): Promise<Listening> {
   const clock = new NodeClock();
-  const network = new VirtualNetwork({ clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config: options.config, log: options.log });
+  const createNetwork = options.createNetwork ?? ((networkOptions) => new VirtualNetwork(networkOptions));
+  const network = createNetwork({ clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config: options.config, log: options.log });
   const sockets = new Set<Socket>();
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
@@ -106,31 +106,18 @@ export function plugIn(network: VirtualNetwork, socket: Socket, log?: (line: str
 
 async function bind(server: Server, spec: string): Promise<void> {
   const at = parseListenSpec(spec);
-  if ('path' in at) await removeStale(at.path);
+  if ('path' in at) await removeStaleSocket(at.path);
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error: NodeJS.ErrnoException) => reject(new RelayError('RELAY_LISTEN', `can't listen on ${spec}: ${error.code ?? error.message}`)));
     server.listen(at, resolve);
   });
 }
 
-/** A UNIX socket that nobody listens on any more is removed; a live one, or a file that is none, is left to fail. */
-async function removeStale(path: string): Promise<void> {
-  if (!statSync(path, { throwIfNoEntry: false })?.isSocket()) return;
-  const isAlive = await new Promise<boolean>((resolve) => {
-    const probe = createConnection(path, () => {
-      probe.destroy();
-      resolve(true);
-    });
-    probe.on('error', () => resolve(false));
-  });
-  if (!isAlive) rmSync(path);
-}
-
 function parseListenSpec(spec: string): { path: string } | { host: string; port: number } {
   const match = /^(?:unix:(?<path>.+)|tcp:(?<host>[^:]*|\[[^\]]*\]):(?<port>\d{1,5}))$/.exec(spec)?.groups;
   if (match?.['path'] !== undefined) return { path: match['path'] };
   const port = Number(match?.['port'] ?? 65_536);
-  if (port > 65_535) throw new RelayError('RELAY_LISTEN', `"${spec}" is neither tcp:HOST:PORT nor unix:PATH`);
+  if (port > 65_535) throw new RelayError('RELAY_BAD_FLAG', `"${spec}" is neither tcp:HOST:PORT nor unix:PATH`);
   return { host: match?.['host'] || '127.0.0.1', port };
 }
 
@@ -147,39 +134,7 @@ export function parseForward(text: string): ForwardSpec {
   const hostPort = Number(match?.['host'] ?? NaN);
   const guestPort = Number(match?.['guest'] ?? NaN);
   if (hostIp === null || guestIp === null || !(hostPort <= 65_535) || !(guestPort >= 1 && guestPort <= 65_535)) {
-    throw new RelayError('RELAY_FORWARD', `"${text}" is not [ip:]host:[guestIp:]guest[/udp]`);
+    throw new RelayError('RELAY_BAD_FLAG', `-p "${text}" is not [ip:]host:[guestIp:]guest[/udp]`);
   }
   return { protocol: match?.['protocol'] === 'udp' ? 'udp' : 'tcp', hostIp, hostPort, guestPort, ...(guestIp === undefined ? {} : { guestIp }) };
-}
-
-async function main(args: readonly string[]): Promise<void> {
-  let spec = '';
-  let mtu = 1500;
-  let isVerbose = false;
-  const forwards: ForwardSpec[] = [];
-  for (let i = 0; i < args.length; i++) {
-    if (args[i] === '--mtu') mtu = Number(args[++i]);
-    else if (args[i] === '-p') forwards.push(parseForward(args[++i] ?? ''));
-    else if (args[i] === '--verbose') isVerbose = true;
-    else if (spec === '' && !args[i].startsWith('-')) spec = args[i];
-    else throw new RelayError('RELAY_LISTEN', `unknown argument "${args[i]}"`);
-  }
-  // Whoever comes first gets .3, whatever its MAC: -p leads there.
-  const listening = await listen(spec, {
-    config: { mtu, staticLeases: new Map(), poolStart: parseIpv4('192.168.127.3')! },
-    forwards,
-    log: isVerbose ? (line) => console.error(line) : undefined,
-  });
-  console.error(`listening on ${listening.spec}`);
-  const stop = (): void => void listening.close().then(() => process.exit(0));
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  process.on('SIGUSR1', () => console.error(JSON.stringify(listening.network.stats())));
-}
-
-if (process.argv[1] !== undefined && import.meta.url === pathToFileURL(process.argv[1]).href) {
-  main(process.argv.slice(2)).catch((error: unknown) => {
-    console.error(error instanceof RelayError ? error.message : error);
-    process.exitCode = 1;
-  });
 }

@@ -1,29 +1,48 @@
-/** The relay's log: one line per event, on stderr. Structured logs come with issue 3; the calls stay. */
+/**
+ * The relay's log, on stderr: a line of text per event for people, or of JSON for programs (`--log-format json`, by pino).
+ * The sentence is the same in both; `fields` say again in JSON what it is about, by fixed names.
+ */
+import { pino, stdTimeFunctions, type Logger } from 'pino';
+
+export type LogFormat = 'text' | 'json';
+export type LogFields = Readonly<Record<string, string | number>>;
+
+export interface LogOptions {
+  verbose?: boolean;
+  /** distinct subjects of `once`: a flood of new ones must not flood the log */
+  maxOnce?: number;
+  format?: LogFormat;
+}
 
 export class Log {
-  readonly #write: (line: string) => void;
   readonly verbose: boolean;
+  readonly #write: (line: string) => void;
+  readonly #json: Logger | null;
   readonly #maxOnce: number;
   readonly #seen = new Set<string>();
 
-  /** `maxOnce` caps the distinct subjects of `once`: a flood of new ones must not flood the log. */
-  constructor(write: (line: string) => void, options: { verbose?: boolean; maxOnce?: number } = {}) {
+  constructor(write: (line: string) => void, options: LogOptions = {}) {
     this.#write = write;
     this.verbose = options.verbose ?? false;
     this.#maxOnce = options.maxOnce ?? 100;
+    this.#json = options.format === 'json' ? makePino(write, this.verbose) : null;
   }
 
-  info(text: string): void {
-    this.#write(`portside: ${printable(text)}`);
+  info(text: string, fields: LogFields = {}): void {
+    if (this.#json !== null) this.#json.info(printed(fields), printable(text));
+    else this.#write(`portside: ${printable(text)}`);
   }
 
   /** Shown with `--verbose` only. */
-  debug(text: string): void {
-    if (this.verbose) this.info(text);
+  debug(text: string, fields: LogFields = {}): void {
+    if (!this.verbose) return;
+    if (this.#json !== null) this.#json.debug(printed(fields), printable(text));
+    else this.#write(`portside: ${printable(text)}`);
   }
 
   /** Our own bug: with the stack, whatever the verbosity. */
-  bug(text: string, error: unknown): void {
+  bug(text: string, error: unknown, fields: LogFields = {}): void {
+    if (this.#json !== null) return this.#json.error({ ...printed(fields), err: error instanceof Error ? error : new Error(String(error)) }, printable(text));
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#write(`portside: bug: ${printable(text)}\n${stack}`);
   }
@@ -31,11 +50,25 @@ export class Log {
   /** Says `text` the first time that `subject` (an Origin, an address) comes up for `topic`; later only with `--verbose`. */
   once(topic: string, subject: string, text: string): void {
     const key = `${topic} ${subject}`;
-    if (this.#seen.has(key) || this.#seen.size > this.#maxOnce) return this.debug(text);
+    const fields = { topic, subject };
+    if (this.#seen.has(key) || this.#seen.size > this.#maxOnce) return this.debug(text, fields);
     this.#seen.add(key);
     if (this.#seen.size > this.#maxOnce) return this.info('too many different refusals: further ones are not logged (--verbose logs all)');
-    this.info(text);
+    this.info(text, fields);
   }
+}
+
+function makePino(write: (line: string) => void, verbose: boolean): Logger {
+  return pino({
+    level: verbose ? 'debug' : 'info',
+    base: null,
+    timestamp: stdTimeFunctions.isoTime,
+    formatters: { level: (level) => ({ level }) },
+  }, { write: (line) => write(line.trimEnd()) });
+}
+
+function printed(fields: LogFields): LogFields {
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, typeof value === 'string' ? printable(value) : value]));
 }
 
 /** Peers choose some of what we log: no control characters reach the terminal, and no line grows without end. */

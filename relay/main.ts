@@ -12,6 +12,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   serve: async () => (await import('./cli/serve.ts')).serve,
   run: async () => (await import('./cli/run.ts')).run,
   convert: async () => (await import('./cli/convert.ts')).convert,
+  listen: async () => (await import('./cli/listen.ts')).listen,
   images: async () => (await import('./cli/images.ts')).images,
 };
 
@@ -59,6 +60,7 @@ function makeContext(): CliContext {
       process.once('SIGINT', onSignal);
       process.once('SIGTERM', onSignal);
     }),
+    onStatsWanted: (handler) => void process.on('SIGUSR1', handler),
     onStrayRejection: (handler) => void process.on('unhandledRejection', handler),
   };
 }

@@ -21,6 +21,7 @@ import type { NetworkOptions } from '../shared/net/services/network.ts';
 import type { Clock, RandomSource } from '../shared/net/stack/clock.ts';
 import { RelayError } from '../shared/relay-error.ts';
 import { getHealth } from './api/health.ts';
+import type { NetworkApiOptions } from './api/network-api.ts';
 import { postSession } from './api/session.ts';
 import type { Limits, ServeConfig } from './config.ts';
 import { Forwards } from './forwards.ts';
@@ -34,6 +35,10 @@ import { Sessions } from './sessions.ts';
 import { pathOf, serveStatic } from './static.ts';
 
 const HEALTH_PATH = '/api/health';
+const METRICS_PATH = '/metrics';
+/** followed by SESSION/ and a path of network-api.ts */
+const NETWORKS_PREFIX = 'api/networks/';
+const EXPOSE_PATH = '/services/forwarder/expose';
 
 /** What the relay is built from; main.ts brings the real ones. */
 export interface RelayParts {
@@ -43,6 +48,7 @@ export interface RelayParts {
   clock: Clock;
   random: RandomSource;
   hostNet: HostNet;
+  adopt: NetworkApiOptions['adopt'];
   createNetwork: (options: NetworkOptions) => SessionNetwork;
   version: string;
 }
@@ -61,14 +67,14 @@ export class RelayServer {
   #closing = false;
 
   constructor(parts: RelayParts) {
-    const { config, limits, log, clock, random, hostNet, createNetwork } = parts;
+    const { config, limits, log, clock, random, hostNet, adopt, createNetwork } = parts;
     this.#parts = parts;
     this.#startedMs = clock.nowMs();
     this.#gate = new Gate(config);
     this.images = new Images(config.imagesDir, (message) => log.once('manifest', '', message));
     this.#forwards = new Forwards(hostNet, () => this.sessions.latestLinked());
     this.sessions = new Sessions({
-      limits, log, clock, random, createNetwork,
+      limits, log, clock, random, createNetwork, adopt,
       hostNetFor: (session, guard) => this.#forwards.hostNetFor(session, guard),
       udpForwards: () => this.#forwards.udpForwards(),
     });
@@ -182,7 +188,9 @@ export class RelayServer {
       if (verdict === 'foreign') return replyError(response, 403, 'RELAY_FOREIGN_ORIGIN', this.#originRefusal(request));
       return postSession({ sessions: this.sessions, limits: this.#parts.limits, forwards: () => this.#forwards.list }, request, response);
     }
+    if (path.startsWith(NETWORKS_PREFIX)) return this.#callNetwork(path.slice(NETWORKS_PREFIX.length), request, response, verdict);
     if (method !== 'GET' && method !== 'HEAD') return replyMethods(response, 'GET, HEAD');
+    if (`/${path}` === METRICS_PATH) return this.#sendMetrics(request, response);
     if (`/${path}` === HEALTH_PATH) {
       const { version, clock } = this.#parts;
       const count = (await this.images.manifest()).images.length;
@@ -198,6 +206,41 @@ export class RelayServer {
       return replyJson(response, 200, await this.images.manifest());
     }
     await this.#serveFile(path, request, response);
+  }
+
+  /** `SESSION/PATH`: the API of one session's network, for whoever has its token. */
+  async #callNetwork(target: string, request: IncomingMessage, response: ServerResponse, verdict: OriginVerdict): Promise<void> {
+    if (verdict === 'foreign') return replyError(response, 403, 'RELAY_FOREIGN_ORIGIN', this.#originRefusal(request));
+    // No page but ours reads what is said here, --allow-origin or not.
+    response.removeHeader('Access-Control-Allow-Origin');
+    const slash = target.indexOf('/');
+    const token = /^Bearer ([\w-]{1,200})$/.exec(request.headers.authorization ?? '')?.[1];
+    const session = slash < 0 || token === undefined ? null : this.sessions.claim(target.slice(0, slash), token);
+    if (session === null) {
+      response.setHeader('WWW-Authenticate', 'Bearer');
+      return replyError(response, 401, 'RELAY_UNAUTHORIZED', 'no such session, or not its token: Authorization: Bearer TOKEN');
+    }
+    const path = target.slice(slash);
+    if (path === EXPOSE_PATH && !isLoopback(this.#parts.config.host ?? '127.0.0.1')) {
+      return replyError(response, 403, 'RELAY_FORBIDDEN', 'this relay serves other machines too: its ports are opened with -p, when it is started');
+    }
+    const { api } = session;
+    if (api === null) return replyError(response, 409, 'RELAY_NO_NETWORK', 'this session has had no link yet');
+    response.setHeader('Cache-Control', 'no-store');
+    return api.handle(path, request, response);
+  }
+
+  /** For a scraper on this machine: no page, and nothing that a proxy passes on. */
+  async #sendMetrics(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const { headers } = request;
+    const isPassedOn = headers.forwarded !== undefined || headers['x-forwarded-for'] !== undefined;
+    const site = headers['sec-fetch-site'] ?? 'none';
+    if (!isLoopback(addressOf(request)) || isPassedOn || headers.origin !== undefined || site !== 'none') return replyText(response, 403, 'metrics are for programs on this machine');
+    const { relayMetrics } = await import('./api/metrics.ts');
+    const { contentType, text } = await relayMetrics({ sessions: this.sessions, links: this.#links, version: this.#parts.version });
+    response.setHeader('Content-Type', contentType);
+    response.setHeader('Cache-Control', 'no-store');
+    response.end(text);
   }
 
   async #serveFile(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
@@ -286,6 +329,10 @@ function replyPreflight(response: ServerResponse): void {
 
 function addressOf(request: { socket: Socket | Duplex }): string {
   return (request.socket as Socket).remoteAddress ?? '';
+}
+
+function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(address);
 }
 
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): RelayError {

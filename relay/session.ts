@@ -27,6 +27,7 @@ import type { NetworkOptions, NetworkStats, VirtualNetwork } from '../shared/net
 import type { Clock, ClockTimer, RandomSource } from '../shared/net/stack/clock.ts';
 import type { FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
 import type { Ipv4 } from '../shared/net/wire/addr.ts';
+import { NetworkApi, type ApiNetwork, type NetworkApiOptions } from './api/network-api.ts';
 import type { Limits } from './config.ts';
 import { GuardedClock, guardTcp, type Guard } from './guard.ts';
 import type { Log } from './log.ts';
@@ -36,7 +37,7 @@ const ID_BYTES = 12;
 const TOKEN_BYTES = 24;
 
 /** What a session uses of its network. */
-export type SessionNetwork = Pick<VirtualNetwork, 'attach' | 'addForward' | 'forwardTcp' | 'stats' | 'close'>;
+export type SessionNetwork = Pick<VirtualNetwork, 'attach' | 'close'> & ApiNetwork;
 
 /** What a session needs of the relay around it. */
 export interface SessionEnv {
@@ -46,6 +47,8 @@ export interface SessionEnv {
   random: RandomSource;
   createNetwork: (options: NetworkOptions) => SessionNetwork;
   hostNetFor: (session: Session, guard: Guard) => HostNet;
+  /** makes a connection of the HTTP server one of the host's network */
+  adopt: NetworkApiOptions['adopt'];
   /** host ports whose datagrams a new network takes part in */
   udpForwards: () => { hostIp: Ipv4; hostPort: number; guestPort: number }[];
   /** called once, when the session is gone */
@@ -87,6 +90,9 @@ export class Session {
   readonly #guard: Guard = (fn) => this.#run(fn);
   #state: SessionState = 'unclaimed';
   #network: SessionNetwork | null = null;
+  #api: NetworkApi | null = null;
+  /** of the network when it was closed */
+  #lastStats: NetworkStats = {};
   #mtu = 0;
   #link: SessionLink | null = null;
   #port: LinkPort | null = null;
@@ -177,6 +183,17 @@ export class Session {
     this.#run(() => this.#network?.forwardTcp(guardTcp(socket, this.#guard), guestPort));
   }
 
+  /** The API of this session's network, for whoever has its token; null before the first link. */
+  get api(): NetworkApi | null {
+    const network = this.#network;
+    if (network === null) return null;
+    const { limits, adopt } = this.#env;
+    return this.#api ??= new NetworkApi(network, {
+      adopt: (socket) => guardTcp(adopt(socket), this.#guard),
+      maxForwards: limits.maxForwardsPerSession, loopbackOnly: true, regexps: false, maxBodyBytes: limits.maxBodyBytes,
+    });
+  }
+
   stats(): SessionStats {
     return {
       state: this.#state,
@@ -184,7 +201,7 @@ export class Session {
       links: this.#links,
       fromGuestBytes: this.#fromGuestBytes,
       toGuestBytes: this.#toGuestBytes,
-      network: this.#network?.stats() ?? {},
+      network: this.#network?.stats() ?? this.#lastStats,
     };
   }
 
@@ -198,13 +215,17 @@ export class Session {
     // Not #run: an exception while closing must not close again.
     try {
       this.#dropLink();
+      this.#lastStats = this.#network?.stats() ?? {};
       this.#network?.close();
     } catch (error) {
-      this.#env.log.bug(`session ${this.id} could not be closed`, error);
+      this.#env.log.bug(`session ${this.id} could not be closed`, error, { session: this.id });
     }
     this.#network = null;
+    this.#api = null;
     link?.close(code, why);
-    this.#env.log.debug(`session ${this.id} ended: ${why} (${this.#fromGuestBytes} bytes from the guest, ${this.#toGuestBytes} to it)`);
+    this.#env.log.debug(`session ${this.id} ended: ${why} (${this.#fromGuestBytes} bytes from the guest, ${this.#toGuestBytes} to it)`, {
+      session: this.id, why, fromGuestBytes: this.#fromGuestBytes, toGuestBytes: this.#toGuestBytes, links: this.#links, ageMs: Math.round(this.#env.clock.nowMs() - this.createdMs),
+    });
     this.#env.onClosed(this);
   }
 
@@ -212,7 +233,7 @@ export class Session {
     const { limits, log, clock, random } = this.#env;
     this.#mtu = Math.min(wish ?? limits.mtu, limits.maxMtu);
     const options: NetworkOptions = { clock: new GuardedClock(clock, this.#guard), random, hostNet: this.#env.hostNetFor(this, this.#guard), config: { mtu: this.#mtu } };
-    if (log.verbose) options.log = (line) => log.debug(`session ${this.id}: ${line}`);
+    if (log.verbose) options.log = (line) => log.debug(`session ${this.id}: ${line}`, { session: this.id });
     const network = this.#env.createNetwork(options);
     for (const forward of this.#env.udpForwards()) {
       network.addForward({ protocol: 'udp', ...forward }).catch((error: unknown) => this.#fail(error));
@@ -243,7 +264,7 @@ export class Session {
   }
 
   #fail(error: unknown): void {
-    this.#env.log.bug(`session ${this.id} is closed, the others live on`, error);
+    this.#env.log.bug(`session ${this.id} is closed, the others live on`, error, { session: this.id });
     this.close('internal error of the relay', CLOSE_INTERNAL);
   }
 }

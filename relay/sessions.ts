@@ -1,15 +1,25 @@
 /** All sessions of a relay: makes them within the caps, finds them, ends them. */
 import { RelayError } from '../shared/relay-error.ts';
+import { isGauge, type NetworkStats } from '../shared/net/services/network.ts';
 import { newToken, Session, type SessionEnv, type SessionStats } from './session.ts';
+
+/** Sums over all sessions there ever were; gauges over those that are open. */
+export interface SessionTotals {
+  fromGuestBytes: number;
+  toGuestBytes: number;
+  network: NetworkStats;
+}
 
 export class Sessions {
   readonly #env: SessionEnv;
   readonly #sessions = new Map<string, Session>();
+  /** of the sessions that have ended */
+  readonly #ended: SessionTotals = { fromGuestBytes: 0, toGuestBytes: 0, network: {} };
   /** sessions made since the start */
   made = 0;
 
   constructor(env: Omit<SessionEnv, 'onClosed'>) {
-    this.#env = { ...env, onClosed: (session) => this.#sessions.delete(session.id) };
+    this.#env = { ...env, onClosed: (session) => this.#onClosed(session) };
   }
 
   /** Why no session can be made for `address` now, or null. */
@@ -53,9 +63,22 @@ export class Sessions {
     return [...this.#sessions.values()].map((session) => session.stats());
   }
 
+  totals(): SessionTotals {
+    const totals = { ...this.#ended, network: { ...this.#ended.network } };
+    for (const stats of this.stats()) addTo(totals, stats);
+    return totals;
+  }
+
   /** Ends all. Idempotent. */
   close(why: string, code: number): void {
     for (const session of this.#sessions.values()) session.close(why, code);
+  }
+
+  #onClosed(session: Session): void {
+    this.#sessions.delete(session.id);
+    const { network, ...stats } = session.stats();
+    // A closed network holds nothing, whatever its gauges said a moment before.
+    addTo(this.#ended, { ...stats, network: Object.fromEntries(Object.entries(network).filter(([name]) => !isGauge(name))) });
   }
 
   #add(address: string, token: string | null): Session {
@@ -66,4 +89,10 @@ export class Sessions {
     this.made++;
     return session;
   }
+}
+
+function addTo(totals: SessionTotals, { fromGuestBytes, toGuestBytes, network }: SessionTotals): void {
+  totals.fromGuestBytes += fromGuestBytes;
+  totals.toGuestBytes += toGuestBytes;
+  for (const [name, value] of Object.entries(network)) totals.network[name] = (totals.network[name] ?? 0) + value;
 }

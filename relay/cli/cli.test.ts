@@ -1,13 +1,16 @@
 /* Command lines, first as parsed, then through bin/portside.mjs in a process of its own. */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { get } from 'node:http';
+import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
 import { parseForward } from './flags.ts';
+import { parseListen } from './listen.ts';
 import { parseRun } from './run.ts';
 import { parseServe } from './serve.ts';
 
@@ -33,11 +36,11 @@ describe('flags', () => {
 
   test('serve: defaults, and every flag', () => {
     expect(parseServe([], context)).toEqual({
-      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, webDir: '/r/dist/web', imagesDir: '/r/dist/images', verbose: false,
+      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, webDir: '/r/dist/web', imagesDir: '/r/dist/images', pcap: null, verbose: false, logFormat: 'text',
     });
-    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --verbose';
+    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --pcap /p --verbose --log-format json';
     expect(parseServe(args.split(' '), context)).toEqual({
-      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', verbose: true,
+      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', pcap: '/p', verbose: true, logFormat: 'json',
       forwards: [{ protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 8000, guestPort: 80 }, { protocol: 'udp', hostIp: '127.0.0.1', hostPort: 53, guestPort: 53 }],
     });
     expect([parseServe([], { ...context, env: { PORT: '9' } }).port, parseServe(['--port', '7'], { ...context, env: { PORT: '9' } }).port]).toEqual([9, 7]);
@@ -45,7 +48,7 @@ describe('flags', () => {
   });
 
   test('serve: what is wrong is named', () => {
-    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes']) {
+    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes', '--log-format xml']) {
       expect(() => parseServe(args.split(' '), context), args).toThrow(expect.objectContaining(BAD));
     }
     expect(() => parseServe([], { ...context, env: { PORT: 'x' } })).toThrow('PORT takes a number');
@@ -67,11 +70,28 @@ describe('flags', () => {
     });
     expect(await parseRun(['busybox', '--help'], at)).toEqual({ image: join(images, 'busybox.wasm'), net: false, env: {}, forwards: [], args: ['--help'] });
     expect(await parseRun(['-p', '1:2', '--', 'busybox', 'ls'], at)).toMatchObject({ net: true, args: ['ls'] });
+    expect(await parseRun(['--pcap', '/p', 'busybox'], at)).toMatchObject({ net: true, pcap: '/p' });
     expect((await parseRun([join(images, 'busybox.wasm')], at)).image).toBe(join(images, 'busybox.wasm'));
     for (const wrong of [[], ['--net'], ['--nonsense', 'busybox'], ['--mac', '01:00:00:00:00:00', 'busybox'], ['--mac', 'x', 'busybox'], ['--hostname', '-h', 'busybox'], ['--hostname', 'a b', 'busybox'], ['-e', '1=2', 'busybox'], ['-p', '1', 'busybox']]) {
       await expect(parseRun(wrong, at), wrong.join(' ')).rejects.toMatchObject(BAD);
     }
     await expect(parseRun(['nope'], at)).rejects.toMatchObject({ code: 'RELAY_NO_IMAGE', message: expect.stringContaining('busybox') });
+  });
+
+  test('listen: SPEC anywhere, forwards to any guest', () => {
+    expect(parseListen(['unix:/tmp/x'])).toMatchObject({ spec: 'unix:/tmp/x', given: {}, forwards: [], verbose: false, services: [], config: null, notification: null, logFormat: 'text' });
+    expect(parseListen('--services unix:/a --services tcp:127.0.0.1:0 --config f unix:/x --notification n --log-format json'.split(' ')))
+      .toMatchObject({ spec: 'unix:/x', services: ['unix:/a', 'tcp:127.0.0.1:0'], config: 'f', notification: 'n', logFormat: 'json' });
+    expect(parseListen('-p 8000:80 tcp:127.0.0.1:0 --mtu 9000 --publish 0.0.0.0:53:192.168.127.4:54/udp --verbose'.split(' '))).toMatchObject({
+      spec: 'tcp:127.0.0.1:0', given: { mtu: 9000 }, verbose: true,
+      forwards: [
+        { protocol: 'tcp', hostIp: 0x7f000001, hostPort: 8000, guestPort: 80 },
+        { protocol: 'udp', hostIp: 0, hostPort: 53, guestIp: 0xc0a87f04, guestPort: 54 },
+      ],
+    });
+    for (const args of ['', '--verbose', '--mtu 575 unix:/x', '-p 1 unix:/x', 'unix:/x unix:/y', '--nonsense unix:/x']) {
+      expect(() => parseListen(args.split(' ').filter(Boolean)), args).toThrow(expect.objectContaining(BAD));
+    }
   });
 });
 
@@ -95,6 +115,15 @@ class Portside {
     this.finished = once(this.child, 'close').then(([status]) => ({ status: status as number | null, stdout: this.stdout, stderr: this.stderr }));
   }
 
+  /** Waits for a line on stderr, and returns what `pattern` found in it. */
+  async says(pattern: RegExp): Promise<string> {
+    for (;;) {
+      const match = pattern.exec(this.stderr);
+      if (match !== null) return match[1];
+      await Promise.race([once(this.child.stderr!, 'data'), this.finished.then((done) => { throw new Error(`${done.status} ${done.stderr}`); })]);
+    }
+  }
+
   /** Waits for the line that says it is ready, and returns the URL in it. */
   async ready(): Promise<string> {
     while (!this.stdout.includes('Portside is ready')) {
@@ -110,7 +139,7 @@ describe('the program', () => {
       [], ['help'], ['serve', '--help'], ['help', 'run'], ['--version'], ['serv'], ['serve', '--prot', '1'],
     ].map((args) => new Portside(args).finished));
     expect([none.status, help.status, serveHelp.status, runHelp.status, version.status, unknown.status, flag.status]).toEqual([2, 0, 0, 0, 0, 2, 2]);
-    expect(help.stdout).toMatch(/portside serve .*\n.*portside run .*\n.*portside convert .*\n.*portside images/);
+    expect(help.stdout).toMatch(/portside serve .*\n.*portside run .*\n.*portside convert .*\n.*portside listen .*\n.*portside images/);
     expect([serveHelp.stdout.includes('--allow-origin'), runHelp.stdout.includes('--hostname')]).toEqual([true, true]);
     expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect(unknown.stderr).toBe('portside: no command "serv"; did you mean serve? Try: portside help\n');
@@ -143,6 +172,62 @@ describe('the program', () => {
     portside.child.kill(signal);
     expect(await portside.finished).toEqual({ status: 0, stdout: expect.any(String), stderr: '' });
     expect(performance.now() - started).toBeLessThan(2000);
+  });
+
+  test('listen: says where, prints counters at SIGUSR1, and ends with status 0; what is wrong is one line', async () => {
+    const portside = new Portside(['listen', 'tcp:127.0.0.1:0']);
+    const spec = await portside.says(/^portside: listening on (tcp:127\.0\.0\.1:\d+)\n/);
+    const link = connect(Number(spec.split(':')[2]), '127.0.0.1');
+    await once(link, 'connect');
+    portside.child.kill('SIGUSR1');
+    expect(JSON.parse(await portside.says(/^(\{.*\})\n/m))).toMatchObject({ linksOpen: 1, framesFromGuest: 0 });
+    const [taken, wrong] = await Promise.all([['listen', spec], ['listen', 'udp:1']].map((args) => new Portside(args).finished));
+    expect([taken.status, taken.stderr]).toEqual([1, `portside listen: can't listen on ${spec}: EADDRINUSE\n`]);
+    expect([wrong.status, wrong.stderr]).toEqual([2, 'portside listen: "udp:1" is neither tcp:HOST:PORT nor unix:PATH\nTry: portside help listen\n']);
+    portside.child.kill('SIGTERM');
+    expect((await portside.finished).status).toBe(0);
+    link.destroy();
+  });
+
+  test('listen: a network from a file, its API on a path, a supervisor that hears, and a log for programs', async () => {
+    const at = (name: string): string => join(dir, name);
+    writeFileSync(at('net.json'), JSON.stringify({ mtu: 4000, dhcpStaticLeases: { '192.168.127.9': '02:00:00:00:00:09' } }));
+    const heard: string[] = [];
+    const supervisor = createServer((socket) => socket.on('data', (chunk) => heard.push(chunk.toString()))).listen(at('notify'));
+    await once(supervisor, 'listening');
+    const portside = new Portside(['listen', `unix:${at('net')}`, '--services', `unix:${at('api')}`, '--config', at('net.json'), '--notification', at('notify'), '--log-format', 'json']);
+    await portside.says(/(listening on)/);
+    const records = portside.stderr.trim().split('\n').map((line) => JSON.parse(line) as Record<string, unknown>);
+    expect(records).toMatchObject([{ level: 'info', spec: `unix:${at('api')}` }, { level: 'info', msg: `listening on unix:${at('net')}`, spec: `unix:${at('net')}` }]);
+    const [response] = await once(get({ socketPath: at('api'), path: '/leases' }), 'response') as [AsyncIterable<Buffer>];
+    let text = '';
+    for await (const chunk of response) text += chunk.toString();
+    expect(JSON.parse(text)).toEqual({ '192.168.127.1': '5a:94:ef:e4:0c:dd', '192.168.127.9': '02:00:00:00:00:09' });
+    await expect.poll(() => heard).toEqual(['{"notification_type":"ready"}\n']);
+    writeFileSync(at('bad.json'), '{"mtu":1}');
+    const bad = await new Portside(['listen', `unix:${at('other')}`, '--config', at('bad.json')]).finished;
+    expect([bad.status, bad.stderr]).toEqual([1, 'portside listen: configuration: mtu is a number from 576 to 65520, not 1\n']);
+    portside.child.kill('SIGTERM');
+    expect((await portside.finished).status).toBe(0);
+    expect([existsSync(at('api')), existsSync(at('net'))]).toEqual([false, false]);
+    await new Promise((resolve) => supervisor.close(resolve));
+  });
+
+  test('serve --pcap: what passes on a link is in the file when the relay ends; a file that cannot be is one line', async () => {
+    const file = join(dir, 'x.pcapng');
+    const portside = new Portside(['serve', '--port', '0', '--images', images, '--allow-origin', '*', '--pcap', file]);
+    const socket = new WebSocket(`${(await portside.ready()).replace('http', 'ws')}link`);
+    await once(socket, 'open');
+    // Who has the gateway's address?
+    socket.send(Buffer.from('0000002affffffffffff02000000000108060001080006040001020000000001c0a87f03000000000000c0a87f01', 'hex'));
+    const [reply] = await once(socket, 'message') as [Buffer];
+    socket.close();
+    portside.child.kill('SIGTERM');
+    expect(await portside.finished).toMatchObject({ status: 0, stderr: '' });
+    const capture = readFileSync(file);
+    expect([capture.includes('net1.link1'), capture.includes(reply.subarray(4)), capture.includes(Buffer.from('ffffffffffff0200000000010806', 'hex'))]).toEqual([true, true, true]);
+    const refused = await new Portside(['serve', '--port', '0', '--images', images, '--pcap', join(dir, 'no/file')]).finished;
+    expect([refused.status, refused.stderr]).toEqual([1, `portside serve: can't write ${join(dir, 'no/file')}: ENOENT\n`]);
   });
 
   test('serve: no images and no page still starts, and says so once', async () => {

@@ -10,6 +10,8 @@ export interface CliContext {
   warn(line: string): void;
   /** resolves when SIGINT or SIGTERM has come; a second one ends the process at once */
   stopped(): Promise<void>;
+  /** SIGUSR1 */
+  onStatsWanted(handler: () => void): void;
   /** Promises that fail with nobody waiting: our own bugs, which must not end the process for everyone. */
   onStrayRejection(handler: (reason: unknown) => void): void;
 }

@@ -3,6 +3,7 @@ import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { parseIpv4 } from '../../shared/net/wire/addr.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { DEFAULT_FORWARD_IP, type ForwardRequest } from '../config.ts';
+import type { LogFormat } from '../log.ts';
 
 type Options = NonNullable<ParseArgsConfig['options']>;
 
@@ -35,6 +36,12 @@ export function parseNumber(flag: string, text: string, min: number, max: number
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (!(value >= min && value <= max)) throw new RelayError('RELAY_BAD_FLAG', `${flag} takes a number from ${min} to ${max}, not "${text}"`);
   return value;
+}
+
+/** `--log-format`; text unless it was given. */
+export function parseLogFormat(text: string | undefined): LogFormat {
+  if (text === undefined || text === 'text' || text === 'json') return text ?? 'text';
+  throw new RelayError('RELAY_BAD_FLAG', `--log-format takes text or json, not "${text}"`);
 }
 
 /** `[ip:]host:guest[/tcp|/udp]`, as `-p` takes it. */

@@ -5,6 +5,7 @@ const OVERVIEW = `Linux containers in a browser tab, or in this terminal, on a r
   portside serve [flags]                     serve page, images and relay (npm start builds first)
   portside run [flags] IMAGE [command...]    run a container in this terminal
   portside convert SOURCE OUT                make an image from a container image
+  portside listen [flags] SPEC               a network for QEMU and others, on a TCP or UNIX socket
   portside images [--json]                   list what is built: name, sizes, path
   portside help [command]                    flags of a command
   portside --version`;
@@ -23,7 +24,10 @@ const TOPICS: Record<string, string> = {
   --mtu N              MTU of the containers' network, 576 to 65520 (default: 1500, or what a page asks for)
   --web DIR            the built page (default: dist/web)
   --images DIR         the built images (default: dist/images)
-  --verbose            log links, sessions and what is dropped`,
+  --pcap FILE          write every frame to FILE, for Wireshark (pcapng; an interface per link)
+  --verbose            log links, sessions and what is dropped
+  --log-format text|json
+                       lines for people (default) or a JSON object per event, on stderr`,
   run: `portside run [flags] IMAGE [image flags] [command [arguments...]]: a container in this terminal.
 
   IMAGE is a name from \`portside images\`, or a path to a wasm file. The status is the command's.
@@ -31,6 +35,7 @@ const TOPICS: Record<string, string> = {
   --net                with a network
   -p [IP:]HOST:GUEST[/tcp|/udp]
                        lead a port of this computer into the container (implies --net). May be repeated
+  --pcap FILE          write every frame to FILE, for Wireshark (implies --net)
   --mac MAC            the container's MAC address
   --hostname NAME      its host name
   --env K=V, -e K=V    a variable for the command (K alone: its value here). May be repeated
@@ -58,6 +63,23 @@ out.wasm (the default) has its disk inside; out-dir/ gets a wasm and a disk of w
   --max-entries N      most files that they may have (default: 400000)
   --json               what was made, as JSON
   --quiet, -q          no progress`,
+  listen: `portside listen [flags] tcp:[HOST]:PORT | unix:PATH: one network; every connection to the socket is a network card on it.
+
+  QEMU: -netdev stream,id=n,addr.type=unix,addr.path=PATH,server=off -device virtio-net-pci,netdev=n,mac=MAC
+  Whoever reaches the socket is on the network: HOST is 127.0.0.1 unless you say otherwise. Guests get 192.168.127.3, .4 and on, by DHCP.
+
+  -p [IP:]HOST:[GUESTIP:]GUEST[/tcp|/udp]
+                       lead a port of this computer to a guest (GUESTIP: 192.168.127.3). May be repeated
+  --mtu N              MTU of the network, 576 to 65520 (default: 1500)
+  --pcap FILE          write every frame to FILE, for Wireshark (pcapng; an interface per link)
+  --services SPEC      gvproxy's HTTP API on unix:PATH or tcp:127.0.0.1:PORT. May be repeated
+  --config FILE        the network's configuration: JSON, with gvproxy's names
+  --notification PATH  tell the UNIX socket PATH who comes and goes, as gvproxy does
+  --log-format text|json
+                       lines for people (default) or a JSON object per event, on stderr
+  --verbose            log links, leases and what is dropped
+
+SIGUSR1 prints the network's counters as one line of JSON.`,
   images: `portside images [--json] [--images DIR]: name, sizes and path of what is built. * marks the page's default.`,
 };
 

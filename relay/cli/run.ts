@@ -4,6 +4,7 @@ import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
 import type { RunOptions } from '../run/run.ts';
 import { Images } from '../images.ts';
+import { withCapture } from './capture.ts';
 import type { CliContext } from './context.ts';
 import { firstWord, parseFlags, parseForward } from './flags.ts';
 
@@ -14,33 +15,40 @@ const FLAGS = {
   'hostname': { type: 'string' },
   'env': { type: 'string', short: 'e', multiple: true },
   'images': { type: 'string' },
+  'pcap': { type: 'string' },
   'verbose': { type: 'boolean' },
 } as const;
+
+export interface RunCommand extends RunOptions {
+  /** file for what passes on the network */
+  pcap?: string;
+}
 
 export async function run(args: string[], context: CliContext): Promise<number> {
   const options = await parseRun(args, context);
   const { run: runImage } = await import('../run/run.ts');
-  return runImage(options);
+  return withCapture(options.pcap ?? null, context, (capture) => runImage(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
 }
 
 /** The command line as options. Rejects with RELAY_BAD_FLAG, or with RELAY_NO_IMAGE when there is no such image. */
-export async function parseRun(args: string[], context: Pick<CliContext, 'env' | 'root' | 'warn'>): Promise<RunOptions> {
+export async function parseRun(args: string[], context: Pick<CliContext, 'env' | 'root' | 'warn'>): Promise<RunCommand> {
   const at = firstWord(args, FLAGS);
   // `--` ends our own flags; it is no flag of ours.
   const own = args.slice(0, at);
   const flags = parseFlags(own.at(-1) === '--' ? own.slice(0, -1) : own, FLAGS);
   if (at === args.length) throw new RelayError('RELAY_BAD_FLAG', 'name an image: `portside images` lists them');
   const forwards = (flags.publish ?? []).map(parseForward);
-  const options: RunOptions = {
+  const options: RunCommand = {
     image: await findImage(args[at], flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images)),
     args: args.slice(at + 1),
     env: Object.fromEntries((flags.env ?? []).flatMap((text) => parseVariable(text, context.env))),
-    // A forward needs a network to lead into.
-    net: flags.net === true || forwards.length > 0,
+    // A forward needs a network to lead into, and a capture one to look at.
+    net: flags.net === true || forwards.length > 0 || flags.pcap !== undefined,
     forwards,
   };
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
+  if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
   if (flags.verbose) options.log = (line) => context.warn(line);
   return options;
 }

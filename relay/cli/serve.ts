@@ -5,12 +5,14 @@ import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { DEFAULT_LIMITS, DEFAULT_PORT, type Limits, type ServeConfig } from '../config.ts';
 import { parseOrigin } from '../gate.ts';
+import type { Capture } from '../host/capture.ts';
 import { NodeClock, nodeRandom } from '../host/node-clock.ts';
 import { NodeHostNet } from '../host/node-host-net.ts';
 import { Log } from '../log.ts';
 import { RelayServer } from '../server.ts';
+import { withCapture } from './capture.ts';
 import type { CliContext } from './context.ts';
-import { parseFlags, parseForward, parseNumber } from './flags.ts';
+import { parseFlags, parseForward, parseLogFormat, parseNumber } from './flags.ts';
 
 const FLAGS = {
   'port': { type: 'string' },
@@ -22,20 +24,28 @@ const FLAGS = {
   'mtu': { type: 'string' },
   'web': { type: 'string' },
   'images': { type: 'string' },
+  'pcap': { type: 'string' },
   'verbose': { type: 'boolean' },
+  'log-format': { type: 'string' },
 } as const;
 
 export async function serve(args: string[], context: CliContext): Promise<number> {
   const config = parseServe(args, context);
+  return withCapture(config.pcap, context, (capture) => serveUntilStopped(config, capture, context));
+}
+
+async function serveUntilStopped(config: ServeConfig, capture: Capture | null, context: CliContext): Promise<number> {
   const limits: Limits = config.mtu === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, mtu: config.mtu, maxMtu: config.mtu };
   const clock = new NodeClock();
-  const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals });
+  const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals, format: config.logFormat });
   context.onStrayRejection((reason) => log.bug('a promise failed with nobody waiting', reason));
+  const hostNet = new NodeHostNet(clock);
   const relay = new RelayServer({
     config, limits, clock, log,
     random: nodeRandom,
-    hostNet: new NodeHostNet(clock),
-    createNetwork: (options) => new VirtualNetwork(options),
+    hostNet,
+    adopt: (socket) => hostNet.adopt(socket),
+    createNetwork: capture?.createNetwork ?? ((options) => new VirtualNetwork(options)),
     version: context.version,
   });
   const stopped = context.stopped();
@@ -65,7 +75,9 @@ export function parseServe(args: string[], context: Pick<CliContext, 'env' | 'ro
     mtu: flags.mtu === undefined ? null : parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX),
     webDir: flags.web === undefined ? join(context.root, 'dist/web') : resolve(flags.web),
     imagesDir: flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images),
+    pcap: flags.pcap === undefined ? null : resolve(flags.pcap),
     verbose: flags.verbose ?? false,
+    logFormat: parseLogFormat(flags['log-format']),
   };
 }
 

@@ -1,28 +1,37 @@
-/** The host's network through Node: the only importer of node:net and node:dgram besides `listen.ts`. */
+/** The host's network through Node. */
 import { execFile } from 'node:child_process';
 import type { Socket as DgramSocket } from 'node:dgram';
 import { createSocket } from 'node:dgram';
 import { readFileSync, statSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { connect, createServer, Socket } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../../shared/net/nat/host-net.ts';
 import type { Clock } from '../../shared/net/stack/clock.ts';
 import type { Ipv4 } from '../../shared/net/wire/addr.ts';
 import { formatIpv4, parseIpv4 } from '../../shared/net/wire/addr.ts';
+import type { IpAddress } from '../../shared/net/wire/addr6.ts';
+import { formatIp, isLinkLocal6, parseIpv6 } from '../../shared/net/wire/addr6.ts';
 import { RelayError } from '../../shared/relay-error.ts';
+import { removeStaleSocket } from './unix-socket.ts';
 
 const RESOLV_CONF = '/etc/resolv.conf';
 const RESOLV_CONF_EVERY_MS = 5000;
+const INTERFACES_EVERY_MS = 5000;
 const PING_WAIT_S = 5;
 /** datagrams that Node may queue on one socket before we drop, in `bytes` */
 const UDP_QUEUE_MAX = 1024 * 1024;
 const LISTEN_BACKLOG = 511;
+/** datagrams that may wait for their socket to be connected */
+const EARLY_MAX = 64;
 
 export class NodeHostNet implements HostNet {
   readonly #resolvConf: string;
   #resolvers: readonly HostResolver[] = [];
   #resolversReadMs = -Infinity;
   #resolversMtimeMs = -1;
+  #hasIpv6 = false;
+  #interfacesReadMs = -Infinity;
 
   readonly #clock: Clock;
 
@@ -32,8 +41,8 @@ export class NodeHostNet implements HostNet {
     this.#resolvConf = resolvConf;
   }
 
-  connectTcp(ip: Ipv4, port: number, handlers: HostTcpHandlers): HostTcp {
-    const socket = connect({ host: formatIpv4(ip), port, allowHalfOpen: true, noDelay: true });
+  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
+    const socket = connect({ host: formatIp(ip), port, allowHalfOpen: true, noDelay: true });
     socket.pause();
     return new NodeTcp(socket, handlers);
   }
@@ -52,16 +61,30 @@ export class NodeHostNet implements HostNet {
     });
   }
 
+  /** The same on a UNIX socket, which may replace one that nobody listens on. */
+  async listenUnix(path: string, onAccept: (socket: HostTcp) => void): Promise<HostListener> {
+    await removeStaleSocket(path);
+    return new Promise((resolve, reject) => {
+      const server = createServer({ allowHalfOpen: true, pauseOnConnect: true }, (socket) => onAccept(this.adopt(socket)));
+      server.once('error', (error: NodeJS.ErrnoException) => reject(new RelayError('RELAY_FORWARD', `can't listen on ${path}: ${error.code ?? error.message}`)));
+      server.listen({ path, backlog: LISTEN_BACKLOG }, () => {
+        server.removeAllListeners('error');
+        server.on('error', () => {});
+        resolve({ port: 0, close: () => server.close() });
+      });
+    });
+  }
+
   /** A socket that is connected already; set `handlers`, then `resume`. It should allow half-open connections. */
   adopt(socket: Socket): HostTcp {
     socket.pause();
     return new NodeTcp(socket, SILENT);
   }
 
-  connectUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): HostUdp {
-    const socket = createSocket('udp4');
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
+    const socket = createSocket(typeof ip === 'number' ? 'udp4' : 'udp6');
     const udp = new NodeUdp(socket, handlers);
-    socket.connect(port, formatIpv4(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
+    socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
     return udp;
   }
 
@@ -95,21 +118,33 @@ export class NodeHostNet implements HostNet {
     return this.#resolvers;
   }
 
-  ping(ip: Ipv4, payloadLen: number, ttl: number): Promise<number | null> {
+  hasIpv6(): boolean {
+    const nowMs = this.#clock.nowMs();
+    if (nowMs - this.#interfacesReadMs < INTERFACES_EVERY_MS) return this.#hasIpv6;
+    this.#interfacesReadMs = nowMs;
+    const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    this.#hasIpv6 = addresses.some(({ family, internal, address }) => {
+      const ip = family === 'IPv6' && !internal ? parseIpv6(address) : null;
+      return ip !== null && !isLinkLocal6(ip);
+    });
+    return this.#hasIpv6;
+  }
+
+  ping(ip: IpAddress, payloadLen: number, ttl: number): Promise<number | null> {
     return new Promise((resolve) => {
-      const args = ['-n', '-c', '1', '-W', String(PING_WAIT_S), '-s', String(payloadLen), '-t', String(Math.max(1, ttl - 1)), formatIpv4(ip)];
+      const args = ['-n', '-c', '1', '-W', String(PING_WAIT_S), '-s', String(payloadLen), '-t', String(Math.max(1, ttl - 1)), formatIp(ip)];
       const startMs = this.#clock.nowMs();
       execFile('ping', args, { timeout: (PING_WAIT_S + 1) * 1000 }, (error) => resolve(error === null ? this.#clock.nowMs() - startMs : null));
     });
   }
 }
 
-/** The IPv4 servers of a resolv.conf, at most three as in the C library. */
+/** The servers of a resolv.conf, at most three as in the C library; none with a zone, which names an interface. */
 export function parseResolvConf(text: string): HostResolver[] {
   const resolvers: HostResolver[] = [];
   for (const line of text.split('\n')) {
     const [keyword, address] = line.trim().split(/\s+/);
-    const ip = keyword === 'nameserver' ? parseIpv4(address ?? '') : null;
+    const ip = keyword === 'nameserver' ? parseIpv4(address ?? '') ?? parseIpv6(address ?? '') : null;
     if (ip !== null && resolvers.length < 3) resolvers.push({ ip, port: 53 });
   }
   return resolvers;
@@ -132,20 +167,42 @@ class NodeTcp implements HostTcp {
     this.handlers = handlers;
     socket.on('connect', () => this.handlers.onConnect?.());
     socket.on('data', (bytes: Buffer) => this.handlers.onData(bytes));
-    socket.on('end', () => this.handlers.onEnd());
+    socket.on('end', () => {
+      if (!this.#isResetUnsaid()) return this.handlers.onEnd();
+      this.#error = 'ECONNRESET';
+      socket.destroy();
+    });
     socket.on('error', (error: NodeJS.ErrnoException) => (this.#error = error.code ?? 'EIO'));
     socket.on('close', () => this.handlers.onClose(this.#error));
     // Listening to 'data' has set it flowing.
     socket.pause();
   }
 
+  /**
+   * libuv reports data with a reset right behind it as data and a clean end: half a file would pass for a whole one. The
+   * kernel still knows: a TCP socket that has not ended its own half and has no peer any more was reset. (After our own end nothing tells the two apart.)
+   */
+  #isResetUnsaid(): boolean {
+    const socket = this.#socket;
+    // Asks the kernel as long as nobody has asked before; a UNIX socket has no such addresses at all.
+    return socket instanceof Socket && socket.localAddress !== undefined && !socket.writableEnded && socket.remoteAddress === undefined;
+  }
+
   get pendingBytes(): number {
     return this.#socket.writableLength;
   }
 
-  write(bytes: Uint8Array): void {
-    if (this.#socket.destroyed || this.#socket.writableEnded) return;
-    this.#socket.write(bytes, this.#onWritten);
+  get peer(): string | undefined {
+    const { remoteAddress, remotePort } = this.#socket;
+    return remoteAddress === undefined ? undefined : `${remoteAddress}:${remotePort}`;
+  }
+
+  write(bytes: Uint8Array): boolean {
+    const socket = this.#socket;
+    if (socket.destroyed || socket.writableEnded) return true;
+    socket.write(bytes, this.#onWritten);
+    // A socket of the kernel's whose queue is empty has written all in this call; other streams may have kept the bytes.
+    return socket.writableLength === 0 && socket.constructor === Socket;
   }
 
   cork(): void {
@@ -162,8 +219,8 @@ class NodeTcp implements HostTcp {
 
   reset(): void {
     if (this.#socket.destroyed) return;
-    // Before it is connected there is nothing to reset, and a stream that is no TCP socket can't.
-    if (this.#socket instanceof Socket && !this.#socket.connecting) this.#socket.resetAndDestroy();
+    // Before it is connected there is nothing to reset, and what is no TCP socket (a UNIX socket has no address) can't.
+    if (this.#socket instanceof Socket && this.#socket.remoteAddress !== undefined) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
   }
 
@@ -179,8 +236,8 @@ class NodeTcp implements HostTcp {
 class NodeUdp implements HostUdp, HostListener {
   readonly #socket: DgramSocket;
   readonly #handlers: HostUdpHandlers;
-  /** sent before the socket was connected */
-  #early: Uint8Array[] | null = [];
+  /** what was to be sent or set before the socket was connected */
+  #early: (() => void)[] | null = [];
   #isClosed = false;
 
   constructor(socket: DgramSocket, handlers: HostUdpHandlers) {
@@ -199,7 +256,7 @@ class NodeUdp implements HostUdp, HostListener {
   onReady(): void {
     const early = this.#early ?? [];
     this.#early = null;
-    for (const bytes of early) this.send(bytes);
+    for (const act of early) act();
   }
 
   onFailed(error: NodeJS.ErrnoException): void {
@@ -208,13 +265,20 @@ class NodeUdp implements HostUdp, HostListener {
 
   send(bytes: Uint8Array, ip?: Ipv4, port?: number): void {
     if (this.#isClosed) return;
-    if (this.#early !== null) {
-      if (this.#early.length < 64) this.#early.push(bytes);
-      return;
-    }
+    if (this.#early !== null) return this.#later(() => this.send(bytes, ip, port));
     if (this.#socket.getSendQueueSize() > UDP_QUEUE_MAX) return;
     if (ip === undefined || port === undefined) this.#socket.send(bytes, this.#onSent);
     else this.#socket.send(bytes, port, formatIpv4(ip), this.#onSent);
+  }
+
+  setTtl(ttl: number): void {
+    if (this.#isClosed) return;
+    if (this.#early !== null) return this.#later(() => this.setTtl(ttl));
+    this.#socket.setTTL(ttl);
+  }
+
+  #later(act: () => void): void {
+    if (this.#early!.length < EARLY_MAX) this.#early!.push(act);
   }
 
   readonly #onSent = (error: Error | null): void => {

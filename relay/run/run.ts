@@ -14,6 +14,7 @@ import { Worker } from 'node:worker_threads';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
 import { parseIpv4 } from '../../shared/net/wire/addr.ts';
+import type { NetworkOptions, VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { argumentsFit, guestArguments, guestEnvironment, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
@@ -35,6 +36,8 @@ export interface RunOptions {
   hostname?: string;
   /** debug lines of the network */
   log?: (line: string) => void;
+  /** default: a plain VirtualNetwork */
+  createNetwork?: (options: NetworkOptions) => VirtualNetwork;
 }
 
 /** Runs to the end and returns the container's exit status. Rejects with RelayError. */
@@ -102,9 +105,8 @@ async function openNetwork(memory: ContainerMemory, options: RunOptions): Promis
     import('../host/node-clock.ts'),
   ]);
   const clock = new NodeClock();
-  const network = new VirtualNetwork({
-    clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(options.log === undefined ? {} : { log: options.log }),
-  });
+  const networkOptions: NetworkOptions = { clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(options.log === undefined ? {} : { log: options.log }) };
+  const network = options.createNetwork?.(networkOptions) ?? new VirtualNetwork(networkOptions);
   try {
     for (const { protocol, hostIp, hostPort, guestPort } of options.forwards) {
       const ip = parseIpv4(hostIp);

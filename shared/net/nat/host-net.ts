@@ -6,6 +6,7 @@
  * socket has taken it (`pendingBytes` has fallen accordingly).
  */
 import type { Ipv4 } from '../wire/addr.ts';
+import type { IpAddress } from '../wire/addr6.ts';
 
 export interface HostTcpHandlers {
   /** The dial succeeded. Never called for an accepted or adopted socket. */
@@ -23,8 +24,8 @@ export interface HostTcpHandlers {
 export interface HostTcp {
   /** Set before anything else is called on an accepted socket, which is paused until `resume`. */
   handlers: HostTcpHandlers;
-  /** Hands bytes over: what the kernel does not take at once stays in `pendingBytes`. */
-  write(bytes: Uint8Array): void;
+  /** Hands bytes over: what the kernel does not take at once stays in `pendingBytes`. True: `bytes` may be written over now. */
+  write(bytes: Uint8Array): boolean;
   /** Gathers the writes until `uncork` into one system call. */
   cork(): void;
   uncork(): void;
@@ -36,6 +37,8 @@ export interface HostTcp {
   resume(): void;
   /** written and not yet taken by the kernel, in `bytes` */
   readonly pendingBytes: number;
+  /** who is at the other end, as `ADDRESS:PORT`; undefined where that has no name */
+  readonly peer?: string | undefined;
 }
 
 export interface HostUdpHandlers {
@@ -48,6 +51,8 @@ export interface HostUdpHandlers {
 export interface HostUdp {
   /** Sends to the connected peer, or to `ip:port`. Keeps `bytes`. Drops when the kernel's queue is full. */
   send(bytes: Uint8Array, ip?: Ipv4, port?: number): void;
+  /** How many hops what is sent from now on may take. Of a connected socket only. */
+  setTtl(ttl: number): void;
   close(): void;
 }
 
@@ -58,21 +63,23 @@ export interface HostListener {
 }
 
 export interface HostResolver {
-  readonly ip: Ipv4;
+  readonly ip: IpAddress;
   readonly port: number;
 }
 
 export interface HostNet {
   /** Dials; `onConnect` or `onClose` follows. */
-  connectTcp(ip: Ipv4, port: number, handlers: HostTcpHandlers): HostTcp;
+  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp;
   /** Resolves when bound, rejects with a RelayError when it can't. `onAccept` must set `handlers`. */
   listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener>;
   /** A socket that exchanges datagrams with one peer only. */
-  connectUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): HostUdp;
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp;
   /** A socket for everyone's datagrams. */
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener>;
   /** The host's DNS servers, read again when they may have changed. */
   resolvers(): readonly HostResolver[];
+  /** Whether the host has an IPv6 address that reaches beyond its link. Looked up anew now and then; cheap to call. */
+  hasIpv6(): boolean;
   /** Round trip to `ip` by the system's ping, or null when there is none or no answer. */
-  ping(ip: Ipv4, payloadLen: number, ttl: number): Promise<number | null>;
+  ping(ip: IpAddress, payloadLen: number, ttl: number): Promise<number | null>;
 }

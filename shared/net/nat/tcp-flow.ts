@@ -13,15 +13,26 @@
  */
 import type { CloseReason, TcpConnection, TcpHandler } from '../stack/tcp/connection.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
-import type { Ipv4 } from '../wire/addr.ts';
+import type { Ipv6Table } from '../stack/ipv6-table.ts';
+import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
+import type { FlowInfo } from './flow-list.ts';
 import { judgeDialError } from './host-error.ts';
 import type { HostNet, HostTcp, HostTcpHandlers } from './host-net.ts';
+import { WriteSlab } from './write-slab.ts';
+
+/** of all networks of this thread: between two batches it holds nothing */
+const slab = new WriteSlab();
 
 export class TcpFlow implements TcpHandler {
   readonly #onOver: (flow: TcpFlow) => void;
+  readonly #bornMs: number;
+  /** what a guest's SYN made us dial, port included; null for an accepted socket */
+  #dialled: { readonly ip: IpAddress; readonly port: number } | null = null;
   #connection: TcpConnection | null = null;
   #pending: PendingConnection | null = null;
   #host: HostTcp | null = null;
+  /** what to do when the first dial is refused */
+  #dialSecond: (() => void) | null = null;
   #isHostOver = false;
   #isGuestOver = false;
   #isPaused = false;
@@ -30,26 +41,37 @@ export class TcpFlow implements TcpHandler {
   readonly #edges: number[] = [];
   #partsLen = 0;
 
-  private constructor(onOver: (flow: TcpFlow) => void) {
+  private constructor(nowMs: number, onOver: (flow: TcpFlow) => void) {
+    this.#bornMs = nowMs;
     this.#onOver = onOver;
   }
 
-  /** Dials `ip:port` for a guest's SYN, and answers the SYN with the outcome. */
-  static dial(hostNet: HostNet, pending: PendingConnection, ip: Ipv4, port: number, onOver: (flow: TcpFlow) => void): TcpFlow {
-    const flow = new TcpFlow(onOver);
+  /** Dials `ip:port` for a guest's SYN, where that is refused `second:port`, and answers the SYN with the outcome. */
+  static dial(
+    hostNet: HostNet, pending: PendingConnection, ip: IpAddress, second: IpAddress | null, port: number, nowMs: number, onOver: (flow: TcpFlow) => void,
+  ): TcpFlow {
+    const flow = new TcpFlow(nowMs, onOver);
+    flow.#dialled = { ip, port };
     flow.#pending = pending;
     pending.onCancel = () => {
       flow.#pending = null;
       flow.#endGuest();
       flow.#host?.reset();
     };
+    if (second !== null) {
+      flow.#dialSecond = () => {
+        flow.#dialSecond = null;
+        flow.#dialled = { ip: second, port };
+        flow.#host = hostNet.connectTcp(second, port, new HostEnd(flow));
+      };
+    }
     flow.#host = hostNet.connectTcp(ip, port, new HostEnd(flow));
     return flow;
   }
 
   /** For an accepted host socket. `connect` makes the connection into the guest with the handler it gets, or returns null. */
-  static accepted(host: HostTcp, connect: (handler: TcpHandler) => TcpConnection | null, onOver: (flow: TcpFlow) => void): TcpFlow {
-    const flow = new TcpFlow(onOver);
+  static accepted(host: HostTcp, connect: (handler: TcpHandler) => TcpConnection | null, nowMs: number, onOver: (flow: TcpFlow) => void): TcpFlow {
+    const flow = new TcpFlow(nowMs, onOver);
     flow.#host = host;
     host.handlers = new HostEnd(flow);
     flow.#connection = connect(flow);
@@ -73,6 +95,25 @@ export class TcpFlow implements TcpHandler {
     return this.#isGuestOver && this.#isHostOver;
   }
 
+  /** Null once the guest's side is gone. */
+  info(nowMs: number, addresses: Ipv6Table): FlowInfo | null {
+    const connection = this.#connection;
+    const side = this.#pending ?? connection;
+    if (side === null || this.#isGuestOver) return null;
+    const dialled = this.#dialled;
+    return {
+      protocol: 'tcp',
+      from: dialled === null ? 'host' : 'guest',
+      guestIp: addresses.ipOf(side.guestIp), guestPort: side.guestPort, remoteIp: addresses.ipOf(side.remoteIp), remotePort: side.remotePort,
+      host: dialled === null ? this.#host?.peer ?? '' : formatEndpoint(dialled.ip, dialled.port),
+      bytesFromGuest: connection?.bytesFromGuest ?? 0,
+      bytesToGuest: connection?.bytesToGuest ?? 0,
+      ageMs: nowMs - this.#bornMs,
+      idleMs: nowMs - (connection?.lastHeardMs ?? this.#bornMs),
+      state: connection?.state ?? 'dialing',
+    };
+  }
+
   // ---- the guest ----
 
   onEstablished(): void {
@@ -89,7 +130,7 @@ export class TcpFlow implements TcpHandler {
     const parts = this.#parts;
     if (parts.length === 0) return;
     if (!this.#isHostOver) {
-      const out = new Uint8Array(this.#partsLen);
+      const out = slab.take(this.#partsLen);
       let at = 0;
       for (let i = 0; i < parts.length; i++) {
         const start = this.#edges[2 * i];
@@ -97,7 +138,7 @@ export class TcpFlow implements TcpHandler {
         out.set(start === 0 && end === parts[i].length ? parts[i] : parts[i].subarray(start, end), at);
         at += end - start;
       }
-      this.#host!.write(out);
+      if (!this.#host!.write(out)) slab.keep(out.length);
       this.#connection?.setHeld(this.#host!.pendingBytes);
     }
     parts.length = 0;
@@ -149,6 +190,7 @@ export class TcpFlow implements TcpHandler {
   }
 
   onHostClose(error: string | null): void {
+    if (error === 'ECONNREFUSED' && this.#pending !== null && this.#dialSecond !== null) return this.#dialSecond();
     this.#isHostOver = true;
     const pending = this.#pending;
     if (pending !== null) {

@@ -3,6 +3,8 @@ import type { Stack } from '../stack/stack.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
 import type { Ipv4 } from '../wire/addr.ts';
 import { ICMP_ADMIN_PROHIBITED } from '../wire/icmp.ts';
+import type { FlowInfo } from './flow-list.ts';
+import type { HostAliases } from './host-aliases.ts';
 import type { HostNet, HostTcp } from './host-net.ts';
 import type { Policy } from './policy.ts';
 import { isAllowed } from './policy.ts';
@@ -10,17 +12,19 @@ import { TcpFlow } from './tcp-flow.ts';
 
 const EPHEMERAL_FIRST = 32_768;
 const EPHEMERAL_LAST = 65_535;
+/** of a SYN, in hops: traceroute's last one, and less than any system sends with */
+const PROBE_TTL_MAX = 30;
 
 export class TcpNat {
   readonly #stack: Stack;
   readonly #hostNet: HostNet;
   readonly #policy: Policy;
-  readonly #aliases: ReadonlyMap<Ipv4, Ipv4>;
+  readonly #aliases: HostAliases;
   readonly #flows = new Set<TcpFlow>();
   readonly #onOver = (flow: TcpFlow): void => void this.#flows.delete(flow);
   #nextPort: number;
 
-  constructor(stack: Stack, hostNet: HostNet, policy: Policy, aliases: ReadonlyMap<Ipv4, Ipv4>) {
+  constructor(stack: Stack, hostNet: HostNet, policy: Policy, aliases: HostAliases) {
     this.#stack = stack;
     this.#hostNet = hostNet;
     this.#policy = policy;
@@ -33,10 +37,25 @@ export class TcpNat {
     return this.#flows.size;
   }
 
+  /** Those whose guest is still there. */
+  *flows(nowMs: number): Iterable<FlowInfo> {
+    for (const flow of this.#flows) {
+      const info = flow.info(nowMs, this.#stack.addresses);
+      if (info !== null) yield info;
+    }
+  }
+
   onSyn(pending: PendingConnection): void {
-    const hostIp = this.#aliases.get(pending.remoteIp) ?? pending.remoteIp;
+    // A SYN of traceroute's. How far it may go can't be told to a host socket, so nobody answers for the hops between.
+    if (pending.ttl <= PROBE_TTL_MAX && !this.#aliases.isAlias(pending.remoteIp)) {
+      this.#stack.counters.drop('tcp-low-ttl');
+      return pending.ignore();
+    }
+    const hostIp = this.#aliases.hostAddress(pending.remoteIp);
     if (!isAllowed(this.#policy, 'tcp', hostIp, pending.remotePort)) return pending.unreachable(ICMP_ADMIN_PROHIBITED);
-    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, pending.remotePort, this.#onOver));
+    const second = this.#aliases.secondAddress(pending.remoteIp);
+    const isSecondAllowed = second !== null && isAllowed(this.#policy, 'tcp', second, pending.remotePort);
+    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, isSecondAllowed ? second : null, pending.remotePort, this.#stack.nowMs, this.#onOver));
   }
 
   /** Joins an accepted host socket to a port of a guest, which sees the gateway as its peer. */
@@ -51,6 +70,7 @@ export class TcpNat {
       const flow = TcpFlow.accepted(
         host,
         (handler) => this.#stack.tcp.connect(guestIp, guestPort, gatewayIp, this.#freePort(guestIp, guestPort, gatewayIp), handler),
+        this.#stack.nowMs,
         this.#onOver,
       );
       this.#keep(flow);

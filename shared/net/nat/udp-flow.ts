@@ -11,23 +11,29 @@ import type { Stack } from '../stack/stack.ts';
 import type { Wakeable } from '../stack/timers.ts';
 import type { Datagram } from '../stack/udp.ts';
 import type { Ipv4 } from '../wire/addr.ts';
+import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
 import { ICMP_ADMIN_PROHIBITED, ICMP_HOST_UNREACHABLE, ICMP_NET_UNREACHABLE, ICMP_PORT_UNREACHABLE } from '../wire/icmp.ts';
+import type { FlowInfo } from './flow-list.ts';
+import type { HostAliases } from './host-aliases.ts';
 import type { HostNet, HostUdp } from './host-net.ts';
 import type { Policy } from './policy.ts';
 import { isAllowed } from './policy.ts';
 import { copyOf } from '../wire/copy.ts';
+import { hopsLeft } from '../wire/ipv6.ts';
 
 const UNANSWERED_IDLE_MS = 30_000;
 const DNS_PORT = 53;
 /** IP header and 8 bytes: what an ICMP error must quote */
 const QUOTE_LEN = 68;
 const EPHEMERAL_FIRST = 32_768;
+/** what systems send with: a smaller one was chosen on purpose */
+const TTL_DEFAULT = 64;
 
 export class UdpNat {
   readonly #stack: Stack;
   readonly #hostNet: HostNet;
   readonly #policy: Policy;
-  readonly #aliases: ReadonlyMap<Ipv4, Ipv4>;
+  readonly #aliases: HostAliases;
   readonly #idleMs: number;
   readonly #maxFlows: number;
   readonly #flows: FlowTable<UdpFlow>;
@@ -35,7 +41,7 @@ export class UdpNat {
   readonly #forwarded = new Map<HostUdp, Map<number, UdpFlow>>();
   #nextPort = EPHEMERAL_FIRST;
 
-  constructor(stack: Stack, hostNet: HostNet, policy: Policy, aliases: ReadonlyMap<Ipv4, Ipv4>, idleMs: number, maxFlows: number) {
+  constructor(stack: Stack, hostNet: HostNet, policy: Policy, aliases: HostAliases, idleMs: number, maxFlows: number) {
     this.#stack = stack;
     this.#hostNet = hostNet;
     this.#policy = policy;
@@ -49,6 +55,10 @@ export class UdpNat {
     return this.#flows.size;
   }
 
+  *flows(nowMs: number): Iterable<FlowInfo> {
+    for (const flow of this.#flows.values()) yield flow.info(nowMs);
+  }
+
   /** A datagram for beyond the gateway, or for a forwarded flow at it. Borrowed. */
   onDatagram(datagram: Datagram, mayOpen: boolean): void {
     const { src, srcPort, dst, dstPort } = datagram;
@@ -56,18 +66,22 @@ export class UdpNat {
     if (flow === null) {
       flow = mayOpen ? this.#open(datagram) : null;
       if (flow === null) {
-        if (!mayOpen) this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
-        return;
+        if (mayOpen) return;
+        this.#stack.counters.drop('udp-no-listener');
+        return this.#refuse(datagram, ICMP_PORT_UNREACHABLE);
       }
     }
-    flow.sendToHost(copyOf(datagram.bytes, datagram.start, datagram.end), this.#stack.nowMs);
+    flow.sendToHost(copyOf(datagram.bytes, datagram.start, datagram.end), hopsLeft(datagram.bytes, datagram.ipStart), this.#stack.nowMs);
   }
 
   #open(datagram: Datagram): UdpFlow | null {
     const { src, srcPort, dst, dstPort } = datagram;
     const { counters } = this.#stack;
-    const hostIp = this.#aliases.get(dst) ?? dst;
-    if (dstPort === 0) return null;
+    const hostIp = this.#aliases.hostAddress(dst);
+    if (dstPort === 0) {
+      counters.drop('udp-no-listener');
+      return null;
+    }
     if (!isAllowed(this.#policy, 'udp', hostIp, dstPort)) {
       counters.drop('udp-denied');
       this.#refuse(datagram, ICMP_ADMIN_PROHIBITED);
@@ -79,7 +93,8 @@ export class UdpNat {
     }
     const quote = copyOf(datagram.bytes, datagram.ipStart, Math.min(datagram.end, datagram.ipStart + QUOTE_LEN));
     const flow = new UdpFlow(this, this.#stack, src, srcPort, dst, dstPort, this.#idleMs, quote);
-    this.#flows.set(src, srcPort, dst, dstPort, flow);
+    flow.dialledIp = hostIp;
+    this.#keep(flow);
     counters.udpFlowsMade++;
     flow.socket = this.#hostNet.connectUdp(hostIp, dstPort, {
       onMessage: (bytes) => flow.sendToGuest(bytes),
@@ -108,7 +123,7 @@ export class UdpNat {
     const flow = new UdpFlow(this, this.#stack, guestIp, guestPort, gatewayIp, port, this.#idleMs, null);
     flow.peer = { socket, ip: peerIp, port: peerPort, forget: () => peers.delete(key) };
     peers.set(key, flow);
-    this.#flows.set(guestIp, guestPort, gatewayIp, port, flow);
+    this.#keep(flow);
     this.#stack.counters.udpFlowsMade++;
     this.#stack.neighbors.resolve(guestIp, (isFound) => {
       if (isFound) flow.sendToGuest(bytes);
@@ -129,8 +144,17 @@ export class UdpNat {
     this.#forwarded.delete(socket);
   }
 
+  /** A flow holds its addresses while it is in the table. */
+  #keep(flow: UdpFlow): void {
+    this.#flows.set(flow.guestIp, flow.guestPort, flow.remoteIp, flow.remotePort, flow);
+    this.#stack.addresses.retain(flow.guestIp);
+    this.#stack.addresses.retain(flow.remoteIp);
+  }
+
   remove(flow: UdpFlow): void {
-    this.#flows.delete(flow.guestIp, flow.guestPort, flow.remoteIp, flow.remotePort);
+    if (!this.#flows.delete(flow.guestIp, flow.guestPort, flow.remoteIp, flow.remotePort)) return;
+    this.#stack.addresses.release(flow.guestIp);
+    this.#stack.addresses.release(flow.remoteIp);
   }
 
   close(): void {
@@ -147,14 +171,20 @@ class UdpFlow implements Wakeable {
   readonly remotePort: number;
   /** of a guest's flow */
   socket: HostUdp | null = null;
+  dialledIp: IpAddress | null = null;
   /** of a forwarded flow */
   peer: { socket: HostUdp; ip: Ipv4; port: number; forget: () => void } | null = null;
   readonly #nat: UdpNat;
   readonly #stack: Stack;
   readonly #idleMs: number;
   readonly #quote: Uint8Array | null;
+  readonly #bornMs: number;
+  #bytesFromGuest = 0;
+  #bytesToGuest = 0;
   #lastMs: number;
   #hasAnswer = false;
+  /** the socket's, in hops */
+  #hostTtl = TTL_DEFAULT;
   #isClosed = false;
 
   constructor(
@@ -168,6 +198,7 @@ class UdpFlow implements Wakeable {
     this.remotePort = remotePort;
     this.#idleMs = idleMs;
     this.#quote = quote;
+    this.#bornMs = stack.nowMs;
     this.#lastMs = stack.nowMs;
     stack.timers.schedule(this, this.#lastMs + this.#patienceMs);
   }
@@ -176,18 +207,41 @@ class UdpFlow implements Wakeable {
     return this.#hasAnswer ? this.#idleMs : Math.min(this.#idleMs, UNANSWERED_IDLE_MS);
   }
 
-  sendToHost(payload: Uint8Array, nowMs: number): void {
+  info(nowMs: number): FlowInfo {
+    const { guestPort, remotePort, peer } = this;
+    const { addresses } = this.#stack;
+    const remoteIp = addresses.ipOf(this.remoteIp);
+    return {
+      protocol: 'udp', from: peer === null ? 'guest' : 'host', guestIp: addresses.ipOf(this.guestIp), guestPort, remoteIp, remotePort,
+      host: peer === null ? formatEndpoint(this.dialledIp ?? remoteIp, remotePort) : formatEndpoint(peer.ip, peer.port),
+      bytesFromGuest: this.#bytesFromGuest, bytesToGuest: this.#bytesToGuest,
+      ageMs: nowMs - this.#bornMs, idleMs: nowMs - this.#lastMs, state: this.#hasAnswer ? 'answered' : 'unanswered',
+    };
+  }
+
+  /** `ttl` is what the datagram had when it came to us. */
+  sendToHost(payload: Uint8Array, ttl: number, nowMs: number): void {
     this.#lastMs = nowMs;
+    this.#bytesFromGuest += payload.length;
     if (this.peer !== null) {
       this.#hasAnswer = true;
       this.peer.socket.send(payload, this.peer.ip, this.peer.port);
-    } else this.socket?.send(payload);
+      return;
+    }
+    // A datagram that may go less far than ours would must not: its sender is measuring the way (traceroute).
+    const hostTtl = ttl < TTL_DEFAULT ? Math.max(ttl - 1, 1) : TTL_DEFAULT;
+    if (hostTtl !== this.#hostTtl) {
+      this.#hostTtl = hostTtl;
+      this.socket?.setTtl(hostTtl);
+    }
+    this.socket?.send(payload);
   }
 
   sendToGuest(payload: Uint8Array): void {
     if (this.#isClosed) return;
-    const neighbor = this.#stack.neighbors.find(this.guestIp);
+    const neighbor = this.#stack.neighborOf(this.guestIp);
     if (neighbor === null || !this.#stack.udp.send(neighbor, this.remoteIp, this.remotePort, this.guestPort, payload)) this.#stack.counters.udpDropped++;
+    else this.#bytesToGuest += payload.length;
     this.#lastMs = this.#stack.nowMs;
     if (this.peer === null) {
       this.#hasAnswer = true;
@@ -196,7 +250,7 @@ class UdpFlow implements Wakeable {
   }
 
   onError(error: string): void {
-    const neighbor = this.#stack.neighbors.find(this.guestIp);
+    const neighbor = this.#stack.neighborOf(this.guestIp);
     if (neighbor !== null && this.#quote !== null) {
       const code = error === 'ECONNREFUSED' ? ICMP_PORT_UNREACHABLE
         : error === 'EHOSTUNREACH' ? ICMP_HOST_UNREACHABLE

@@ -101,6 +101,8 @@ export class DhcpServer {
   #choose(request: DhcpRepr): Ipv4 | null {
     const own = this.#config.staticLeases.get(request.clientMac) ?? this.#byMac.get(request.clientMac)?.ip;
     if (own !== undefined) return own;
+    if (this.#byMac.size >= this.#config.maxLeases) this.#forgetExpired();
+    if (this.#byMac.size >= this.#config.maxLeases) return null;
     for (const wanted of [request.requestedIp, request.clientIp]) {
       if (wanted !== undefined && this.#isInPool(wanted) && this.#isFree(wanted)) return wanted;
     }
@@ -131,7 +133,6 @@ export class DhcpServer {
     if (holder !== undefined && holder.mac !== request.clientMac) this.#forget(holder);
     let lease = this.#byMac.get(request.clientMac);
     if (lease === undefined) {
-      if (this.#byMac.size >= this.#config.maxLeases) this.#forgetExpired();
       lease = { ip, mac: request.clientMac, hostname: '', expiresMs: 0 };
       this.#byMac.set(lease.mac, lease);
       this.#byIp.set(ip, lease);
@@ -164,6 +165,7 @@ export class DhcpServer {
       } : {}),
       ...(isNak ? {} : {
         subnetMask: maskOf(config.prefixLen), router: config.gatewayIp, dns: config.gatewayIp, domain: config.domain,
+        ...(config.searchDomains.length === 0 ? {} : { searchDomains: config.searchDomains }),
         broadcastIp: ((config.subnet | ~maskOf(config.prefixLen)) >>> 0) as Ipv4,
       }),
       ...(mayKnowMtu ? { mtu: config.mtu } : {}),

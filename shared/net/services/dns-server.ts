@@ -1,7 +1,7 @@
 /*
  * DNS at the gateway: local names first, then the cache, then the host's resolvers.
  *
- *   guest --UDP or TCP--> resolve(query) -> local answer
+ *   guest --UDP or TCP--> resolve(query) -> local answer, or none: AAAA where the guest has no way by IPv6
  *                                        -> cache, TTLs aged
  *                                        -> ask: UDP to a resolver, the next one after ATTEMPT_MS; for a guest's TCP query TCP
  *
@@ -15,14 +15,18 @@ import type { HostNet, HostTcp, HostUdp } from '../nat/host-net.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Wakeable } from '../stack/timers.ts';
 import type { Ipv4 } from '../wire/addr.ts';
+import type { IpAddress } from '../wire/addr6.ts';
+import { inCidr6, IPV6_PREFIX_LEN, isSameIpv6 } from '../wire/addr6.ts';
 import { inCidr, parseIpv4 } from '../wire/addr.ts';
 import type { DnsQuestion } from '../wire/dns.ts';
 import {
-  ageTtls, answerTo, DNS_CLASS_IN, DNS_FORMERR, DNS_HEADER_LEN, DNS_NOERROR, DNS_NOTIMP, DNS_NXDOMAIN, DNS_SERVFAIL, DNS_TYPE_A, DNS_TYPE_ANY,
-  DNS_TYPE_PTR, emitAddressAnswer, emitDnsStatus, emitNameAnswer, hasCheckingDisabled, opcodeOf, parseDnsQuestion, readTtls, truncated,
+  ageTtls, answerTo, DNS_CLASS_IN, DNS_FORMERR, DNS_HEADER_LEN, DNS_NOERROR, DNS_NOTIMP, DNS_NXDOMAIN, DNS_SERVFAIL, DNS_TYPE_A, DNS_TYPE_AAAA,
+  DNS_TYPE_ANY, DNS_TYPE_PTR, emitAddressAnswer, emitDnsStatus, emitNameAnswer, hasCheckingDisabled, opcodeOf, parseDnsQuestion, parseReverse6, readTtls,
+  truncated,
 } from '../wire/dns.ts';
 import { getU16, setU16 } from '../../bytes.ts';
 import type { DhcpServer } from './dhcp-server.ts';
+import { DnsZones } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
 import { copyOf } from '../wire/copy.ts';
 
@@ -62,7 +66,7 @@ interface Inquiry extends Wakeable {
 }
 
 interface Upstream extends Wakeable {
-  readonly resolverIp: Ipv4;
+  readonly resolverIp: IpAddress;
   readonly resolverPort: number;
   socket: HostUdp;
   sent: number;
@@ -71,6 +75,7 @@ interface Upstream extends Wakeable {
 }
 
 export class DnsServer {
+  readonly zones: DnsZones;
   readonly #stack: Stack;
   readonly #hostNet: HostNet;
   readonly #config: NetworkConfig;
@@ -84,6 +89,7 @@ export class DnsServer {
     this.#hostNet = hostNet;
     this.#config = config;
     this.#dhcp = dhcp;
+    this.zones = new DnsZones(config.localNames, config.zones);
   }
 
   get queriesOpen(): number {
@@ -136,13 +142,21 @@ export class DnsServer {
   #answerLocally(query: Uint8Array, question: DnsQuestion): Uint8Array | null {
     const { name, type } = question;
     if (type === DNS_TYPE_PTR && name.endsWith('.in-addr.arpa')) return this.#answerReverse(query, question);
-    const ip = this.#config.localNames.get(name) ?? this.#guestNamed(name);
-    if (ip !== undefined) {
+    if (type === DNS_TYPE_PTR && name.endsWith('.ip6.arpa')) return this.#answerReverse6(query, question);
+    const found = this.zones.find(name);
+    const ip = found?.ip ?? this.#guestNamed(name) ?? found?.zone.defaultIp ?? null;
+    if (ip !== null) {
       if (type === DNS_TYPE_A || type === DNS_TYPE_ANY) return emitAddressAnswer(query, question, ip, LOCAL_TTL_S);
+      // A record that was put before a local name's hides its IPv6 address as well.
+      const ip6 = this.#stack.ipv6 !== null && ip === this.#config.localNames.get(name) ? this.#config.localNames6.get(name) : undefined;
+      if (type === DNS_TYPE_AAAA && ip6 !== undefined) return emitAddressAnswer(query, question, ip6, LOCAL_TTL_S);
       return emitDnsStatus(query, question, DNS_NOERROR, true);
     }
-    const isOurs = name === this.#config.domain || name.endsWith(`.${this.#config.domain}`);
-    return isOurs ? emitDnsStatus(query, question, name === this.#config.domain ? DNS_NOERROR : DNS_NXDOMAIN, true) : null;
+    const isOurs = found !== null || name === this.#config.domain || name.endsWith(`.${this.#config.domain}`);
+    if (isOurs) return emitDnsStatus(query, question, name === this.#config.domain ? DNS_NOERROR : DNS_NXDOMAIN, true);
+    // An address that can't be reached would only be tried and waited for.
+    const hasRoute = this.#stack.ipv6 !== null && this.#hostNet.hasIpv6();
+    return type === DNS_TYPE_AAAA && !hasRoute ? emitDnsStatus(query, question, DNS_NOERROR) : null;
   }
 
   #guestNamed(name: string): Ipv4 | undefined {
@@ -159,6 +173,13 @@ export class DnsServer {
     const guest = this.#dhcp.leases().find((lease) => lease.ip === ip);
     if (guest === undefined || !/^[a-z0-9-]+$/.test(guest.hostname)) return emitDnsStatus(query, question, DNS_NXDOMAIN, true);
     return emitNameAnswer(query, question, `${guest.hostname}.${this.#config.domain}`, LOCAL_TTL_S);
+  }
+
+  #answerReverse6(query: Uint8Array, question: DnsQuestion): Uint8Array | null {
+    const ip = parseReverse6(question.name);
+    if (this.#stack.ipv6 === null || ip === null || !inCidr6(ip, { base: this.#config.prefix6, prefixLen: IPV6_PREFIX_LEN })) return null;
+    for (const [name, address] of this.#config.localNames6) if (isSameIpv6(address, ip)) return emitNameAnswer(query, question, name, LOCAL_TTL_S);
+    return emitDnsStatus(query, question, DNS_NXDOMAIN, true);
   }
 
   // ---- cache ----
@@ -227,7 +248,7 @@ export class DnsServer {
     upstream.socket.send(query);
   }
 
-  #upstreamTo(ip: Ipv4, port: number): Upstream {
+  #upstreamTo(ip: IpAddress, port: number): Upstream {
     for (const upstream of this.#upstreams) {
       if (upstream.isRetired || upstream.resolverIp !== ip || upstream.resolverPort !== port) continue;
       if (upstream.sent < SOCKET_QUERIES) return upstream;
@@ -266,7 +287,7 @@ export class DnsServer {
     this.#closeIfIdle(upstream);
   }
 
-  #askByTcp(inquiry: Inquiry, ip: Ipv4, port: number): void {
+  #askByTcp(inquiry: Inquiry, ip: IpAddress, port: number): void {
     let received: Uint8Array = new Uint8Array(0);
     const socket = this.#hostNet.connectTcp(ip, port, {
       onConnect: () => {

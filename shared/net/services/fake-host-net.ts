@@ -1,7 +1,9 @@
 /** A host for tests: sockets are objects that the test holds in its hands. */
 import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../nat/host-net.ts';
 import type { Ipv4 } from '../wire/addr.ts';
-import { formatIpv4, parseIpv4 } from '../wire/addr.ts';
+import { parseIpv4 } from '../wire/addr.ts';
+import type { IpAddress } from '../wire/addr6.ts';
+import { formatIp } from '../wire/addr6.ts';
 
 export class FakeTcp implements HostTcp {
   handlers: HostTcpHandlers;
@@ -19,9 +21,10 @@ export class FakeTcp implements HostTcp {
     this.handlers = handlers;
   }
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): boolean {
     this.written += bytes.length;
     if (this.isStalled) this.pendingBytes += bytes.length;
+    return !this.isStalled;
   }
   cork(): void {}
   uncork(): void {}
@@ -40,6 +43,7 @@ export class FakeUdp implements HostUdp, HostListener {
   readonly handlers: HostUdpHandlers;
   readonly port = 5000;
   readonly sent: Uint8Array[] = [];
+  readonly ttls: number[] = [];
   isClosed = false;
 
   constructor(to: string, handlers: HostUdpHandlers) {
@@ -48,17 +52,22 @@ export class FakeUdp implements HostUdp, HostListener {
   }
 
   send(bytes: Uint8Array): void { this.sent.push(bytes); }
+  setTtl(ttl: number): void { this.ttls.push(ttl); }
   close(): void { this.isClosed = true; }
 }
 
 export class FakeHostNet implements HostNet {
   readonly tcp: FakeTcp[] = [];
   readonly udp: FakeUdp[] = [];
+  readonly pinged: string[] = [];
+  /** what a ping returns */
+  rttMs: number | null = null;
+  hasV6 = true;
   accept: ((socket: HostTcp) => void) | null = null;
   resolverList: HostResolver[] = [{ ip: parseIpv4('10.0.0.53')!, port: 53 }];
 
-  connectTcp(ip: Ipv4, port: number, handlers: HostTcpHandlers): HostTcp {
-    const socket = new FakeTcp(`${formatIpv4(ip)}:${port}`, handlers);
+  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
+    const socket = new FakeTcp(`${formatIp(ip)}:${port}`, handlers);
     this.tcp.push(socket);
     return socket;
   }
@@ -68,18 +77,22 @@ export class FakeHostNet implements HostNet {
     return Promise.resolve({ port: port || 4321, close: () => (this.accept = null) });
   }
 
-  connectUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): HostUdp {
-    const socket = new FakeUdp(`${formatIpv4(ip)}:${port}`, handlers);
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
+    const socket = new FakeUdp(`${formatIp(ip)}:${port}`, handlers);
     this.udp.push(socket);
     return socket;
   }
 
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
-    const socket = new FakeUdp(`${formatIpv4(ip)}:${port}`, handlers);
+    const socket = new FakeUdp(`${formatIp(ip)}:${port}`, handlers);
     this.udp.push(socket);
     return Promise.resolve(socket);
   }
 
   resolvers(): readonly HostResolver[] { return this.resolverList; }
-  ping(): Promise<number | null> { return Promise.resolve(null); }
+  hasIpv6(): boolean { return this.hasV6; }
+  ping(ip: IpAddress): Promise<number | null> {
+    this.pinged.push(formatIp(ip));
+    return Promise.resolve(this.rttMs);
+  }
 }

@@ -1,8 +1,11 @@
 /** Every option of a virtual network, with its default: c2w-net's and gvproxy's addresses. */
 import type { Ipv4, Mac } from '../wire/addr.ts';
 import { parseIpv4, parseMac } from '../wire/addr.ts';
+import type { Ipv6 } from '../wire/addr6.ts';
+import { IPV6_LOOPBACK, parseIpv6 } from '../wire/addr6.ts';
 import type { Policy } from '../nat/policy.ts';
 import { ALLOW_ALL } from '../nat/policy.ts';
+import type { DnsZone } from './dns-zones.ts';
 
 export interface NetworkConfig {
   /** first address of the network */
@@ -27,6 +30,19 @@ export interface NetworkConfig {
   leaseSeconds: number;
   /** names that the gateway resolves itself, lower case, without a trailing dot */
   localNames: ReadonlyMap<string, Ipv4>;
+  /** Guests get IPv6 addresses, and a route where the host has one. Off, too, where `mtu` is less than IPv6 needs, 1280. */
+  ipv6: boolean;
+  /** first address of the IPv6 network, a /64 */
+  prefix6: Ipv6;
+  gatewayIp6: Ipv6;
+  linkLocalIp6: Ipv6;
+  /** as `hostAliases`, in pairs: ::254 → ::1 */
+  hostAliases6: readonly (readonly [Ipv6, Ipv6])[];
+  localNames6: ReadonlyMap<string, Ipv6>;
+  /** zones beside those that the local names make */
+  zones: readonly DnsZone[];
+  /** domains that guests append to short names, besides `domain`: DHCP option 119 */
+  searchDomains: readonly string[];
   /** which destinations guests may reach */
   policy: Policy;
   /** verify the checksums of frames from guests, though the link guarantees them */
@@ -63,8 +79,23 @@ export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
   localNames: new Map([
     ['gateway.containers.internal', ip('192.168.127.1')],
     ['host.containers.internal', ip('192.168.127.254')],
+    ['gateway.docker.internal', ip('192.168.127.1')],
     ['host.docker.internal', ip('192.168.127.254')],
   ]),
+  ipv6: true,
+  // fd and "ports": made to be remembered. Deviates from RFC 4193 §3.2.2 (random): the network is never joined to another.
+  prefix6: ip6('fd70:6f72:7473::'),
+  gatewayIp6: ip6('fd70:6f72:7473::1'),
+  linkLocalIp6: ip6('fe80::1'),
+  hostAliases6: [[ip6('fd70:6f72:7473::254'), IPV6_LOOPBACK]],
+  localNames6: new Map([
+    ['gateway.containers.internal', ip6('fd70:6f72:7473::1')],
+    ['host.containers.internal', ip6('fd70:6f72:7473::254')],
+    ['gateway.docker.internal', ip6('fd70:6f72:7473::1')],
+    ['host.docker.internal', ip6('fd70:6f72:7473::254')],
+  ]),
+  zones: [],
+  searchDomains: [],
   policy: ALLOW_ALL,
   verifyChecksums: false,
   tcpTimestamps: false,
@@ -80,4 +111,8 @@ export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
 
 function ip(text: string): Ipv4 {
   return parseIpv4(text)!;
+}
+
+function ip6(text: string): Ipv6 {
+  return parseIpv6(text)!;
 }

@@ -1,20 +1,24 @@
 import { expect, test } from 'vitest';
 import type { LinkPort } from '../stack/link-port.ts';
-import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ipv4, tcp, udp } from '../stack/fixture/frames.ts';
+import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ip6, ipv4, ipv6, tcp, udp } from '../stack/fixture/frames.ts';
 import { SeededRandom, VirtualClock } from '../stack/fixture/virtual-clock.ts';
 import type { Ipv4, Mac } from '../wire/addr.ts';
-import { MAC_BROADCAST, parseMac } from '../wire/addr.ts';
+import { formatMac, MAC_BROADCAST, parseMac } from '../wire/addr.ts';
 import { emitArp } from '../wire/arp.ts';
 import type { DhcpRepr } from '../wire/dhcp.ts';
 import { DHCP_LEN_MAX, emitDhcp, parseDhcp } from '../wire/dhcp.ts';
 import { prettyFrame } from '../wire/pretty.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
+import type { DnsZone } from './dns-zones.ts';
+import { DnsZones, regexpSource, zoneName, zoneRegexp } from './dns-zones.ts';
 import { FakeHostNet } from './fake-host-net.ts';
 import { VirtualNetwork } from './network.ts';
 import type { NetworkConfig } from './network-config.ts';
 
 const ALIAS_IP = ip('192.168.127.254');
 const NO_IP = 0 as Ipv4;
+const GUEST6 = ip6('fd70:6f72:7473::ff:fe00:1');
+const ALIAS6 = ip6('fd70:6f72:7473::254');
 
 class Lab {
   readonly clock = new VirtualClock();
@@ -24,7 +28,7 @@ class Lab {
   frames: Uint8Array[] = [];
 
   constructor(config: Partial<NetworkConfig> = {}) {
-    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ...config } });
+    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ipv6: false, ...config } });
     this.port = this.network.attach({ sendBatch: (batch) => { this.frames.push(...framesOf(batch)); return true; } });
   }
 
@@ -94,6 +98,39 @@ test('TTL 1 to beyond the gateway is a time-out, to the gateway it is not', () =
   expect(lab.lines()).toEqual(['192.168.127.1 > 192.168.127.3 icmp type 11 code 0 about 192.168.127.3.1 > 8.8.8.8.33434 protocol 17']);
 });
 
+test('traceroute: what a datagram may not reach the host socket may not either; SYNs of its kind get no answer', () => {
+  const lab = new Lab();
+  const probe = (ttl: number): void => lab.sendIp(ip('8.8.8.8'), 17, udp(GUEST_IP, ip('8.8.8.8'), 1, 33_434, new Uint8Array(4)), { ttl });
+  for (const ttl of [2, 3, 63, 64, 128, 3]) probe(ttl);
+  const [socket] = lab.hostNet.udp;
+  expect([lab.hostNet.udp.length, socket.ttls, socket.sent.length]).toEqual([1, [1, 2, 62, 64, 2], 6]);
+  const syn = (dst: Ipv4, ttl: number): void => lab.sendIp(dst, 6, tcp(GUEST_IP, dst, { srcPort: ttl, dstPort: 80, seq: 1, ack: 0, flags: TCP_SYN, window: 1, options: [], payload: new Uint8Array(0) }), { ttl });
+  for (const ttl of [2, 30, 31]) syn(ip('8.8.8.8'), ttl);
+  syn(ALIAS_IP, 2);
+  expect(lab.hostNet.tcp.map(({ to }) => to)).toEqual(['8.8.8.8:80', '127.0.0.1:80']);
+  expect([lab.lines(), lab.network.stats()['drop:tcp-low-ttl'], lab.network.stats()['tcpPendingOpen']]).toEqual([[], 2, 2]);
+});
+
+test('ping to the outside: ten at once, then ten a second, at most 32 open; no program or no answer is silence', async () => {
+  const lab = new Lab();
+  const pings = (count: number): void => { for (let i = 0; i < count; i++) lab.sendIp(ip('8.8.8.8'), 1, Uint8Array.of(8, 0, 0xf4, 0xf5, 0, 1, 0, 1, 1, 2, 2, 6)); };
+  pings(15);
+  expect([lab.hostNet.pinged.length, lab.network.stats()['drop:icmp-ping-cap'], lab.network.stats()['pingsOpen']]).toEqual([10, 5, 10]);
+  await Promise.resolve();
+  lab.clock.advance(1000);
+  expect([lab.lines(), lab.network.stats()['pingsOpen']]).toEqual([[], 0]);
+  lab.hostNet.rttMs = 1;
+  pings(1);
+  await Promise.resolve();
+  lab.clock.advance(0);
+  expect(lab.lines()).toEqual(['8.8.8.8 > 192.168.127.3 icmp echo-reply id 1 seq 1 len 4']);
+  for (let i = 0; i < 5; i++) {
+    lab.clock.advance(1000);
+    pings(10);
+  }
+  expect([lab.network.stats()['pingsOpen'], lab.hostNet.pinged.length]).toEqual([32, 43]);
+});
+
 test('RFC 2131: discover, offer, request, ack; the default MAC gets .3, others .4 and on', () => {
   const lab = new Lab();
   const offer = lab.dhcp({ parameters: [1, 3, 6, 15] })!;
@@ -123,6 +160,9 @@ test('DHCP: a declined address is not offered again; an empty pool is silent and
   lab.dhcp({ type: 'request', requestedIp: ip('192.168.127.11'), serverId: GATEWAY_IP }, mac(1));
   expect(lab.dhcp({}, mac(2))).toBeNull();
   expect(lab.network.stats()['drop:dhcp-pool-empty']).toBe(1);
+  const small = new Lab({ maxLeases: 2 });
+  expect([1, 2, 3].map((n) => small.dhcp({}, mac(n))?.yourIp)).toEqual([ip('192.168.127.4'), ip('192.168.127.5'), undefined]);
+  expect([small.network.leases().length, small.network.stats()['drop:dhcp-pool-empty']]).toEqual([2, 1]);
   // When its lease has run out, the address goes to whoever asks.
   lab.clock.advance(3_601_000);
   expect(lab.dhcp({}, mac(2))).not.toBeNull();
@@ -166,6 +206,101 @@ test('DNS: local names, then the resolver; the answer is cached, aged and forgot
   lab.expectNothingLeft();
 });
 
+test('zones: records in order, a regular expression, a default, another zone; every type but A is empty; the root is last', () => {
+  const zone = (name: string, records: DnsZone['records'], defaultIp: Ipv4 | null = null): DnsZone => ({ name, records, defaultIp });
+  const record = (name: string, address: string, regexp: string | null = null): DnsZone['records'][number] => ({ name, ip: ip(address), regexp: regexp === null ? null : zoneRegexp(regexp) });
+  const lab = new Lab({ zones: [
+    zone('test', [record('a', '10.0.0.1'), record('', '10.0.0.2', '^b[0-9]+$'), record('', '10.0.0.3', '(?i)^UP$')]),
+    zone('apps', [], ip('10.0.0.9')),
+  ] });
+  const ask = (name: string, type = 1): string => {
+    lab.sendUdp(GATEWAY_IP, 5000, 53, query(name, type));
+    const frame = lab.frames.pop();
+    return frame === undefined ? 'upstream' : `${frame[45] & 15} ${frame[49] === 0 ? '' : [...frame.subarray(-4)].join('.')}`;
+  };
+  expect(['a.test', 'A.Test', 'b42.test', 'b.test', 'up.test', 'x.y.apps', 'a.test.example'].map((name) => ask(name)))
+    .toEqual(['0 10.0.0.1', '0 10.0.0.1', '0 10.0.0.2', '3 ', '0 10.0.0.3', '0 10.0.0.9', 'upstream']);
+  expect([ask('a.test', 28), ask('nobody.test', 28), ask('test')]).toEqual(['0 ', '3 ', 'upstream']);
+  lab.network.addZone(zone('test', [record('a', '10.0.0.7')], ip('10.0.0.8')));
+  expect([ask('a.test'), ask('b42.test'), ask('nobody.test')]).toEqual(['0 10.0.0.7', '0 10.0.0.2', '0 10.0.0.8']);
+  lab.network.addZone(zone('containers.internal', [record('host', '10.0.0.5')]));
+  lab.dhcp({ type: 'request', requestedIp: GUEST_IP, serverId: GATEWAY_IP, hostname: 'box' });
+  lab.network.addZone(zone('', []));
+  expect([ask('host.containers.internal'), ask('gateway.docker.internal'), ask('box.containers.internal'), ask('box'), ask('example.org')])
+    .toEqual(['0 10.0.0.5', '0 192.168.127.1', '0 192.168.127.3', '0 192.168.127.3', '3 ']);
+  expect(lab.network.zones().map(({ name, records }) => [name, records.length])).toEqual([['containers.internal', 3], ['docker.internal', 2], ['test', 4], ['apps', 0], ['', 0]]);
+});
+
+test('zones have caps, and a long name meets no regular expression', () => {
+  const zones = new DnsZones(new Map(), []);
+  const record = { name: '', regexp: zoneRegexp('.*')!, ip: GATEWAY_IP };
+  zones.add({ name: '', records: Array.from({ length: 4096 }, () => record), defaultIp: null });
+  expect(() => zones.add({ name: '', records: [record], defaultIp: null })).toThrow(/no more than 4096 DNS records/);
+  for (let i = 1; i < 256; i++) zones.add({ name: `z${i}`, records: [], defaultIp: null });
+  expect(() => zones.add({ name: 'z256', records: [], defaultIp: null })).toThrow(/no more than 256 DNS zones/);
+  expect([zones.find('x'.repeat(253))?.ip, zones.find('x'.repeat(254)), zones.find('')]).toEqual([GATEWAY_IP, null, null]);
+  expect([zoneName('A.b.'), zoneName('.'), zoneName('..'), zoneName('a b'), zoneName('a'.repeat(254))]).toEqual(['a.b', '', null, null, null]);
+  expect([zoneRegexp('('), zoneRegexp('a'.repeat(1001)), regexpSource(zoneRegexp('(?i)a')!)]).toEqual([null, null, '(?i)a']);
+});
+
+test('search domains go to every client; too many are refused when the network is made', () => {
+  const lab = new Lab({ searchDomains: ['a.example', 'example'] });
+  expect(lab.dhcp({})).toMatchObject({ type: 'offer', domain: 'containers.internal', searchDomains: ['a.example', 'example'] });
+  expect(new Lab().dhcp({})!.searchDomains).toBeUndefined();
+  expect(() => new Lab({ searchDomains: ['x'.repeat(60), 'y'.repeat(60), 'z'.repeat(60), 'w'.repeat(60)] })).toThrow(/search domains/);
+  expect(() => new Lab({ searchDomains: ['a..b'] })).toThrow(/search domains/);
+});
+
+test('flows: who, where to, bytes each way, age, idle time and state, while they last', async () => {
+  const lab = new Lab();
+  const flows = (): object[] => [...lab.network.flows()];
+  lab.sendTcp(TCP_SYN, 100, 0);
+  lab.clock.advance(500);
+  const dialled = { protocol: 'tcp', from: 'guest', guestIp: GUEST_IP, guestPort: 1234, remoteIp: ALIAS_IP, remotePort: 80, host: '127.0.0.1:80' };
+  expect(flows()).toEqual([{ ...dialled, bytesFromGuest: 0, bytesToGuest: 0, ageMs: 500, idleMs: 500, state: 'dialing' }]);
+  const [socket] = lab.hostNet.tcp;
+  socket.handlers.onConnect!();
+  lab.clock.advance(0);
+  const iss = new DataView(lab.frames.pop()!.buffer).getUint32(38);
+  lab.sendTcp(TCP_ACK, 101, iss + 1, new Uint8Array(30));
+  socket.handlers.onData(new Uint8Array(7));
+  lab.clock.advance(40);
+  expect(flows()).toEqual([{ ...dialled, bytesFromGuest: 30, bytesToGuest: 7, ageMs: 540, idleMs: 40, state: 'established' }]);
+  lab.sendUdp(ALIAS_IP, 5000, 6000, new Uint8Array(3));
+  const datagrams = { protocol: 'udp', from: 'guest', guestIp: GUEST_IP, guestPort: 5000, remoteIp: ALIAS_IP, remotePort: 6000, host: '127.0.0.1:6000' };
+  expect(flows()[1]).toEqual({ ...datagrams, bytesFromGuest: 3, bytesToGuest: 0, ageMs: 0, idleMs: 0, state: 'unanswered' });
+  lab.hostNet.udp[0].handlers.onMessage(new Uint8Array(9), NO_IP, 6000);
+  lab.clock.advance(5);
+  expect(flows()[1]).toEqual({ ...datagrams, bytesFromGuest: 3, bytesToGuest: 9, ageMs: 5, idleMs: 5, state: 'answered' });
+  await lab.network.addForward({ protocol: 'udp', hostIp: ip('127.0.0.1'), hostPort: 7000, guestPort: 7 });
+  lab.hostNet.udp[1].handlers.onMessage(new Uint8Array(2), ip('10.1.1.1'), 9999);
+  expect(flows().find((flow) => 'from' in flow && flow.from === 'host')).toMatchObject({ protocol: 'udp', guestPort: 7, host: '10.1.1.1:9999', bytesToGuest: 2 });
+  lab.sendTcp(TCP_RST, 131, 0);
+  lab.clock.advance(91_000);
+  expect(flows()).toEqual([]);
+});
+
+test('stations have the number of their link; who comes and goes is said once', () => {
+  const lab = new Lab();
+  const seen: string[] = [];
+  lab.network.onPresence = (mac, isPresent) => seen.push(`${formatMac(mac)} ${isPresent ? 'came' : 'went'}`);
+  const other = lab.network.attach({ sendBatch: () => true });
+  const otherMac = parseMac('02:00:00:00:00:02')!;
+  for (let i = 0; i < 3; i++) {
+    lab.send(ethernet(MAC_BROADCAST, GUEST_MAC, 0x88b5, new Uint8Array(50)));
+    lab.send(ethernet(MAC_BROADCAST, otherMac, 0x88b5, new Uint8Array(50)), other);
+  }
+  expect(lab.network.stations()).toEqual([{ mac: GUEST_MAC, link: 1 }, { mac: otherMac, link: 2 }]);
+  other.close();
+  const again = lab.network.attach({ sendBatch: () => true });
+  expect(lab.network.stations()).toEqual([{ mac: GUEST_MAC, link: 1 }, { mac: otherMac, link: 3 }]);
+  const came = ['02:00:00:00:00:01 came', '02:00:00:00:00:02 came', '02:00:00:00:00:02 went'];
+  expect(seen).toEqual(came);
+  lab.send(ethernet(MAC_BROADCAST, otherMac, 0x88b5, new Uint8Array(50)), again);
+  lab.network.close();
+  expect(seen).toEqual([...came, '02:00:00:00:00:02 came', '02:00:00:00:00:01 went', '02:00:00:00:00:02 went']);
+});
+
 test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICMP message, idle flows end', () => {
   const lab = new Lab({ maxUdpFlows: 2 });
   lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(1, 2, 3));
@@ -177,7 +312,7 @@ test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICM
   lab.clock.advance(0);
   expect(lab.lines()).toEqual([
     '192.168.127.254.6000 > 192.168.127.3.5000 udp len 1',
-    '192.168.127.1 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.254.6000 protocol 17',
+    '192.168.127.254 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.254.6000 protocol 17',
   ]);
   socket.handlers.onMessage(new Uint8Array(4000), NO_IP, 6000);
   lab.clock.advance(0);
@@ -191,6 +326,14 @@ test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICM
   lab.clock.advance(91_000);
   expect(socket.isClosed).toBe(true);
   lab.expectNothingLeft();
+});
+
+test('UDP to port 0, and to a port of the gateway where nobody listens, is counted', () => {
+  const lab = new Lab();
+  lab.sendUdp(ALIAS_IP, 5000, 0, Uint8Array.of(1));
+  lab.sendUdp(GATEWAY_IP, 5000, 9, Uint8Array.of(1));
+  expect([lab.network.stats()['drop:udp-no-listener'], lab.hostNet.udp.length]).toEqual([2, 0]);
+  expect(lab.lines()).toEqual(['192.168.127.1 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 192.168.127.1.9 protocol 17']);
 });
 
 test('fragments of a guest are joined; overlaps and strays die, and time out', () => {
@@ -283,6 +426,9 @@ test('guests on one network reach each other through the switch; a broken link m
   lab.send(ethernet(GUEST_MAC, otherMac, 0x88b5, new Uint8Array(50)), other);
   lab.send(ethernet(otherMac, GUEST_MAC, 0x88b5, new Uint8Array(50)));
   expect([seen.length, lab.lines().length]).toEqual([2, 1]);
+  // To a station on the link that it came from: nothing to do, and counted.
+  lab.send(ethernet(GUEST_MAC, parseMac('02:00:00:00:00:06')!, 0x88b5, new Uint8Array(50)));
+  expect([seen.length, lab.lines().length, lab.network.stats()['drop:ethernet-not-for-us']]).toEqual([2, 0, 1]);
   other.close();
   other.close();
   lab.network.attach({ sendBatch: () => true });
@@ -306,7 +452,7 @@ test('a sink that is full: datagrams beyond one batch are dropped and counted, n
 test('fuzz: mutated frames of every kind in every state: no throw, and nothing left after close', async () => {
   const chance = new SeededRandom(2026);
   for (let round = 0; round < 30; round++) {
-    const lab = new Lab({ verifyChecksums: false, maxTcpFlows: 40, maxUdpFlows: 10 });
+    const lab = new Lab({ ipv6: true, verifyChecksums: false, maxTcpFlows: 40, maxUdpFlows: 10 });
     let iss = 0;
     for (let step = 0; step < 200; step++) {
       const flags = [TCP_SYN, TCP_ACK, TCP_ACK, TCP_ACK | TCP_FIN, TCP_RST, TCP_SYN | TCP_ACK][chance.u32() % 6];
@@ -320,8 +466,13 @@ test('fuzz: mutated frames of every kind in every state: no throw, and nothing l
         ethernet(GATEWAY_MAC, GUEST_MAC, 0x0806, new Uint8Array(28).fill(1)),
         ethernet(MAC_BROADCAST, GUEST_MAC, 0x0800, ipv4(NO_IP, ip('255.255.255.255'), 17, udp(NO_IP, ip('255.255.255.255'), 68, 67, new Uint8Array(300)))),
         ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, GATEWAY_IP, 1, Uint8Array.of(8, 0, 0, 0, 1, 2, 3, 4))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 6, tcp(GUEST6, ALIAS6, { srcPort: 1 + (step % 3), dstPort: 80, seq, ack: iss + 1 + (chance.u32() % 50), flags, window: chance.u32() & 0xffff, options, payload }))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ip6('fe80::1'), 17, udp(GUEST6, ip6('fe80::1'), 9, 53, query('a.example', 28)))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 44, Uint8Array.of(17, 0, 0, (chance.u32() & 0x18) | (chance.u32() & 1), 0, 0, 0, step % 4, ...udp(GUEST6, ALIAS6, 9, 9, payload)))),
+        ethernet(GATEWAY_MAC, GUEST_MAC, 0x86dd, ipv6(GUEST6, ALIAS6, 0, Uint8Array.of(60, 0, 5, 2, 0, 0, 1, 0, 58, 0, 1, 4, 0, 0, 0, 0, 128, 0, 0, 0, 1, 2, 3, 4), 1 + (step % 3))),
+        ethernet(MAC_BROADCAST, GUEST_MAC, 0x86dd, ipv6(step % 2 === 0 ? GUEST6 : ip6('::'), ip6('ff02::1'), 58, Uint8Array.of(133 + (step % 4), 0, 0, 0, ...new Uint8Array(step % 3 === 0 ? 4 : 20), 1 + (step % 2), 1, ...new Uint8Array(6)), 255)),
       ];
-      const frame = frames[chance.u32() % 3 === 0 ? chance.u32() % frames.length : 0];
+      const frame = frames[chance.u32() % 2 === 0 ? chance.u32() % frames.length : 6 * (chance.u32() % 2)];
       for (let flips = chance.u32() % 4 === 0 ? chance.u32() % 6 : 0; flips > 0; flips--) frame[12 + (chance.u32() % (frame.length - 12))] = chance.u32();
       const cut = chance.u32() % 10 === 0 ? chance.u32() % frame.length : frame.length;
       lab.send(frame.subarray(0, cut));
@@ -333,7 +484,10 @@ test('fuzz: mutated frames of every kind in every state: no throw, and nothing l
         else if (what === 2) socket.handlers.onEnd();
       }
       lab.clock.advance(chance.u32() % 50);
-      for (const seen of lab.frames.splice(0)) if (seen[23] === 6 && seen.length >= 54 && (seen[47] & TCP_SYN) !== 0) iss = new DataView(seen.buffer).getUint32(38);
+      for (const seen of lab.frames.splice(0)) {
+        const at = seen[12] === 0x86 ? 54 : 34;
+        if (seen[at === 54 ? 20 : 23] === 6 && seen.length >= at + 20 && (seen[at + 13] & TCP_SYN) !== 0) iss = new DataView(seen.buffer).getUint32(at + 4);
+      }
     }
     lab.network.close();
     lab.clock.advance(0);

@@ -1,9 +1,9 @@
 /** ICMP of the gateway: echo for its own addresses, and the errors it owes guests, at a limited rate (RFC 1812 §4.3.2.8). */
 import type { Ipv4 } from '../wire/addr.ts';
 import type { Ipv4View } from '../wire/ipv4.ts';
-import { getIpv4, isMulticast, IPV4_ANY, IPV4_BROADCAST } from '../wire/addr.ts';
+import { getIpv4, isMulticast, isV6, IPV4_ANY, IPV4_BROADCAST } from '../wire/addr.ts';
 import { isChecksumRight } from '../wire/checksum.ts';
-import { emitIcmp, ICMP_ECHO_REPLY, ICMP_HEADER_LEN, parseIcmp } from '../wire/icmp.ts';
+import { emitIcmp, ICMP_ECHO_REPLY, ICMP_HEADER_LEN, ICMP_PORT_UNREACHABLE, ICMP_UNREACHABLE, parseIcmp } from '../wire/icmp.ts';
 import { IPPROTO_ICMP, IPV4_HEADER_LEN } from '../wire/ipv4.ts';
 import type { Neighbor } from './neighbors.ts';
 import type { Stack } from './stack.ts';
@@ -48,7 +48,9 @@ export class Icmp {
     else counters.drop('icmp-unsupported');
   }
 
-  reply(request: EchoRequest, neighbor: Neighbor | null = this.#stack.neighbors.find(request.guestIp)): void {
+  /** Of either family. */
+  reply(request: EchoRequest, neighbor: Neighbor | null = this.#stack.neighborOf(request.guestIp)): void {
+    if (isV6(request.dst)) return this.#stack.ipv6!.icmp.reply(request, neighbor);
     if (neighbor === null) return;
     const message = new Uint8Array(ICMP_HEADER_LEN + request.data.length);
     message.set(request.data, ICMP_HEADER_LEN);
@@ -63,16 +65,19 @@ export class Icmp {
     // RFC 1122 §3.2.2: none about a broadcast, a fragment but the first, or another error.
     if (dst === IPV4_BROADCAST || isMulticast(dst) || src === IPV4_ANY || ((packet[6] << 8) | packet[7]) & 0x1fff) return;
     if (packet[9] === IPPROTO_ICMP && packet[IPV4_HEADER_LEN] !== 8) return;
-    if (!this.#takeToken()) return;
+    if (!this.takeToken()) return;
     const len = Math.min(packet.length, QUOTE_MAX);
     const message = new Uint8Array(ICMP_HEADER_LEN + len);
     message.set(packet.subarray(0, len), ICMP_HEADER_LEN);
     emitIcmp(message, 0, type, code, 0, len);
     this.#stack.counters.icmpErrorsSent++;
-    this.#stack.sendIpv4(neighbor, this.#stack.config.gatewayIp, src, IPPROTO_ICMP, message);
+    // Whose port it is says so himself: to traceroute that is the end of the way.
+    const from = type === ICMP_UNREACHABLE && code === ICMP_PORT_UNREACHABLE ? dst : this.#stack.config.gatewayIp;
+    this.#stack.sendIpv4(neighbor, from, src, IPPROTO_ICMP, message);
   }
 
-  #takeToken(): boolean {
+  /** Whether one more error may be sent now, of either family. */
+  takeToken(): boolean {
     const nowMs = this.#stack.nowMs;
     this.#tokens = Math.min(ERRORS_BURST, this.#tokens + ((nowMs - this.#tokensAtMs) * ERRORS_PER_SECOND) / 1000);
     this.#tokensAtMs = nowMs;

@@ -2,6 +2,7 @@
  * The gateway: what is behind the switch's own port.
  *
  *   Port.receive -> Switch -> onFrame -> ARP | IPv4 -> (reassembly) -> ICMP | UDP | TCP -> their handlers
+ *                                     -> IPv6 (ipv6.ts), likewise
  *   Port.flush   -> flush: connections take their turns, ports send their batches
  *
  * Nothing is sent while frames come in: handlers collect, `flush` answers the batch as a whole. What happens outside a batch (a
@@ -9,17 +10,21 @@
  * Time is read once per batch, `nowMs`.
  */
 import type { Ipv4, Mac } from '../wire/addr.ts';
-import { inCidr, IPV4_ANY, maskOf } from '../wire/addr.ts';
+import { inCidr, IPV4_ANY, isV6, maskOf } from '../wire/addr.ts';
 import { getU16 } from '../../bytes.ts';
-import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
+import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.ts';
 import {
   emitIpv4, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPV4_DONT_FRAGMENT, IPV4_HEADER_LEN, IPV4_MORE_FRAGMENTS, Ipv4View,
 } from '../wire/ipv4.ts';
+import { emitIpv6, IPV6_HEADER_LEN } from '../wire/ipv6.ts';
 import { ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.ts';
 import { BatchPool } from './batch-pool.ts';
 import type { Clock, RandomSource } from './clock.ts';
 import { Counters } from './counters.ts';
 import { Icmp } from './icmp.ts';
+import type { Ipv6Config } from './ipv6.ts';
+import { Ipv6Layer } from './ipv6.ts';
+import { Ipv6Table } from './ipv6-table.ts';
 import type { FrameSink, LinkPort } from './link-port.ts';
 import type { Neighbor } from './neighbors.ts';
 import { Neighbors } from './neighbors.ts';
@@ -46,6 +51,8 @@ export interface StackConfig {
   readonly tcpKeepaliveMs: number;
   readonly tcpTimestamps: boolean;
   readonly verifyChecksums: boolean;
+  /** null: IPv6 frames are dropped */
+  readonly ipv6: Ipv6Config | null;
 }
 
 /** DHCP's port: the one datagram that may come from 0.0.0.0 and go to everyone */
@@ -61,6 +68,8 @@ export class Stack implements SwitchHost, TcpHost {
   readonly pool = new BatchPool();
   readonly switch: Switch;
   readonly neighbors: Neighbors;
+  readonly addresses: Ipv6Table;
+  readonly ipv6: Ipv6Layer | null;
   readonly icmp: Icmp;
   readonly udp: Udp;
   readonly tcp: Tcp;
@@ -70,11 +79,14 @@ export class Stack implements SwitchHost, TcpHost {
   nowMs: number;
   /** Runs in each flush before TCP's turns, for what else collects during a batch. */
   onFlush: (() => void) | null = null;
+  readonly log: ((line: string) => void) | undefined;
   readonly #ours: ReadonlySet<Ipv4>;
   readonly #broadcastIp: Ipv4;
   readonly #ip = new Ipv4View();
   readonly #reassembler: Reassembler;
   #identification: number;
+  /** when routers are next to be advertised, Infinity without IPv6 */
+  #refreshAtMs = Infinity;
   #isFlushWanted = false;
   #isFlushing = false;
   #isClosed = false;
@@ -83,11 +95,11 @@ export class Stack implements SwitchHost, TcpHost {
     this.clock = clock;
     this.random = random;
     this.config = config;
+    this.log = log;
     this.nowMs = clock.nowMs();
     this.gatewayMac = config.gatewayMac;
     this.maxFrameLen = config.mtu + ETHERNET_HEADER_LEN + VLAN_TAG_LEN;
     this.maxLinks = config.maxLinks;
-    this.#ours = new Set([config.gatewayIp, ...config.aliases]);
     this.#broadcastIp = ((config.subnet | ~maskOf(config.prefixLen)) >>> 0) as Ipv4;
     this.#identification = random.u32() & 0xffff;
     this.counters = new Counters(log);
@@ -96,7 +108,11 @@ export class Stack implements SwitchHost, TcpHost {
     this.neighbors = new Neighbors(
       this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => this.isOurs(ip), (ip) => this.#isGuestAddress(ip), log,
     );
-    this.#reassembler = new Reassembler(this.timers, (reason) => this.counters.drop(reason));
+    this.addresses = new Ipv6Table(random);
+    this.ipv6 = config.ipv6 === null ? null : new Ipv6Layer(this, config.ipv6);
+    if (this.ipv6 !== null) this.#refreshAtMs = this.nowMs;
+    this.#ours = new Set([config.gatewayIp, ...config.aliases, ...(this.ipv6?.ours ?? [])]);
+    this.#reassembler = new Reassembler('ipv4', this.timers, (reason) => this.counters.drop(reason));
     this.icmp = new Icmp(this);
     this.udp = new Udp(this);
     this.tcp = new Tcp(this, {
@@ -106,11 +122,12 @@ export class Stack implements SwitchHost, TcpHost {
   }
 
   get datagramsHeld(): number {
-    return this.#reassembler.datagramsHeld;
+    return this.#reassembler.datagramsHeld + (this.ipv6?.datagramsHeld ?? 0);
   }
 
   attach(sink: FrameSink): LinkPort {
     const port = this.switch.attach(sink);
+    this.ipv6?.ndp.onAttach(port);
     // What waited for a way goes out when the caller has its port.
     this.wantFlush();
     return port;
@@ -121,18 +138,20 @@ export class Stack implements SwitchHost, TcpHost {
   }
 
   neighborOf(ip: Ipv4): Neighbor | null {
-    return this.neighbors.find(ip);
+    return isV6(ip) ? this.ipv6!.ndp.find(ip) : this.neighbors.find(ip);
   }
 
   // ---- from guests ----
 
   onBatchStart(): void {
     this.nowMs = this.clock.nowMs();
+    if (this.nowMs >= this.#refreshAtMs) this.#refreshAtMs = this.ipv6!.ndp.refresh();
   }
 
   onFrame(station: Station, bytes: Uint8Array, start: number, end: number): void {
     const etherType = getU16(bytes, start + 12);
     if (etherType === ETHERTYPE_IPV4) return this.#onIpv4(station, bytes, start + ETHERNET_HEADER_LEN, end);
+    if (etherType === ETHERTYPE_IPV6 && this.ipv6 !== null) return this.ipv6.receive(station, bytes, start + ETHERNET_HEADER_LEN, end);
     if (etherType !== ETHERTYPE_ARP) return this.counters.drop('ethernet-unknown-type');
     const drop = this.neighbors.onArp(station, bytes, start + ETHERNET_HEADER_LEN, end);
     if (drop !== null) this.counters.drop(drop);
@@ -171,7 +190,7 @@ export class Stack implements SwitchHost, TcpHost {
       return this.tcp.receive(neighbor, ip.src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
     }
     if (this.#isElsewhere(dst)) {
-      if (protocol === IPPROTO_UDP && isDhcp(ip)) return this.udp.receive(station, neighbor, ip);
+      if (protocol === IPPROTO_UDP && isDhcp(ip)) return this.#receiveUdp(station, neighbor);
       return this.counters.drop('ipv4-bad-destination');
     }
     if (ip.ttl <= 1 && !this.isOurs(dst)) {
@@ -179,7 +198,7 @@ export class Stack implements SwitchHost, TcpHost {
       return this.icmp.sendError(neighbor, ip.bytes.subarray(ip.start, ip.end), ICMP_TIME_EXCEEDED, 0);
     }
     if (protocol === IPPROTO_TCP) this.tcp.receive(neighbor, ip.src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
-    else if (protocol === IPPROTO_UDP) this.udp.receive(station, neighbor, ip);
+    else if (protocol === IPPROTO_UDP) this.#receiveUdp(station, neighbor);
     else if (protocol === IPPROTO_ICMP) this.icmp.receive(neighbor, ip);
     else {
       this.counters.drop('ipv4-unknown-protocol');
@@ -187,10 +206,15 @@ export class Stack implements SwitchHost, TcpHost {
     }
   }
 
+  #receiveUdp(station: Station, neighbor: Neighbor | null): void {
+    const ip = this.#ip;
+    this.udp.receive(station, neighbor, ip.src, ip.dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
+  }
+
   /** A guest without an address may only ask for one. */
   #onUnconfigured(station: Station): void {
     const ip = this.#ip;
-    if (ip.protocol === IPPROTO_UDP && !ip.isFragment && isDhcp(ip)) this.udp.receive(station, null, ip);
+    if (ip.protocol === IPPROTO_UDP && !ip.isFragment && isDhcp(ip)) this.#receiveUdp(station, null);
     else this.counters.drop('ipv4-bad-source');
   }
 
@@ -230,7 +254,27 @@ export class Stack implements SwitchHost, TcpHost {
     return true;
   }
 
+  /**
+   * Room in the station's batch for a packet of ours, of either family, with its Ethernet and IP headers written. Returns where in the port's
+   * `bytes` its payload goes, -1 when there is no way or no room, which is counted.
+   */
+  reservePacket(station: Station | null, src: Ipv4, dst: Ipv4, protocol: number, payloadLen: number): number {
+    const port = station?.port ?? null;
+    if (station === null || port === null) {
+      this.counters.drop('to-guest-no-neighbor');
+      return -1;
+    }
+    const isLong = isV6(dst);
+    const at = port.reserve(ETHERNET_HEADER_LEN + (isLong ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) + payloadLen);
+    if (at < 0) return -1;
+    const ip = at + emitEthernet(port.bytes, at, station.mac, this.gatewayMac, isLong ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
+    if (!isLong) return ip + emitIpv4(port.bytes, ip, src, dst, protocol, payloadLen);
+    return ip + emitIpv6(port.bytes, ip, this.addresses.addressOf(src), this.addresses.addressOf(dst), protocol, payloadLen);
+  }
+
+  /** `code` is one of ICMP's, of whichever family `packet` is. */
   sendIcmpError(neighbor: Neighbor, packet: Uint8Array, code: number): void {
+    if (packet[0] >>> 4 === 6) return this.ipv6!.icmp.sendUnreachable(neighbor, packet, code);
     this.icmp.sendError(neighbor, packet, ICMP_UNREACHABLE, code);
   }
 
@@ -267,6 +311,7 @@ export class Stack implements SwitchHost, TcpHost {
     this.#isClosed = true;
     this.neighbors.close();
     this.#reassembler.close();
+    this.ipv6?.close();
     this.timers.close();
     this.switch.close();
   }

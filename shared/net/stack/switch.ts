@@ -26,6 +26,8 @@ const LENGTH_LEN = 4;
 export interface Station {
   readonly mac: Mac;
   port: Port | null;
+  /** a frame of it came by a link that is still there: not only presumed behind one */
+  isPresent: boolean;
   /** the IPv4 source that the ARP table has already learned from it, 0 for none */
   knownIp: number;
 }
@@ -49,6 +51,9 @@ export class Switch {
   readonly host: SwitchHost;
   readonly #ports = new Set<Port>();
   readonly #stations = new Map<Mac, Station>();
+  /** A station was heard for the first time since it came, or its link is gone. */
+  onPresence: ((mac: Mac, isPresent: boolean) => void) | null = null;
+  #portsMade = 0;
 
   constructor(host: SwitchHost, pool: BatchPool, counters: Counters) {
     this.host = host;
@@ -62,7 +67,7 @@ export class Switch {
 
   attach(sink: FrameSink): Port {
     if (this.#ports.size >= this.host.maxLinks) throw new RelayError('RELAY_LIMIT', `no more than ${this.host.maxLinks} links`);
-    const port = new Port(this, sink);
+    const port = new Port(this, sink, ++this.#portsMade);
     this.#ports.add(port);
     for (const station of this.#stations.values()) {
       if (station.port !== null) continue;
@@ -74,7 +79,13 @@ export class Switch {
 
   detach(port: Port): void {
     this.#ports.delete(port);
-    for (const station of this.#stations.values()) if (station.port === port) station.port = null;
+    for (const station of this.#stations.values()) {
+      if (station.port !== port) continue;
+      station.port = null;
+      if (!station.isPresent) continue;
+      station.isPresent = false;
+      this.onPresence?.(station.mac, false);
+    }
   }
 
   /** MAC address and whether a link leads there, of everyone seen */
@@ -86,14 +97,20 @@ export class Switch {
     let station = this.#stations.get(mac);
     if (station === undefined) {
       if (this.#stations.size >= STATIONS_MAX) {
-        this.#stations.delete(this.#stations.keys().next().value!);
+        const [oldest] = this.#stations.values();
+        this.#stations.delete(oldest.mac);
+        if (oldest.isPresent) this.onPresence?.(oldest.mac, false);
         this.counters.drop('switch-table-full');
       }
-      station = { mac, port, knownIp: 0 };
+      station = { mac, port, isPresent: false, knownIp: 0 };
       this.#stations.set(mac, station);
     } else if (station.port !== port) {
       station.port = port;
       this.host.onStationMoved(station);
+    }
+    if (!station.isPresent) {
+      station.isPresent = true;
+      this.onPresence?.(mac, true);
     }
     return station;
   }
@@ -105,6 +122,7 @@ export class Switch {
       const target = this.#stations.get(mac);
       if (target !== undefined && target.port !== null) {
         if (target.port !== from) this.#copyTo(target.port, bytes, start, end);
+        else this.counters.drop('ethernet-not-for-us');
         return;
       }
     }
@@ -142,6 +160,8 @@ export class Switch {
  * more batch is filled and kept; TCP looks at `isFull` and stops before that, datagrams beyond it are dropped.
  */
 export class Port implements LinkPort {
+  /** counts the links that the switch ever had */
+  readonly number: number;
   bytes: Uint8Array = new Uint8Array(0);
   /** the sink asked for a pause */
   isFull = false;
@@ -159,7 +179,8 @@ export class Port implements LinkPort {
   #lastLow = -1;
   #lastStation: Station | null = null;
 
-  constructor(owner: Switch, sink: FrameSink) {
+  constructor(owner: Switch, sink: FrameSink, number: number) {
+    this.number = number;
     this.#switch = owner;
     this.#sink = sink;
     this.#gatewayHigh = Math.floor(owner.host.gatewayMac / 0x100000000);

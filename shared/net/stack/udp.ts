@@ -1,8 +1,8 @@
 /** UDP: datagrams are handed to whoever the network has set as `onDatagram`, and written straight into the link's batch. */
 import type { Ipv4 } from '../wire/addr.ts';
-import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_IPV4 } from '../wire/ethernet.ts';
-import type { Ipv4View } from '../wire/ipv4.ts';
-import { emitIpv4, IPPROTO_UDP, IPV4_HEADER_LEN } from '../wire/ipv4.ts';
+import { isV6 } from '../wire/addr.ts';
+import { IPPROTO_UDP, IPV4_HEADER_LEN } from '../wire/ipv4.ts';
+import { IPV6_HEADER_LEN } from '../wire/ipv6.ts';
 import { emitUdp, UDP_HEADER_LEN, UdpView } from '../wire/udp.ts';
 import type { Neighbor } from './neighbors.ts';
 import type { Stack } from './stack.ts';
@@ -34,14 +34,17 @@ export class Udp {
     this.#stack = stack;
   }
 
-  receive(station: Station, neighbor: Neighbor | null, ip: Ipv4View): void {
+  /** `bytes[start, end)` is the payload of the IP packet at `ipStart`. Borrowed. */
+  receive(station: Station, neighbor: Neighbor | null, src: Ipv4, dst: Ipv4, bytes: Uint8Array, ipStart: number, start: number, end: number): void {
     const view = this.#view;
-    const { counters } = this.#stack;
-    const drop = view.wrap(ip.bytes, ip.payloadStart, ip.end);
+    const { addresses, counters } = this.#stack;
+    const drop = view.wrap(bytes, start, end);
     if (drop !== null) return counters.drop(drop);
-    const src = ip.src;
-    const dst = ip.dst;
-    if (this.#stack.config.verifyChecksums && !view.isChecksumRight(src, dst)) return counters.drop('udp-bad-checksum');
+    // RFC 8200 §8.1: without IPv4's header checksum a datagram may not go without its own.
+    if (isV6(dst) && view.checksum === 0) return counters.drop('udp-bad-checksum');
+    if (this.#stack.config.verifyChecksums && !view.isChecksumRight(addresses.checksumWordOf(src), addresses.checksumWordOf(dst))) {
+      return counters.drop('udp-bad-checksum');
+    }
     const datagram = this.#datagram;
     datagram.station = station;
     datagram.neighbor = neighbor;
@@ -52,7 +55,7 @@ export class Udp {
     datagram.bytes = view.bytes;
     datagram.start = view.payloadStart;
     datagram.end = view.end;
-    datagram.ipStart = ip.start;
+    datagram.ipStart = ipStart;
     if (this.onDatagram === null) counters.drop('udp-no-listener');
     else this.onDatagram(datagram);
   }
@@ -60,31 +63,27 @@ export class Udp {
   /** Sends to a guest, fragmented where the MTU wants it. `payload` is copied. False when it was dropped. */
   send(neighbor: Neighbor, from: Ipv4, fromPort: number, toPort: number, payload: Uint8Array): boolean {
     const len = UDP_HEADER_LEN + payload.length;
+    const isLong = isV6(from);
     if (IPV4_HEADER_LEN + len > 0xffff) return false;
-    if (IPV4_HEADER_LEN + len > this.#stack.config.mtu) {
+    if ((isLong ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) + len > this.#stack.config.mtu) {
+      const { addresses } = this.#stack;
       const message = new Uint8Array(len);
       message.set(payload, UDP_HEADER_LEN);
-      emitUdp(message, 0, from, neighbor.ip, fromPort, toPort, payload.length);
-      return this.#stack.sendIpv4(neighbor, from, neighbor.ip, IPPROTO_UDP, message);
+      emitUdp(message, 0, addresses.checksumWordOf(from), addresses.checksumWordOf(neighbor.ip), fromPort, toPort, payload.length);
+      if (!isLong) return this.#stack.sendIpv4(neighbor, from, neighbor.ip, IPPROTO_UDP, message);
+      return this.#stack.ipv6!.send(neighbor, addresses.addressOf(from), addresses.addressOf(neighbor.ip), IPPROTO_UDP, message);
     }
     return this.sendTo(neighbor.station, from, fromPort, neighbor.ip, toPort, payload);
   }
 
   /** Sends one unfragmented datagram to a station, whatever address it has. */
   sendTo(station: Station | null, from: Ipv4, fromPort: number, to: Ipv4, toPort: number, payload: Uint8Array): boolean {
-    const port = station?.port ?? null;
-    if (station === null || port === null) {
-      this.#stack.counters.drop('to-guest-no-neighbor');
-      return false;
-    }
-    const len = UDP_HEADER_LEN + payload.length;
-    const at = port.reserve(ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + len);
-    if (at < 0) return false;
-    const out = port.bytes;
-    const ip = at + emitEthernet(out, at, station.mac, this.#stack.config.gatewayMac, ETHERTYPE_IPV4);
-    const udp = ip + emitIpv4(out, ip, from, to, IPPROTO_UDP, len);
+    const { addresses } = this.#stack;
+    const udp = this.#stack.reservePacket(station, from, to, IPPROTO_UDP, UDP_HEADER_LEN + payload.length);
+    if (udp < 0) return false;
+    const out = station!.port!.bytes;
     out.set(payload, udp + UDP_HEADER_LEN);
-    emitUdp(out, udp, from, to, fromPort, toPort, payload.length);
+    emitUdp(out, udp, addresses.checksumWordOf(from), addresses.checksumWordOf(to), fromPort, toPort, payload.length);
     this.#stack.wantFlush();
     return true;
   }

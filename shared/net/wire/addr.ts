@@ -4,7 +4,10 @@
  */
 import { getU16, getU32, setU16, setU32 } from '../../bytes.ts';
 
-/** IPv4 address, unsigned, host order: 192.168.127.1 is 0xc0a87f01 */
+/**
+ * IPv4 address, unsigned, host order: 192.168.127.1 is 0xc0a87f01. Inside the stack and NAT also the handle of an IPv6 address
+ * (stack/ipv6-table.ts): 240.0.0.0/8, which no guest or server can have.
+ */
 export type Ipv4 = number & { readonly __ipv4: true };
 /** Ethernet address, 48 bits, first byte on the wire in the highest bits */
 export type Mac = number & { readonly __mac: true };
@@ -64,6 +67,11 @@ export function maskOf(prefixLen: number): Ipv4 {
 
 export function inCidr(ip: Ipv4, cidr: Cidr): boolean {
   return ((ip ^ cidr.base) & maskOf(cidr.prefixLen)) === 0;
+}
+
+/** Whether this is the handle of an IPv6 address. */
+export function isV6(ip: Ipv4): boolean {
+  return ip >>> 24 === 0xf0;
 }
 
 export function isMulticast(ip: Ipv4): boolean {

@@ -8,7 +8,7 @@ import { formatIpv4, formatMac, getMac, inCidr, isGroupMac, parseCidr, parseIpv4
 import { ARP_LEN, emitArp, parseArp } from './arp.ts';
 import { foldChecksum, isChecksumRight, pseudoHeaderSum, sumBytes } from './checksum.ts';
 import type { DhcpRepr } from './dhcp.ts';
-import { DHCP_LEN_MAX, DHCP_LEN_MIN, emitDhcp, parseDhcp } from './dhcp.ts';
+import { DHCP_LEN_MAX, DHCP_LEN_MIN, emitDhcp, emitSearchList, parseDhcp } from './dhcp.ts';
 import { ageTtls, answerTo, emitAddressAnswer, emitDnsStatus, emitNameAnswer, parseDnsQuestion, readTtls, truncated } from './dns.ts';
 import { emitEthernet, ETHERNET_HEADER_LEN, EthernetView } from './ethernet.ts';
 import { emitIcmp, parseIcmp } from './icmp.ts';
@@ -153,8 +153,13 @@ test('every truncation of a frame is refused by the layer it cuts', () => {
 describe('DHCP', () => {
   const REQUEST: DhcpRepr = {
     type: 'request', fromClient: true, xid: 0x12345678, broadcast: true, clientIp: 0 as Ipv4, yourIp: 0 as Ipv4, relayIp: 0 as Ipv4, clientMac: MAC_A,
-    requestedIp: A, serverId: B, hostname: 'box', parameters: [1, 3, 6, 26],
+    requestedIp: A, serverId: B, hostname: 'box', parameters: [1, 3, 6, 26], searchDomains: ['a.example', 'example'],
   };
+
+  test('option 119: names as in the DNS; no empty or too long label is written', () => {
+    expect([...emitSearchList(['ab.c', 'd'])!]).toEqual([2, 97, 98, 1, 99, 0, 1, 100, 0]);
+    expect([emitSearchList(['a..b']), emitSearchList(['x'.repeat(64)])]).toEqual([null, null]);
+  });
 
   test('round trip over garbage, padded to 300 bytes', () => {
     const message = dirty(DHCP_LEN_MAX);
@@ -173,6 +178,15 @@ describe('DHCP', () => {
       bytes.set(garbage(seed, 40), 240);
       expect(() => parseDhcp(bytes, 0, len)).not.toThrow();
     }
+  });
+
+  test('an address option of the wrong length is as if it were not there', () => {
+    const message = dirty(DHCP_LEN_MAX);
+    const len = emitDhcp({ ...REQUEST, router: 0x01020304 as Ipv4 }, message, 0);
+    // In place of the end: router again, with three bytes.
+    const end = message.subarray(0, len).lastIndexOf(255);
+    message.set([3, 3, 9, 9, 9, 255], end);
+    expect(parseDhcp(message, 0, len)).toEqual({ ...REQUEST, router: 0x01020304 });
   });
 });
 

@@ -43,6 +43,8 @@ export interface DhcpRepr {
   readonly router?: Ipv4;
   readonly dns?: Ipv4;
   readonly domain?: string;
+  /** option 119 */
+  readonly searchDomains?: readonly string[];
   readonly broadcastIp?: Ipv4;
   readonly mtu?: number;
   readonly leaseSeconds?: number;
@@ -83,20 +85,22 @@ export function parseDhcp(bytes: Uint8Array, start: number, end: number): DhcpRe
 }
 
 function takeOption(repr: Mutable<Partial<DhcpRepr>>, bytes: Uint8Array, code: number, at: number, len: number): void {
-  const address = len >= 4 ? getIpv4(bytes, at) : undefined;
+  // Of the wrong length: as if it were not there.
+  const address = len >= 4 ? getIpv4(bytes, at) : null;
   switch (code) {
-    case 1: repr.subnetMask = address; break;
-    case 3: repr.router = address; break;
-    case 6: repr.dns = address; break;
+    case 1: if (address !== null) repr.subnetMask = address; break;
+    case 3: if (address !== null) repr.router = address; break;
+    case 6: if (address !== null) repr.dns = address; break;
     case 12: repr.hostname = asciiText(bytes, at, len); break;
     case 15: repr.domain = asciiText(bytes, at, len); break;
     case 26: if (len === 2) repr.mtu = getU16(bytes, at); break;
-    case 28: repr.broadcastIp = address; break;
-    case 50: repr.requestedIp = address; break;
+    case 28: if (address !== null) repr.broadcastIp = address; break;
+    case 50: if (address !== null) repr.requestedIp = address; break;
     case 51: if (len === 4) repr.leaseSeconds = getU32(bytes, at); break;
     case 53: if (len === 1) repr.type = MESSAGE_TYPES[bytes[at] - 1]; break;
-    case 54: repr.serverId = address; break;
+    case 54: if (address !== null) repr.serverId = address; break;
     case 55: repr.parameters = [...bytes.subarray(at, at + len)]; break;
+    case 119: repr.searchDomains = [...repr.searchDomains ?? [], ...searchList(bytes, at, len)]; break;
     case 58: if (len === 4) repr.renewSeconds = getU32(bytes, at); break;
     case 59: if (len === 4) repr.rebindSeconds = getU32(bytes, at); break;
   }
@@ -107,6 +111,37 @@ function asciiText(bytes: Uint8Array, at: number, len: number): string {
   let text = '';
   for (let i = at; i < at + len; i++) if (bytes[i] > 0x20 && bytes[i] < 0x7f) text += String.fromCharCode(bytes[i]);
   return text;
+}
+
+/** RFC 3397: names as the DNS writes them. We send none that point into others, and read a pointer as the list's end. */
+function searchList(bytes: Uint8Array, at: number, len: number): string[] {
+  const names: string[] = [];
+  let name = '';
+  for (const end = at + len; at < end;) {
+    const labelLen = bytes[at++];
+    if (labelLen > 63 || at + labelLen > end) return names;
+    if (labelLen === 0) {
+      names.push(name);
+      name = '';
+    } else {
+      name += `${name === '' ? '' : '.'}${asciiText(bytes, at, labelLen)}`;
+      at += labelLen;
+    }
+  }
+  return names;
+}
+
+/** The value of option 119, or null when a name is none. */
+export function emitSearchList(names: readonly string[]): Uint8Array | null {
+  const bytes: number[] = [];
+  for (const name of names) {
+    for (const label of name.split('.')) {
+      if (label === '' || label.length > 63) return null;
+      bytes.push(label.length, ...Array.from(label, (c) => c.charCodeAt(0) & 0x7f));
+    }
+    bytes.push(0);
+  }
+  return Uint8Array.from(bytes);
 }
 
 /** Writes the message at `at`, padded to DHCP_LEN_MIN. Returns its length, at most DHCP_LEN_MAX. */
@@ -143,6 +178,7 @@ export function emitDhcp(dhcp: DhcpRepr, out: Uint8Array, at: number): number {
   option(50, u32(dhcp.requestedIp));
   option(12, ascii(dhcp.hostname));
   option(15, ascii(dhcp.domain));
+  option(119, dhcp.searchDomains === undefined ? undefined : emitSearchList(dhcp.searchDomains) ?? undefined);
   option(55, dhcp.parameters === undefined ? undefined : Uint8Array.from(dhcp.parameters));
   out[end++] = OPTION_END;
   return Math.max(end - at, DHCP_LEN_MIN);

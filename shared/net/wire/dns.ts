@@ -10,14 +10,16 @@
  * read is the question (it is the cache's key) and where the TTLs lie. Our own answers are about addresses and names only.
  */
 import { getU16, getU32, setU16, setU32 } from '../../bytes.ts';
-import type { Ipv4 } from './addr.ts';
 import { setIpv4 } from './addr.ts';
+import type { IpAddress, Ipv6 } from './addr6.ts';
+import { parseIpv6, setIpv6 } from './addr6.ts';
 import { copyOf } from './copy.ts';
 
 export const DNS_HEADER_LEN = 12;
 export const DNS_TYPE_A = 1;
 export const DNS_TYPE_SOA = 6;
 export const DNS_TYPE_PTR = 12;
+export const DNS_TYPE_AAAA = 28;
 export const DNS_TYPE_OPT = 41;
 export const DNS_TYPE_ANY = 255;
 export const DNS_CLASS_IN = 1;
@@ -195,9 +197,11 @@ export function emitDnsStatus(query: Uint8Array, question: DnsQuestion | null, r
   return out;
 }
 
-export function emitAddressAnswer(query: Uint8Array, question: DnsQuestion, ip: Ipv4, ttlSeconds: number): Uint8Array {
-  const data = new Uint8Array(4);
-  setIpv4(data, 0, ip);
+/** A or AAAA, as the question was. */
+export function emitAddressAnswer(query: Uint8Array, question: DnsQuestion, ip: IpAddress, ttlSeconds: number): Uint8Array {
+  const data = new Uint8Array(typeof ip === 'number' ? 4 : 16);
+  if (typeof ip === 'number') setIpv4(data, 0, ip);
+  else setIpv6(data, 0, ip);
   return emitAnswer(query, question, data, ttlSeconds);
 }
 
@@ -206,6 +210,12 @@ export function emitNameAnswer(query: Uint8Array, question: DnsQuestion, name: s
   for (const label of name.split('.')) data.push(label.length, ...Array.from(label, (c) => c.charCodeAt(0)));
   data.push(0);
   return emitAnswer(query, question, Uint8Array.from(data), ttlSeconds);
+}
+
+/** RFC 3596 §2.5: 32 digits of an address, the last one first, below ip6.arpa. Null when it is not that. */
+export function parseReverse6(name: string): Ipv6 | null {
+  if (!/^([0-9a-f]\.){32}ip6\.arpa$/.test(name)) return null;
+  return parseIpv6(name.slice(0, 63).split('.').toReversed().join('').replace(/.{4}(?!$)/g, '$&:'));
 }
 
 function emitAnswer(query: Uint8Array, question: DnsQuestion, data: Uint8Array, ttlSeconds: number): Uint8Array {

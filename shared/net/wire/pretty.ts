@@ -1,10 +1,15 @@
 /** One line per frame, as tcpdump would say it: for debug logs and golden tests. Judges nothing, never throws. */
 import { formatIpv4, formatMac } from './addr.ts';
+import { formatIpv6 } from './addr6.ts';
 import { parseArp } from './arp.ts';
+import { copyOf } from './copy.ts';
 import { parseDhcp } from './dhcp.ts';
-import { ETHERTYPE_ARP, ETHERTYPE_IPV4, EthernetView } from './ethernet.ts';
+import { ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, EthernetView } from './ethernet.ts';
 import { parseIcmp } from './icmp.ts';
+import type { Icmpv6Repr } from './icmpv6.ts';
+import { parseIcmpv6 } from './icmpv6.ts';
 import { IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, Ipv4View } from './ipv4.ts';
+import { IPPROTO_ICMPV6, Ipv6View } from './ipv6.ts';
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN, TCP_URG, TcpView } from './tcp.ts';
 import { TcpOptions } from './tcp-options.ts';
 import { UdpView } from './udp.ts';
@@ -14,6 +19,7 @@ export function prettyFrame(bytes: Uint8Array, start: number, end: number): stri
   const drop = ethernet.wrap(bytes, start, end);
   if (drop !== null) return drop;
   if (ethernet.etherType === ETHERTYPE_IPV4) return prettyIpv4(bytes, ethernet.payloadStart, end);
+  if (ethernet.etherType === ETHERTYPE_IPV6) return prettyIpv6(bytes, ethernet.payloadStart, end);
   if (ethernet.etherType !== ETHERTYPE_ARP) {
     return `${formatMac(ethernet.src)} > ${formatMac(ethernet.dst)} type 0x${ethernet.etherType.toString(16).padStart(4, '0')} len ${end - start}`;
   }
@@ -42,6 +48,48 @@ export function prettyIpv4(bytes: Uint8Array, start: number, end: number): strin
   return `${src} > ${dst} icmp ${icmp.kind} id ${icmp.id} seq ${icmp.seq} len ${icmp.dataEnd - icmp.dataStart}`;
 }
 
+function prettyIpv6(bytes: Uint8Array, start: number, end: number): string {
+  const ip = new Ipv6View();
+  const drop = ip.wrap(bytes, start, end);
+  if (drop !== null) return drop;
+  const src = formatIpv6(ip.src);
+  const dst = formatIpv6(ip.dst);
+  if (ip.isFragment) {
+    return `${src} > ${dst} fragment id ${ip.identification} offset ${ip.fragmentOffset}${ip.isMoreFragments ? '+' : ''} len ${ip.end - ip.payloadStart}`;
+  }
+  if (ip.protocol === IPPROTO_TCP) return prettyTcp(ip, src, dst);
+  if (ip.protocol === IPPROTO_UDP) return prettyUdp(ip, src, dst);
+  if (ip.protocol !== IPPROTO_ICMPV6) return `${src} > ${dst} protocol ${ip.protocol} len ${ip.end - ip.payloadStart}`;
+  const message = parseIcmpv6(ip.bytes, ip.payloadStart, ip.end);
+  return typeof message === 'string' ? message : `${src} > ${dst} ${prettyIcmpv6(ip.bytes, message)}`;
+}
+
+function prettyIcmpv6(bytes: Uint8Array, message: Icmpv6Repr): string {
+  switch (message.kind) {
+    case 'error': return `icmp6 type ${message.type} code ${message.code} about ${prettyIpv6Head(bytes, message.dataStart, message.dataEnd)}`;
+    case 'neighbor-solicit': return `who-has ${formatIpv6(message.target)}`;
+    case 'neighbor-advert': return `${formatIpv6(message.target)} is-at ${message.linkAddress === null ? 'the same' : formatMac(message.linkAddress)}`;
+    case 'router-solicit': return 'router solicitation';
+    case 'router-advert': {
+      const prefixes = message.prefixes.map(({ prefix, prefixLen }) => ` prefix ${formatIpv6(prefix)}/${prefixLen}`).join('');
+      return `router for ${message.routerLifetimeS} s${prefixes}${message.dns.map((ip) => ` dns ${formatIpv6(ip)}`).join('')} mtu ${message.mtu ?? 'unsaid'}`;
+    }
+    case 'listener': return 'listener report';
+    default: return `icmp6 ${message.kind} id ${message.id} seq ${message.seq} len ${message.dataEnd - message.dataStart}`;
+  }
+}
+
+function prettyIpv6Head(bytes: Uint8Array, start: number, end: number): string {
+  const ip = new Ipv6View();
+  if (end - start < 48) return 'truncated';
+  // The quotation is shorter than the packet says it is: its header alone is read.
+  const header = copyOf(bytes, start, start + 40);
+  header.fill(0, 4, 6);
+  if (ip.wrap(header, 0, 40) !== null) return 'garbage';
+  const port = (at: number): number => (bytes[at] << 8) | bytes[at + 1];
+  return `${formatIpv6(ip.src)}.${port(start + 40)} > ${formatIpv6(ip.dst)}.${port(start + 42)} protocol ${ip.protocol}`;
+}
+
 /** Of a packet that was cut off, as errors quote it. */
 function prettyIpv4Head(bytes: Uint8Array, start: number, end: number): string {
   if (end - start < 28) return 'truncated';
@@ -50,7 +98,7 @@ function prettyIpv4Head(bytes: Uint8Array, start: number, end: number): string {
   return `${ip(start + 12)}.${port(start + 20)} > ${ip(start + 16)}.${port(start + 22)} protocol ${bytes[start + 9]}`;
 }
 
-function prettyTcp(ip: Ipv4View, src: string, dst: string): string {
+function prettyTcp(ip: Ipv4View | Ipv6View, src: string, dst: string): string {
   const tcp = new TcpView();
   const drop = tcp.wrap(ip.bytes, ip.payloadStart, ip.end);
   if (drop !== null) return drop;
@@ -84,7 +132,7 @@ function prettyOptions(tcp: TcpView): string {
   return parts.length === 0 ? '' : ` [${parts.join(', ')}]`;
 }
 
-function prettyUdp(ip: Ipv4View, src: string, dst: string): string {
+function prettyUdp(ip: Ipv4View | Ipv6View, src: string, dst: string): string {
   const udp = new UdpView();
   const drop = udp.wrap(ip.bytes, ip.payloadStart, ip.end);
   if (drop !== null) return drop;

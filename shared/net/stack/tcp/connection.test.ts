@@ -392,6 +392,18 @@ test('a full link stops data, not for a timer: it goes on when the link has drai
   expect(c.next().payload).toBe('2'.repeat(1000));
 });
 
+test('a full link stops acknowledgments: one answers for all when it has drained, and none is dropped', () => {
+  const c = Conversation.established();
+  c.isSinkFull = true;
+  for (let i = 0; i < 3000; i++) c.guestSends({ flags: ACK, payload: 'xy' });
+  c.takeLines();
+  c.isSinkFull = false;
+  c.port.onDrain();
+  c.stackReplies({ flags: 'ACK', ack: 6001 });
+  c.stackIsSilent();
+  expect(c.stack.counters.snapshot()['drop:switch-port-full']).toBeUndefined();
+});
+
 test('the source is told to pause at 256 KiB and to go on when the guest has taken', () => {
   const c = Conversation.established();
   c.guestSends({ flags: ACK, window: 0 });

@@ -32,6 +32,7 @@
  * TIME-WAIT lasts TIME_WAIT_MS, not 4 minutes: the only path is a link that keeps order, nothing old can be under way for longer.
  */
 import type { Ipv4 } from '../../wire/addr.ts';
+import { isV6 } from '../../wire/addr.ts';
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN } from '../../wire/tcp.ts';
 import type { TcpView } from '../../wire/tcp.ts';
 import { emitSack, emitSynOptions, TCP_SACK_MAX } from '../../wire/tcp-options.ts';
@@ -40,6 +41,7 @@ import type { Neighbor } from '../neighbors.ts';
 import type { Wakeable } from '../timers.ts';
 import { RECEIVE_BUFFER_INITIAL, ReceiveSide } from './receive.ts';
 import { SegmentWriter } from './segment-writer.ts';
+import { SegmentWriterV6 } from './segment-writer-v6.ts';
 import { SendSide } from './send.ts';
 import { HAS_FIN, HAS_SYN } from './sent-ring.ts';
 import type { Seq } from './seq.ts';
@@ -101,7 +103,7 @@ export class TcpConnection implements Wakeable {
   isDirty = false;
   readonly #tcp: Tcp;
   #handler: TcpHandler;
-  readonly #writer: SegmentWriter;
+  readonly #writer: SegmentWriter | SegmentWriterV6;
   #hasTimestamps = false;
   /** both sides scale windows, be it by 0 */
   #hasScale = false;
@@ -145,13 +147,20 @@ export class TcpConnection implements Wakeable {
     this.remoteIp = remoteIp;
     this.remotePort = remotePort;
     this.#handler = handler;
-    this.#mssFromUs = tcp.mss;
+    this.#mssFromUs = tcp.mssFor(guestIp);
     this.bornMs = tcp.nowMs;
     this.#lastHeardMs = tcp.nowMs;
     this.state = irs === null ? 'syn-sent' : 'syn-received';
-    this.snd = new SendSide(iss, tcp.mss);
+    this.snd = new SendSide(iss, this.#mssFromUs);
     this.rcv = new ReceiveSide(irs ?? toSeq(0));
-    this.#writer = new SegmentWriter(neighbor, tcp.gatewayMac, remoteIp, remotePort, guestIp, guestPort);
+    this.#writer = isV6(guestIp)
+      ? new SegmentWriterV6(neighbor, tcp.gatewayMac, tcp.addresses.addressOf(remoteIp), remotePort, tcp.addresses.addressOf(guestIp), guestPort)
+      : new SegmentWriter(neighbor, tcp.gatewayMac, remoteIp, remotePort, guestIp, guestPort);
+  }
+
+  /** when the guest's last segment came */
+  get lastHeardMs(): number {
+    return this.#lastHeardMs;
   }
 
   // ---- the application speaks ----
@@ -522,7 +531,8 @@ export class TcpConnection implements Wakeable {
     }
     if (this.#hasRoomNews && rcv.isUpdateWorthwhile(snd.mss)) this.#ackNow = true;
     this.#hasRoomNews = false;
-    if (this.#ackNow) this.#sendAck(snd.nxt);
+    // A full link drops what comes on top: the acknowledgment stays due until it has drained, or the guest would wait out a timer.
+    if (this.#ackNow && (this.#writer.port === null || this.#hasWay())) this.#sendAck(snd.nxt);
   }
 
   /** Sends what may go. True when only the quantum stopped it. */

@@ -4,6 +4,7 @@
  * retransmissions of the SYN are absorbed, and a RST of the guest cancels it.
  */
 import type { Ipv4 } from '../../wire/addr.ts';
+import { hopsLeft } from '../../wire/ipv6.ts';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../../wire/tcp.ts';
 import type { TcpView } from '../../wire/tcp.ts';
 import { TcpOptions } from '../../wire/tcp-options.ts';
@@ -19,6 +20,8 @@ export interface PendingConnection {
   readonly guestPort: number;
   readonly remoteIp: Ipv4;
   readonly remotePort: number;
+  /** hops that the SYN had left */
+  readonly ttl: number;
   /** Called when the guest has given up. Neither accept nor reject may follow. */
   onCancel: (() => void) | null;
   /** Answers SYN-ACK. Null when the guest has given up. */
@@ -37,6 +40,7 @@ export class PendingSyn implements PendingConnection {
   readonly guestPort: number;
   readonly remoteIp: Ipv4;
   readonly remotePort: number;
+  readonly ttl: number;
   onCancel: (() => void) | null = null;
   readonly irs: Seq;
   readonly #options = new TcpOptions();
@@ -54,6 +58,7 @@ export class PendingSyn implements PendingConnection {
     this.guestPort = segment.srcPort;
     this.remoteIp = remoteIp;
     this.remotePort = segment.dstPort;
+    this.ttl = hopsLeft(segment.bytes, ipStart);
     this.irs = toSeq(segment.seq);
     this.#window = segment.window;
     this.#packet = copyOf(segment.bytes, ipStart, Math.min(segment.end, ipStart + 80));

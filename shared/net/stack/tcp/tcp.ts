@@ -5,12 +5,14 @@
  * a connection or a SYN that waits for judgement. A SYN for no flow goes to `onSyn`; anything else for no flow gets a RST.
  */
 import type { Ipv4, Mac } from '../../wire/addr.ts';
-import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_IPV4 } from '../../wire/ethernet.ts';
-import { emitIpv4, IPPROTO_TCP, IPV4_HEADER_LEN } from '../../wire/ipv4.ts';
+import { isV6 } from '../../wire/addr.ts';
+import { IPPROTO_TCP, IPV4_HEADER_LEN } from '../../wire/ipv4.ts';
+import { IPV6_HEADER_LEN } from '../../wire/ipv6.ts';
 import { emitTcp, TCP_ACK, TCP_FIN, TCP_HEADER_LEN, TCP_RST, TCP_SYN, TcpView } from '../../wire/tcp.ts';
 import { TcpOptions } from '../../wire/tcp-options.ts';
 import type { Counters } from '../counters.ts';
 import { FlowTable } from '../flow-table.ts';
+import type { Ipv6Table } from '../ipv6-table.ts';
 import type { Neighbor } from '../neighbors.ts';
 import type { Station } from '../switch.ts';
 import type { TimerQueue } from '../timers.ts';
@@ -41,9 +43,11 @@ export interface TcpHost {
   readonly random: RandomSource;
   readonly timers: TimerQueue;
   readonly counters: Counters;
+  readonly addresses: Ipv6Table;
   /** time of this batch, in `ms` */
   readonly nowMs: number;
   wantFlush(): void;
+  reservePacket(station: Station | null, src: Ipv4, dst: Ipv4, protocol: number, payloadLen: number): number;
   sendIcmpError(neighbor: Neighbor, packet: Uint8Array, code: number): void;
   neighborOf(ip: Ipv4): Neighbor | null;
 }
@@ -52,7 +56,7 @@ export class Tcp {
   readonly counters: Counters;
   readonly timers: TimerQueue;
   readonly gatewayMac: Mac;
-  readonly mss: number;
+  readonly addresses: Ipv6Table;
   readonly windowMax: number;
   readonly windowScale: number;
   readonly keepaliveMs: number;
@@ -80,8 +84,8 @@ export class Tcp {
     this.#config = config;
     this.counters = host.counters;
     this.timers = host.timers;
+    this.addresses = host.addresses;
     this.gatewayMac = config.gatewayMac;
-    this.mss = config.mtu - IPV4_HEADER_LEN - TCP_HEADER_LEN;
     this.windowMax = config.windowMax;
     this.windowScale = scaleFor(config.windowMax);
     this.keepaliveMs = config.keepaliveMs;
@@ -122,6 +126,11 @@ export class Tcp {
     return this.#table.values().filter((flow): flow is TcpConnection => flow instanceof TcpConnection);
   }
 
+  /** The most that a segment between us and this address may carry. */
+  mssFor(ip: Ipv4): number {
+    return this.#config.mtu - (isV6(ip) ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) - TCP_HEADER_LEN;
+  }
+
   /** The largest buffer that a flow may have now. */
   windowLimit(scale: number): number {
     const limit = this.heldBytes > this.#config.memoryBudget ? RECEIVE_BUFFER_LEAST : this.windowMax;
@@ -133,7 +142,9 @@ export class Tcp {
     const view = this.#view;
     const drop = view.wrap(bytes, start, end);
     if (drop !== null) return this.counters.drop(drop);
-    if (this.#config.verifyChecksums && !view.isChecksumRight(src, dst)) return this.counters.drop('tcp-bad-checksum');
+    if (this.#config.verifyChecksums && !view.isChecksumRight(this.addresses.checksumWordOf(src), this.addresses.checksumWordOf(dst))) {
+      return this.counters.drop('tcp-bad-checksum');
+    }
     const flow = this.#table.get(src, view.srcPort, dst, view.dstPort);
     if (flow instanceof TcpConnection) {
       let options: TcpOptions | null = null;
@@ -177,6 +188,8 @@ export class Tcp {
     }
     const pending = new PendingSyn(this, neighbor, src, dst, view, ipStart);
     this.#table.set(src, pending.guestPort, dst, pending.remotePort, pending);
+    this.addresses.retain(src);
+    this.addresses.retain(dst);
     this.#pendingCount++;
     this.onSyn(pending);
   }
@@ -185,7 +198,7 @@ export class Tcp {
     const { neighbor, guestIp, guestPort, remoteIp, remotePort } = pending;
     this.#pendingCount--;
     this.#host.wantFlush();
-    const iss = this.#isns.next(remoteIp, remotePort, guestIp, guestPort, this.nowMs);
+    const iss = this.#issFor(guestIp, guestPort, remoteIp, remotePort);
     const connection = new TcpConnection(this, neighbor, guestIp, guestPort, remoteIp, remotePort, iss, pending.irs, handler);
     this.#table.set(guestIp, guestPort, remoteIp, remotePort, connection);
     this.counters.tcpFlowsMade++;
@@ -193,9 +206,13 @@ export class Tcp {
     return connection;
   }
 
+  #issFor(guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number): Seq {
+    return this.#isns.next(this.addresses.identityOf(remoteIp), remotePort, this.addresses.identityOf(guestIp), guestPort, this.nowMs);
+  }
+
   removePending(pending: PendingSyn): void {
     this.#pendingCount--;
-    this.#table.delete(pending.guestIp, pending.guestPort, pending.remoteIp, pending.remotePort);
+    this.#forget(pending);
   }
 
   /** Opens a connection into the guest, as `remoteIp:remotePort`. Null when there is no such guest, the flow exists, or too many do. */
@@ -204,9 +221,11 @@ export class Tcp {
     if (neighbor === null || this.#table.size >= this.#config.maxFlows) return null;
     if (this.#table.get(guestIp, guestPort, remoteIp, remotePort) !== null) return null;
     this.#host.wantFlush();
-    const iss = this.#isns.next(remoteIp, remotePort, guestIp, guestPort, this.nowMs);
+    const iss = this.#issFor(guestIp, guestPort, remoteIp, remotePort);
     const connection = new TcpConnection(this, neighbor, guestIp, guestPort, remoteIp, remotePort, iss, null, handler);
     this.#table.set(guestIp, guestPort, remoteIp, remotePort, connection);
+    this.addresses.retain(guestIp);
+    this.addresses.retain(remoteIp);
     this.counters.tcpFlowsMade++;
     connection.start();
     return connection;
@@ -232,7 +251,14 @@ export class Tcp {
 
   remove(connection: TcpConnection): void {
     this.timers.cancel(connection);
-    this.#table.delete(connection.guestIp, connection.guestPort, connection.remoteIp, connection.remotePort);
+    this.#forget(connection);
+  }
+
+  /** A flow holds its addresses from the day it comes into the table. */
+  #forget({ guestIp, guestPort, remoteIp, remotePort }: TcpConnection | PendingSyn): void {
+    if (!this.#table.delete(guestIp, guestPort, remoteIp, remotePort)) return;
+    this.addresses.release(guestIp);
+    this.addresses.release(remoteIp);
   }
 
   /** Gives every dirty connection its turns, round robin, until none has more to send. */
@@ -260,15 +286,11 @@ export class Tcp {
 
   /** `ack` null: a reset without acknowledgment. */
   sendReset(neighbor: Neighbor, from: Ipv4, fromPort: number, to: Ipv4, toPort: number, seq: Seq, ack: Seq | null): void {
-    const station = neighbor.station;
-    const port = station?.port ?? null;
-    if (station === null || port === null) return;
-    const at = port.reserve(ETHERNET_HEADER_LEN + IPV4_HEADER_LEN + TCP_HEADER_LEN);
+    const { station } = neighbor;
+    const at = this.#host.reservePacket(station, from, to, IPPROTO_TCP, TCP_HEADER_LEN);
     if (at < 0) return;
-    const ip = at + emitEthernet(port.bytes, at, station.mac, this.gatewayMac, ETHERTYPE_IPV4);
-    emitIpv4(port.bytes, ip, from, to, IPPROTO_TCP, TCP_HEADER_LEN);
-    const flags = ack === null ? TCP_RST : TCP_RST | TCP_ACK;
-    emitTcp({ srcPort: fromPort, dstPort: toPort, seq, ack: ack ?? 0, flags, window: 0 }, port.bytes, ip + IPV4_HEADER_LEN, from, to, 0, 0);
+    const tcp = { srcPort: fromPort, dstPort: toPort, seq, ack: ack ?? 0, flags: ack === null ? TCP_RST : TCP_RST | TCP_ACK, window: 0 };
+    emitTcp(tcp, station!.port!.bytes, at, this.addresses.checksumWordOf(from), this.addresses.checksumWordOf(to), 0, 0);
     this.counters.tcpResetsSent++;
     this.#host.wantFlush();
   }

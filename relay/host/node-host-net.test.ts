@@ -1,0 +1,88 @@
+/* The host's network through real sockets on the loopback, of both families. */
+import { createSocket } from 'node:dgram';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer, type AddressInfo } from 'node:net';
+import { networkInterfaces, tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, expect, test } from 'vitest';
+import type { HostTcpHandlers } from '../../shared/net/nat/host-net.ts';
+import { IPV4_LOOPBACK, parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { formatIp, IPV6_LOOPBACK } from '../../shared/net/wire/addr6.ts';
+import { NodeClock } from './node-clock.ts';
+import { NodeHostNet, parseResolvConf } from './node-host-net.ts';
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => { for (const close of closers.splice(0).toReversed()) await close(); });
+
+const hasLoopback6 = Object.values(networkInterfaces()).flat().some((address) => address?.address === '::1');
+const LOOPBACKS = [['127.0.0.1', IPV4_LOOPBACK], ['::1', IPV6_LOOPBACK]] as const;
+
+for (const [host, ip] of LOOPBACKS) {
+  const isHere = host !== '::1' || hasLoopback6;
+  test.skipIf(!isHere)(`TCP to ${host}: data both ways, both ends; nobody there is ECONNREFUSED`, async () => {
+    const server = createServer({ allowHalfOpen: true }, (socket) => socket.on('data', (bytes) => socket.end(`<${String(bytes)}>`))).listen(0, host);
+    closers.push(() => server.close());
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const dial = (to: number): Promise<string> => new Promise((resolve) => {
+      let text = '';
+      const handlers: HostTcpHandlers = {
+        onConnect: () => { socket.write(Buffer.from('hello')); socket.resume(); },
+        onData: (bytes) => { text += Buffer.from(bytes).toString(); },
+        onEnd: () => socket.end(), onTaken: () => {}, onClose: (error) => resolve(error ?? text),
+      };
+      const socket = new NodeHostNet(new NodeClock()).connectTcp(ip, to, handlers);
+    });
+    expect(await dial(port)).toBe('<hello>');
+    await new Promise((resolve) => server.close(resolve));
+    expect(await dial(port)).toBe('ECONNREFUSED');
+  });
+
+  test.skipIf(!isHere)(`UDP to ${host}: what is sent before the socket is ready goes out in order, TTLs between`, async () => {
+    const peer = createSocket(host === '::1' ? 'udp6' : 'udp4');
+    peer.on('message', (bytes, from) => peer.send(`<${bytes.toString()}>`, from.port, from.address));
+    peer.bind(0, host);
+    closers.push(() => peer.close());
+    await once(peer, 'listening');
+    const got: string[] = [];
+    const ended = new Promise<void>((resolve, reject) => {
+      const udp = new NodeHostNet(new NodeClock()).connectUdp(ip, peer.address().port, {
+        onMessage: (bytes) => { if (got.push(Buffer.from(bytes).toString()) === 3) resolve(); }, onError: (error) => reject(new Error(error)),
+      });
+      closers.push(() => udp.close());
+      udp.send(Buffer.from('a'));
+      udp.setTtl(1);
+      udp.send(Buffer.from('b'));
+      udp.setTtl(64);
+      udp.send(Buffer.from('c'));
+    });
+    await ended;
+    expect(got).toEqual(['<a>', '<b>', '<c>']);
+  });
+}
+
+test('hasIpv6 says what the interfaces say', () => {
+  const expected = Object.values(networkInterfaces()).flat().some((address) => address?.family === 'IPv6' && !address.internal && !/^fe[89ab]/.test(address.address));
+  expect(new NodeHostNet(new NodeClock()).hasIpv6()).toBe(expected);
+});
+
+test('resolv.conf: servers of both families, none with a zone, at most three', () => {
+  const text = 'search x\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\n# nameserver 9.9.9.9\nnameserver 10.0.0.53\nnameserver bad\nnameserver ::1\nnameserver 10.0.0.54\n';
+  expect(parseResolvConf(text).map(({ ip, port }) => `${formatIp(ip)} ${port}`)).toEqual(['2001:db8::53 53', '10.0.0.53 53', '::1 53']);
+});
+
+test('ping: the system\'s program with the hops that are left, and no answer where there is none', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'portside-ping-'));
+  const path = process.env['PATH'];
+  closers.push(() => { process.env['PATH'] = path; rmSync(dir, { recursive: true }); });
+  const hostNet = new NodeHostNet(new NodeClock());
+  process.env['PATH'] = dir;
+  expect(await hostNet.ping(parseIpv4('127.0.0.1')!, 56, 64)).toBeNull();
+  const seen = join(dir, 'seen');
+  writeFileSync(join(dir, 'ping'), `#!/bin/sh\necho "$*" >>'${seen}'\ncase "$*" in *127.0.0.2) exit 1;; esac\n`, { mode: 0o755 });
+  expect(await hostNet.ping(parseIpv4('127.0.0.1')!, 56, 64)).toBeGreaterThanOrEqual(0);
+  expect(await hostNet.ping(IPV6_LOOPBACK, 8, 1)).toBeGreaterThanOrEqual(0);
+  expect(await hostNet.ping(parseIpv4('127.0.0.2')!, 8, 3)).toBeNull();
+  expect(readFileSync(seen, 'utf8')).toBe('-n -c 1 -W 5 -s 56 -t 63 127.0.0.1\n-n -c 1 -W 5 -s 8 -t 1 ::1\n-n -c 1 -W 5 -s 8 -t 2 127.0.0.2\n');
+});

@@ -1,0 +1,56 @@
+/*
+ * `npm run fuzz -- TARGET|all [--seed N] [--seconds N] [--repro FILE]`
+ * `npm run fuzz -- seeds`
+ *
+ * Fuzzes one target, or each in turn, with a seed that is printed and may be given again. An input that fails is kept in
+ * corpus/TARGET as crash-HASH.bin: name it after what was wrong once that is mended, and leave it there. `--repro` runs one file.
+ * `seeds` writes the files of the corpus that seeds.ts makes, after a change there or in an emitter.
+ */
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { keepInCorpus } from './fuzz.ts';
+import { decode } from './script.ts';
+import { TARGETS } from './targets.ts';
+import { fuzzWatched } from './watched.ts';
+
+const NAMES = TARGETS.map(({ name }) => name);
+
+async function main(args: string[]): Promise<number> {
+  const { values, positionals } = parseArgs({ args, allowPositionals: true, options: { seed: { type: 'string' }, seconds: { type: 'string' }, repro: { type: 'string' } } });
+  const [name] = positionals;
+  if (name === 'seeds') return writeSeeds();
+  if (positionals.length !== 1 || (name !== 'all' && !NAMES.includes(name))) {
+    console.error(`npm run fuzz -- TARGET|all [--seed N] [--seconds N] [--repro FILE], or: npm run fuzz -- seeds\ntargets: ${NAMES.join(' ')}`);
+    return 2;
+  }
+  if (values.repro !== undefined) return repro(name, values.repro);
+  const seed = values.seed === undefined ? Date.now() % 1_000_000 : Number(values.seed);
+  let failures = 0;
+  for (const target of name === 'all' ? NAMES : [name]) {
+    const { runs, failure } = await fuzzWatched(target, { seed, limitMs: 1000 * Number(values.seconds ?? 60), limitRuns: Infinity });
+    console.log(`${target}: ${runs} inputs, seed ${seed}${failure === null ? '' : ', failed'}`);
+    if (failure === null) continue;
+    failures++;
+    const hash = createHash('sha256').update(failure.input).digest('hex').slice(0, 8);
+    console.log(`${failure.error}\nkept as ${keepInCorpus(target, `crash-${hash}`, failure.input)}`);
+  }
+  return failures === 0 ? 0 : 1;
+}
+
+function writeSeeds(): number {
+  for (const target of TARGETS) for (const [name, input] of Object.entries(target.seeds())) keepInCorpus(target.name, name, input);
+  return 0;
+}
+
+async function repro(name: string, file: string): Promise<number> {
+  const target = TARGETS.find((candidate) => candidate.name === name);
+  if (target === undefined) throw new Error('--repro wants one target');
+  const input = Uint8Array.from(readFileSync(file));
+  if (target.mutate !== undefined) for (const step of decode(input)) console.log(JSON.stringify(step, (_, value: unknown) => (value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value)));
+  await target.run(input);
+  console.log('passed');
+  return 0;
+}
+
+process.exitCode = await main(process.argv.slice(2));
