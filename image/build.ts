@@ -17,15 +17,13 @@ import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 import { buildMachine, type MachineBuild } from '../machine/build.ts';
 import { configuredMirrors } from './apt-config.ts';
-import { writeCpio } from './cpio.ts';
+import { EPOCH, writeBootFiles } from './boot-files.ts';
 import { readDeb, type Deb } from './deb.ts';
 import { buildDebianRoot } from './debian-root.ts';
 import { writeErofs } from './erofs.ts';
 import { ImageBuildError } from './image-error.ts';
-import { addBusyboxRoot, buildInitramfs } from './initramfs.ts';
-import { loadKernel } from './kernel.ts';
-import { fetchSignedIndex, resolveLock } from './lock.ts';
-import { CACHE, downloadPackages, LOCK_FILE, PackagesGone, readLock, readPackage, ROOT, type Lock } from './packages.ts';
+import { currentLock, fetchPackages, mib } from './locked.ts';
+import { CACHE, readPackage, ROOT, type Lock } from './packages.ts';
 import { CMDLINE, RECIPES, type Recipe } from './recipes.ts';
 import { takeSnapshot, type ImageSection } from './snapshot.ts';
 
@@ -55,8 +53,6 @@ export interface BuiltImage {
 const DIST = join(ROOT, 'dist/images');
 const GUESTS = join(CACHE, 'guest');
 const FOLDER = fileURLToPath(new URL('.', import.meta.url));
-/** Time stamp of all that has none of its own, and of the machine's clock while it boots: 2025-11-24T15:20:00Z. */
-const EPOCH = 1_764_000_000;
 /** brotli's 5 takes a tenth of the time of 9 for 5 % more bytes. */
 const BROTLI_QUALITY = 5;
 const GZIP_LEVEL = 6;
@@ -69,45 +65,13 @@ export async function buildImages(names: string[], report: (event: BuildEvent) =
   const lock = await currentLock();
   const missing: string[] = [];
   for (const name of names) if ((await readResult(keyDir(name, machine, lock))) === null) missing.push(name);
-  const usable = missing.length > 0 ? await fetchAll(missing, lock, report) : lock;
+  const usable = missing.length > 0 ? await fetchPackages(lock, (from) => missing.flatMap((name) => packagesOf(RECIPES[name], from)), (text, done, total) => report({ step: 'packages', text, done, total })) : lock;
   await mkdir(DIST, { recursive: true });
   // One after the other: unpacking and compressing fill a core each, wizer another.
   const built: BuiltImage[] = [];
   for (const name of names) built.push(await buildOne(name, machine, usable, report));
   await writeManifest(built);
   return built;
-}
-
-/** Downloads; what is gone from the mirrors is resolved anew from a signed index. Returns the lock that holds. */
-async function fetchAll(names: string[], lock: Lock, report: (event: BuildEvent) => void): Promise<Lock> {
-  const download = (from: Lock): Promise<void> => {
-    const packages = new Set(names.flatMap((name) => packagesOf(RECIPES[name], from)));
-    return downloadPackages(from, [...packages], (done, total, text) => report({ step: 'packages', text: `${text}, ${mib(done)} of ${mib(total)}`, done, total }));
-  };
-  try {
-    await download(lock);
-    return lock;
-  } catch (error) {
-    if (!(error instanceof PackagesGone)) throw error;
-    report({ step: 'packages', text: 'the mirror has newer packages than image.lock.json: resolving them anew from its signed index' });
-    const fresh = await fetchSignedIndex().then(resolveLock, (reason: Error) => {
-      throw new ImageBuildError(`${error.message}\nResolving newer ones failed, too: ${reason.message}`);
-    });
-    await download(fresh);
-    await writeFile(relockFile(), JSON.stringify(fresh));
-    report({ step: 'packages', text: 'newer packages are in use; `npx tsx image/lock.ts` pins them' });
-    return fresh;
-  }
-}
-
-/** image.lock.json, or what replaced it when its packages were gone. */
-async function currentLock(): Promise<Lock> {
-  const replaced = await readFile(relockFile(), 'utf8').catch(() => null);
-  return replaced === null ? readLock() : (JSON.parse(replaced) as Lock);
-}
-
-function relockFile(): string {
-  return join(CACHE, `relock-${createHash('sha256').update(readFileSync(LOCK_FILE)).digest('hex').slice(0, 16)}.json`);
 }
 
 function packagesOf(recipe: Recipe, lock: Lock): string[] {
@@ -122,7 +86,7 @@ function keyDir(name: string, machine: MachineBuild, lock: Lock): string {
   for (const folder of ['', 'guest']) {
     for (const file of readdirSync(join(FOLDER, folder), { withFileTypes: true }).filter((entry) => entry.isFile()).map((entry) => entry.name).sort()) {
       // What the sources make is in the key, not what tests, resolves or looks at them.
-      if (/\.test\.ts$|^(lock|apt-repo|qemu|apt-config|http-get|resolve|census)\.ts$|\.json$/.test(file)) continue;
+      if (/\.test\.ts$|^(lock|locked|apt-repo|qemu|apt-config|http-get|resolve|census)\.ts$|\.json$/.test(file)) continue;
       hash.update(`${file}\0`).update(readFileSync(join(FOLDER, folder, file)));
     }
   }
@@ -154,28 +118,19 @@ async function make(name: string, dir: string, machine: MachineBuild, lock: Lock
   await rm(work, { recursive: true, force: true });
   await mkdir(inDir, { recursive: true });
 
-  report('unpacking the kernel');
-  const kernel = await loadKernel(lock);
-  const busybox = await readDeb(await readPackage(lock.packages[lock.groups.busybox[0]]));
-  const initramfs = await buildInitramfs(busybox, kernel.modules(recipe.modules), recipe.defaults, EPOCH);
-  const config = [`memory=${recipe.memoryMiB}`, `cmdline=${CMDLINE}`, `epoch=${EPOCH}`];
   const section: ImageSection = { version: 1, name, title: recipe.title, net: 'qemu', resize: true, memoryMiB: recipe.memoryMiB };
   const image: BuiltImage = { name, title: recipe.title, description: recipe.description, file: `${name}.wasm`, bytes: 0, sha256: '', ...(recipe.isDefault ? { default: true as const } : {}) };
 
-  if (recipe.root === null) {
-    addBusyboxRoot(initramfs);
-  } else {
+  if (recipe.root !== null) {
     const file = `${name}.disk`;
     const disk = writeErofs(await unpackRoot(lock, recipe.root, report), { epoch: EPOCH, label: name });
     await writeFile(join(work, file), disk);
     await copyFile(join(work, file), join(inDir, 'disk'));
     section.disk = { file, bytes: disk.length, sha256: sha256(disk) };
     image.disk = { file, bytes: disk.length };
-    config.push(`disk=${file}`);
   }
-  await writeFile(join(inDir, 'kernel'), kernel.image);
-  await writeFile(join(inDir, 'initrd'), writeCpio(initramfs));
-  await writeFile(join(inDir, 'config'), `${config.join('\n')}\n`);
+  report('unpacking the kernel');
+  await writeBootFiles(inDir, lock, { memoryMiB: recipe.memoryMiB, modules: recipe.modules, defaults: recipe.defaults, disk: image.disk ?? null });
 
   report('booting the guest for its snapshot');
   const wasm = join(work, image.file);
@@ -277,10 +232,6 @@ async function removeOlder(dir: string): Promise<void> {
 
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
-}
-
-function mib(bytes: number): string {
-  return `${(bytes / 2 ** 20).toFixed(1)} MiB`;
 }
 
 /** Plain lines; `--again` builds each image a second time and compares. */

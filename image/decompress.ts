@@ -1,11 +1,12 @@
 /*
  * gzip, xz and zstd, told apart by their magic. gzip is Node's; xz is the machine's `xz` where it exists (twice as fast)
- * and a wasm decoder elsewhere; zstd is Node's (22.15 and later) or the machine's `zstd`. Debian's packages are all xz.
+ * and a wasm decoder elsewhere; zstd is Node's (22.15 and later) or a JavaScript decoder. Debian's packages are all xz.
  * Output is capped: a small archive can unpack to any size.
  */
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import * as zlib from 'node:zlib';
+import { Decompress as ZstdStream } from 'fzstd';
 import { ImageBuildError } from './image-error.ts';
 
 // A CommonJS bundle whose names Node can't see from an import.
@@ -41,9 +42,7 @@ export async function decompress(bytes: Uint8Array, options: { maxBytes?: number
     case 'zstd': {
       const inNode = (zlib as { zstdDecompressSync?: (data: Uint8Array, options: object) => Uint8Array }).zstdDecompressSync;
       if (inNode !== undefined) return guard('zstd', () => inNode(bytes, { maxOutputLength: maxBytes }));
-      const unpacked = await runTool('zstd', bytes, maxBytes);
-      if (unpacked === null) throw new ImageBuildError('a zstd archive needs Node 22.15 or newer, or the program `zstd`');
-      return unpacked;
+      return guard('zstd', () => unpackZstd(bytes, maxBytes));
     }
   }
 }
@@ -85,6 +84,19 @@ async function collect(stream: ReadableStream<Uint8Array>, maxBytes: number): Pr
     if (total > maxBytes) throw new ImageBuildError(`archive unpacks to more than ${maxBytes} bytes`);
     chunks.push(value.slice());
   }
+}
+
+/** The decoder is fed in pieces, so that it stops at the cap, and not behind it. */
+function unpackZstd(bytes: Uint8Array, maxBytes: number): Uint8Array {
+  const chunks: Uint8Array[] = [];
+  let total = 0;
+  const stream = new ZstdStream((chunk) => {
+    total += chunk.length;
+    if (total > maxBytes) throw new ImageBuildError(`archive unpacks to more than ${maxBytes} bytes`);
+    chunks.push(chunk);
+  });
+  for (let off = 0; off < bytes.length; off += 65536) stream.push(bytes.subarray(off, off + 65536), off + 65536 >= bytes.length);
+  return Buffer.concat(chunks, total);
 }
 
 /** Pipes `bytes` through `TOOL -dc`. Null: there is no such program here. */

@@ -67,22 +67,36 @@ interface Slot {
 }
 
 /** Writes `tree` as an erofs image. `epoch` (seconds) is the image's own time, `label` its volume name. */
-export function writeErofs(tree: Tree, options: { epoch: number; label?: string }): Uint8Array {
+export function writeErofs(tree: Tree, options: ErofsOptions): Uint8Array {
+  return Buffer.concat(erofsParts(tree, options));
+}
+
+export interface ErofsOptions {
+  epoch: number;
+  label?: string;
+}
+
+/** The image in parts, to be written one after the other: it needs no memory but for its front. Borrowed: the files of `tree`. */
+export function erofsParts(tree: Tree, options: ErofsOptions): Uint8Array[] {
   const slots = placeInodes(tree);
   const byInode = new Map([...slots.values()].map((slot) => [slot.inode, slot]));
-  const blocksEnd = placeBlocks([...slots.values()]);
-  const image = new Uint8Array(blocksEnd);
-  const view = new DataView(image.buffer);
+  const { filesOff, end } = placeBlocks([...slots.values()]);
+  const front = new Uint8Array(filesOff);
+  const view = new DataView(front.buffer);
+  const files: Uint8Array[] = [];
   for (const slot of slots.values()) {
-    const data = slot.inode.kind === 'directory' ? directoryData(slot, byInode) : slot.inode.data;
+    const isDirectory = slot.inode.kind === 'directory';
+    const data = isDirectory ? directoryData(slot, byInode) : slot.inode.data;
     emitInode(view, slot);
     const inBlocks = slot.size - slot.tail;
-    image.set(slot.xattrs, slot.off + INODE_LEN);
-    image.set(data.subarray(0, inBlocks), slot.dataOff);
-    image.set(data.subarray(inBlocks), slot.off + INODE_LEN + slot.xattrs.length);
+    front.set(slot.xattrs, slot.off + INODE_LEN);
+    if (isDirectory) front.set(data.subarray(0, inBlocks), slot.dataOff);
+    else if (inBlocks > 0) files.push(data.subarray(0, inBlocks), new Uint8Array(roundUp(inBlocks, BLOCK) - inBlocks));
+    front.set(data.subarray(inBlocks), slot.off + INODE_LEN + slot.xattrs.length);
   }
-  emitSuper(image, view, byInode.get(tree.root)!, slots.size, options);
-  return image;
+  const parts = [front, ...files];
+  emitSuper(parts, end, view, byInode.get(tree.root)!, slots.size, options);
+  return parts;
 }
 
 /** Gives each inode its place, tails included, in the order of names; the root is the first. */
@@ -97,7 +111,7 @@ function placeInodes(tree: Tree): Map<Inode, Slot> {
     }
     const xattrs = emitXattrs(inode, path);
     const size = inode.kind === 'directory' ? directorySize(inode) : inode.data.length;
-    if (size >= 2 ** 32) throw new ImageBuildError(`${path} is too large for a disk image (4 GiB)`);
+    if (size >= 2 ** 32) throw new ImageBuildError(`${JSON.stringify(path)} is too large for a disk image (4 GiB)`);
     let tail = size % BLOCK;
     // A symlink's target is read from where its inode lies; everything else may go elsewhere.
     if (INODE_LEN + xattrs.length + tail > BLOCK || (tail > MAX_INLINE_TAIL && inode.kind !== 'symlink')) tail = 0;
@@ -109,7 +123,7 @@ function placeInodes(tree: Tree): Map<Inode, Slot> {
     if (inode.kind !== 'directory') return;
     slot.nlink = 2 + [...inode.children.values()].filter((child) => child.kind === 'directory').length;
     for (const [name, child] of sortedChildren(inode)) {
-      if (child.kind === 'directory' && slots.has(child)) throw new ImageBuildError(`directory ${path}/${name} has two names`);
+      if (child.kind === 'directory' && slots.has(child)) throw new ImageBuildError(`directory ${JSON.stringify(`${path}/${name}`)} has two names`);
       visit(child, `${path}/${name}`, slot);
     }
   };
@@ -117,18 +131,20 @@ function placeInodes(tree: Tree): Map<Inode, Slot> {
   return slots;
 }
 
-/** Gives whole blocks their place behind the inodes: directories first, then files. Returns the image's length. */
-function placeBlocks(slots: Slot[]): number {
+/** Gives whole blocks their place behind the inodes: directories first, then files. Returns where files begin and the image ends. */
+function placeBlocks(slots: Slot[]): { filesOff: number; end: number } {
   const last = slots[slots.length - 1];
   let off = roundUp(last.off + INODE_LEN + last.xattrs.length + last.tail, BLOCK);
+  let filesOff = off;
   for (const directories of [true, false]) {
+    filesOff = off;
     for (const slot of slots) {
       if ((slot.inode.kind === 'directory') !== directories) continue;
       slot.dataOff = off;
       off += roundUp(slot.size - slot.tail, BLOCK);
     }
   }
-  return off;
+  return { filesOff, end: off };
 }
 
 function emitInode(view: DataView, slot: Slot): void {
@@ -216,7 +232,7 @@ function emitXattrs(inode: Inode, path: string): Uint8Array {
     if (prefix === undefined) continue;
     const name = encoder.encode(fullName.slice(prefix[0].length));
     const entry = new Uint8Array(roundUp(XATTR_ENTRY_LEN + name.length + value.length, 4));
-    if (name.length > 255 || value.length > 0xffff) throw new ImageBuildError(`an extended attribute of ${path} is too long`);
+    if (name.length > 255 || value.length > 0xffff) throw new ImageBuildError(`an extended attribute of ${JSON.stringify(path)} is too long`);
     entry[0] = name.length;
     entry[1] = prefix[1];
     new DataView(entry.buffer).setUint16(2, value.length, true);
@@ -226,13 +242,16 @@ function emitXattrs(inode: Inode, path: string): Uint8Array {
   }
   if (parts.length === 1) return new Uint8Array(0);
   const xattrs = Buffer.concat(parts);
-  if (INODE_LEN + xattrs.length > BLOCK) throw new ImageBuildError(`the extended attributes of ${path} are too long`);
+  if (INODE_LEN + xattrs.length > BLOCK) throw new ImageBuildError(`the extended attributes of ${JSON.stringify(path)} are too long`);
   return xattrs;
 }
 
-function emitSuper(image: Uint8Array, view: DataView, root: Slot, inodes: number, options: { epoch: number; label?: string }): void {
+function emitSuper(parts: Uint8Array[], end: number, view: DataView, root: Slot, inodes: number, options: ErofsOptions): void {
+  const [front] = parts;
   const u32 = (at: number, value: number): void => view.setUint32(SUPER_OFFSET + at, value, true);
-  const uuid = createHash('sha256').update(image).digest().subarray(0, 16);
+  const hash = createHash('sha256');
+  for (const part of parts) hash.update(part);
+  const uuid = hash.digest().subarray(0, 16);
   // RFC 9562 §5.8: a UUID of our own making is version 8, variant 10.
   uuid[6] = (uuid[6] & 0x0f) | 0x80;
   uuid[8] = (uuid[8] & 0x3f) | 0x80;
@@ -242,11 +261,11 @@ function emitSuper(image: Uint8Array, view: DataView, root: Slot, inodes: number
   view.setUint16(SUPER_OFFSET + 14, root.off / SLOT, true);
   view.setBigUint64(SUPER_OFFSET + 16, BigInt(inodes), true);
   view.setBigUint64(SUPER_OFFSET + 24, BigInt(options.epoch), true);
-  u32(36, image.length / BLOCK);
-  image.set(uuid, SUPER_OFFSET + 48);
-  image.set(encoder.encode(options.label ?? '').subarray(0, 15), SUPER_OFFSET + 64);
+  u32(36, end / BLOCK);
+  front.set(uuid, SUPER_OFFSET + 48);
+  front.set(encoder.encode(options.label ?? '').subarray(0, 15), SUPER_OFFSET + 64);
   // The sum covers the rest of the super block's own block, its own field taken as zero.
-  u32(4, crc32c(0xffffffff, image.subarray(SUPER_OFFSET, BLOCK)));
+  u32(4, crc32c(0xffffffff, front.subarray(SUPER_OFFSET, BLOCK)));
 }
 
 function roundUp(value: number, to: number): number {

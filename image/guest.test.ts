@@ -3,19 +3,21 @@ import { execFileSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { buildDebianRoot } from './debian-root.ts';
 import type { Deb } from './deb.ts';
+import { ROOT_IDENTITY } from './enter.ts';
 import { ImageBuildError } from './image-error.ts';
 import { configLines, quote } from './initramfs.ts';
 import { loadOrder, moduleDepends, stripModule } from './kernel-modules.ts';
 import type { TarEntry } from './tar.ts';
 
+const DEFAULTS = { name: 'x', entrypoint: [], cmd: [], env: {}, workdir: '/', identity: ROOT_IDENTITY, greeting: '', warm: '' };
 const AWKWARD = ["it's", '$(reboot)', 'two  words', '', '`x`', '"', '\\', 'ü'];
 
 describe('image.conf', () => {
   test('a shell gets back every word as it was', () => {
-    const conf = configLines({ name: 'x', entrypoint: AWKWARD, cmd: ['a b'], env: { NAME: "it's $HOME" }, workdir: '/w', greeting: '', warm: '' });
+    const conf = configLines({ ...DEFAULTS, entrypoint: AWKWARD, cmd: ['a b'], env: { NAME: "it's $HOME" } });
     const out = execFileSync('sh', ['-c', `${conf}eval "set -- $image_entrypoint"; printf '%s\\n' "$@" "$NAME"`]).toString();
     expect(out).toBe([...AWKWARD, "it's $HOME", ''].join('\n'));
-    expect(() => configLines({ name: 'x', entrypoint: [], cmd: [], env: { 'A=1;reboot': '' }, workdir: '/', greeting: '', warm: '' })).toThrow(ImageBuildError);
+    expect(() => configLines({ ...DEFAULTS, env: { 'A=1;reboot': '' } })).toThrow(ImageBuildError);
     expect(quote("a'b")).toBe(`'a'\\''b'`);
   });
 

@@ -14,6 +14,9 @@ const MAX_REDIRECTS = 5;
 /** Silence after which a server counts as gone, in `ms` */
 const IDLE_MS = 15_000;
 
+/** What is asked of a server besides the URL. */
+export type HttpHeaders = Record<string, string>;
+
 /** An answer that is not the file: a status, or no answer at all (status 0). */
 export class HttpFailure extends Error {
   override name = 'HttpFailure';
@@ -49,7 +52,7 @@ export async function httpGet(url: string, file: string, maxBytes: number, onByt
 async function follow(start: string, from: number): Promise<IncomingMessage> {
   let url = new URL(start);
   for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
-    const response = await send(url, from);
+    const response = await httpSend(url, from > 0 ? { range: `bytes=${from}-` } : {});
     const status = response.statusCode ?? 0;
     if (status === 200 || status === 206) return response;
     response.resume();
@@ -62,9 +65,9 @@ async function follow(start: string, from: number): Promise<IncomingMessage> {
   throw new HttpFailure(`${start}: too many redirects`, 0);
 }
 
-async function send(url: URL, from: number): Promise<IncomingMessage> {
-  const headers: Record<string, string> = { 'user-agent': 'portside' };
-  if (from > 0) headers.range = `bytes=${from}-`;
+/** One GET; redirects and statuses are the caller's. Rejects with HttpFailure of status 0 when there is no answer. */
+export async function httpSend(url: URL, extra: HttpHeaders): Promise<IncomingMessage> {
+  const headers: HttpHeaders = { 'user-agent': 'portside', ...extra };
   const proxy = await proxyFor(url);
   const tunnel = proxy !== null && url.protocol === 'https:' ? await connectThrough(proxy, url) : undefined;
   return new Promise((resolve, reject) => {
@@ -101,7 +104,7 @@ function authorization(proxy: URL): Record<string, string> {
   return { 'proxy-authorization': `Basic ${Buffer.from(credentials).toString('base64')}` };
 }
 
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   // Happy eyeballs reports an AggregateError with an empty message.
   const first = error instanceof AggregateError ? error.errors[0] : error;
   return first instanceof Error ? first.message : String(first);

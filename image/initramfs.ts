@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { ImageBuildError } from './image-error.ts';
 import type { Deb } from './deb.ts';
+import { buildEnter, type Identity } from './enter.ts';
 import { makeInode, Tree } from './tree.ts';
 
 /** What an image runs when it is told nothing else. */
@@ -14,14 +15,18 @@ export interface ImageDefaults {
   env: Record<string, string>;
   /** where the command starts, absolute */
   workdir: string;
+  identity: Identity;
   /** line above the first prompt, '' for none */
   greeting: string;
   /** shell command that is run once in the container before the snapshot, so that what it reads is in memory */
   warm: string;
 }
 
+/** Where the agent has the container's root: the disk's, or its own. */
+export type RootPlace = '/root' | '/';
+
 /** Builds the tree. `modules` are stripped modules in the order to load them. */
-export async function buildInitramfs(busybox: Deb, modules: Map<string, Uint8Array>, defaults: ImageDefaults, epoch: number): Promise<Tree> {
+export async function buildInitramfs(busybox: Deb, modules: Map<string, Uint8Array>, defaults: ImageDefaults, root: RootPlace, epoch: number): Promise<Tree> {
   const binary = busybox.entries.find(({ path }) => path === 'usr/bin/busybox' || path === 'bin/busybox');
   if (binary === undefined) throw new ImageBuildError('the busybox package has no busybox');
   const tree = new Tree(epoch);
@@ -37,6 +42,7 @@ export async function buildInitramfs(busybox: Deb, modules: Map<string, Uint8Arr
   tree.write('etc/portside/image.conf', configLines(defaults));
   tree.write('init', await guestFile('init'), 0o755);
   tree.write('etc/portside/dhcp', await guestFile('dhcp'), 0o755);
+  tree.write('etc/portside/enter', await buildEnter(root, defaults.workdir, defaults.identity), 0o755);
   return tree;
 }
 
@@ -61,7 +67,6 @@ export function configLines(defaults: ImageDefaults): string {
     // Evaluated: each word is quoted, then the list.
     `image_entrypoint=${quote(defaults.entrypoint.map(quote).join(' '))}`,
     `image_cmd=${quote(defaults.cmd.map(quote).join(' '))}`,
-    `image_workdir=${quote(defaults.workdir)}`,
     `image_greeting=${quote(defaults.greeting)}`,
     `image_warm=${quote(defaults.warm)}`,
     ...Object.entries(defaults.env).map(([name, value]) => {

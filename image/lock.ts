@@ -23,6 +23,8 @@ const DEBIAN_PACKAGES = [
   'apt', 'bash', 'ca-certificates', 'coreutils', 'curl', 'debian-archive-keyring', 'gzip', 'iproute2', 'less', 'mawk', 'nano', 'netbase', 'procps', 'sed', 'tar', 'vim-tiny',
 ];
 const REPOSITORY_PACKAGES = ['figlet'];
+/** What python needs besides packages of the container's. */
+const PYTHON_PACKAGES = ['libexpat1', 'libpython3.13-minimal', 'python3.13-minimal'];
 const KERNEL_META = `linux-image-${ARCHITECTURE}`;
 
 export function resolveLock(index: PackageIndex): Lock {
@@ -34,6 +36,7 @@ export function resolveLock(index: PackageIndex): Lock {
     busybox: ['busybox-static'],
     debian: index.closure([...index.essential(), ...DEBIAN_PACKAGES]),
     repository: REPOSITORY_PACKAGES,
+    python: PYTHON_PACKAGES,
   };
   const names = [...new Set(Object.values(groups).flat())].sort();
   return { version: 1, suite: SUITE, architecture: ARCHITECTURE, groups, packages: Object.fromEntries(names.map((name) => [name, pin(index, name)])) };

@@ -82,7 +82,7 @@ describe('downloads', () => {
     // A file of its own for each test: the store is the project's.
     const own = Buffer.concat([bytes, Buffer.from(String(Math.random()))]);
     locked = { version: '1', path: 'pool/x.deb', size: own.length, sha256: createHash('sha256').update(own).digest('hex') };
-    lock = { version: 1, suite: 's', architecture: 'a', groups: { kernel: [], busybox: [], debian: [], repository: [] }, packages: { x: locked } };
+    lock = { version: 1, suite: 's', architecture: 'a', groups: { kernel: [], busybox: [], debian: [], repository: [], python: [] }, packages: { x: locked } };
     contents = own;
   });
   afterEach(() => {

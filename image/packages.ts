@@ -28,8 +28,8 @@ export interface LockedPackage {
   sha256: string;
 }
 
-/** Which packages make what. `repository` is what the end-to-end tests install over the network. */
-export type LockGroup = 'kernel' | 'busybox' | 'debian' | 'repository';
+/** Which packages make what. `repository` is what the end-to-end tests install over the network, `python` what a test of convert runs. */
+export type LockGroup = 'kernel' | 'busybox' | 'debian' | 'repository' | 'python';
 
 export interface Lock {
   version: 1;

@@ -1,4 +1,5 @@
 /* What the default images are made of: everything about one that a person may want to change. */
+import { ROOT_IDENTITY } from './enter.ts';
 import { DISK_MODULES, NET_MODULES } from './kernel.ts';
 import type { ImageDefaults } from './initramfs.ts';
 import type { LockGroup } from './packages.ts';
@@ -37,7 +38,7 @@ export const RECIPES: Record<string, Recipe> = {
     memoryMiB: 128,
     modules: NET_MODULES,
     root: null,
-    defaults: { name: 'busybox', entrypoint: [], cmd: ['/bin/sh', '-l'], env: ENV, workdir: '/root', greeting: '', warm: '/bin/sh -lc "ls -l /; cat /etc/passwd"' },
+    defaults: { name: 'busybox', entrypoint: [], cmd: ['/bin/sh', '-l'], env: ENV, workdir: '/root', identity: ROOT_IDENTITY, greeting: '', warm: '/bin/sh -lc "ls -l /; cat /etc/passwd"' },
     isDefault: false,
   },
   debian: {
@@ -47,7 +48,7 @@ export const RECIPES: Record<string, Recipe> = {
     modules: [...NET_MODULES, ...DISK_MODULES],
     root: 'debian',
     defaults: {
-      name: 'debian', entrypoint: [], cmd: ['/bin/bash', '-l'], workdir: '/root', greeting: '', warm: '/bin/bash -lc "ls -l /; cat /etc/os-release; id"',
+      name: 'debian', entrypoint: [], cmd: ['/bin/bash', '-l'], workdir: '/root', identity: ROOT_IDENTITY, greeting: '', warm: '/bin/bash -lc "ls -l /; cat /etc/os-release; id"',
       // debconf would try (and bemoan the lack of) two prettier front ends first, each for a second.
       env: { ...ENV, DEBIAN_FRONTEND: 'teletype' },
     },

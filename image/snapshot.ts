@@ -3,9 +3,10 @@
  * its handshake, and writes the module anew with its memory as it is then. The `portside` section says what the image is.
  */
 import { spawn } from 'node:child_process';
-import { readFile, writeFile } from 'node:fs/promises';
+import { open, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ImageBuildError } from './image-error.ts';
-import { addCustomSection } from './wasm-section.ts';
+import { addCustomSection, appendMemory } from './wasm-section.ts';
 
 /** Custom section `portside` of an image (ARCHITECTURE.md, "An image"). */
 export interface ImageSection {
@@ -16,6 +17,8 @@ export interface ImageSection {
   resize: boolean;
   memoryMiB: number;
   disk?: { file: string; bytes: number; sha256: string };
+  /** of a converted image: what its configuration says and the machine has no use for */
+  container?: { ports: string[]; volumes: string[]; labels: Record<string, string> };
 }
 
 /** Kept of the guest's boot messages, in characters: what to show when it did not reach its handshake. */
@@ -23,19 +26,34 @@ const MAX_BOOT_LOG = 4000;
 /** Instructions end some time; a guest that hangs does not. */
 const BOOT_TIMEOUT_MS = 300_000;
 
-/** Boots `inDir` (kernel, initrd, config, disk) in `machine` and writes the image to `out`. `report` gets boot messages. */
-export async function takeSnapshot(machine: string, inDir: string, out: string, section: ImageSection, report: (line: string) => void): Promise<void> {
-  await runWizer(['--allow-wasi', '--mapdir', `/in::${inDir}`, '-f', 'wizer.initialize', '-o', out, machine], report);
-  const module = await readFile(out);
-  await writeFile(out, addCustomSection(module, 'portside', Buffer.from(JSON.stringify(section))));
+export interface SnapshotOptions {
+  /** put the disk of `inDir` into the image; otherwise its configuration names the file that lies beside it at run time */
+  embed?: boolean;
+  signal?: AbortSignal;
 }
 
-async function runWizer(args: string[], report: (line: string) => void): Promise<void> {
+/**
+ * Boots `inDir` (kernel, initrd, config, disk) in `machine` and writes the image to `out`. `report` gets boot messages.
+ * A disk to embed goes in afterwards, where the machine expects it: wizer would hold it in memory several times over.
+ */
+export async function takeSnapshot(machine: string, inDir: string, out: string, section: ImageSection, report: (line: string) => void, options: SnapshotOptions = {}): Promise<void> {
+  await runWizer(['--allow-wasi', '--mapdir', `/in::${inDir}`, '-f', 'wizer.initialize', '-o', out, machine], report, options.signal);
+  const module = addCustomSection(await readFile(out), 'portside', Buffer.from(JSON.stringify(section)));
+  const parts = options.embed ? appendMemory(module, await readFile(join(inDir, 'disk'))) : [module];
+  const file = await open(out, 'w');
+  try {
+    for (const part of parts) await file.writeFile(part);
+  } finally {
+    await file.close();
+  }
+}
+
+async function runWizer(args: string[], report: (line: string) => void, abort?: AbortSignal): Promise<void> {
   const wizer = await import('@bytecodealliance/wizer' as string).then((module: { default: string }) => module.default, (error: Error) => {
     throw new ImageBuildError(`images can't be built on this kind of machine (${process.platform} ${process.arch}): ${error.message.split('\n')[0]}`);
   });
   await new Promise<void>((resolve, reject) => {
-    const child = spawn(wizer, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(wizer, args, { stdio: ['ignore', 'pipe', 'pipe'], ...(abort === undefined ? {} : { signal: abort, killSignal: 'SIGKILL' as const }) });
     let log = '';
     const take = (chunk: Buffer): void => {
       const text = chunk.toString();
@@ -46,7 +64,7 @@ async function runWizer(args: string[], report: (line: string) => void): Promise
     child.stdout.on('data', take);
     child.stderr.on('data', take);
     const timer = setTimeout(() => child.kill('SIGKILL'), BOOT_TIMEOUT_MS);
-    child.on('error', (error) => reject(new Error(`wizer does not run: ${error.message}`)));
+    child.on('error', (error) => reject(error.name === 'AbortError' ? error : new Error(`wizer does not run: ${error.message}`)));
     child.on('close', (code, signal) => {
       clearTimeout(timer);
       if (code === 0) resolve();

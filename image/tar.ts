@@ -46,8 +46,11 @@ const KINDS: Record<string, TarKind> = {
   '\0': 'file', 0: 'file', 7: 'file', 1: 'hardlink', 2: 'symlink', 3: 'char', 4: 'block', 5: 'directory', 6: 'fifo',
 };
 
-/** Walks the entries of an uncompressed archive. Throws ImageBuildError where it is broken. */
-export function* readTar(archive: Uint8Array): Generator<TarEntry> {
+/**
+ * Walks the entries of an uncompressed archive. Throws ImageBuildError where it is broken. `mustEnd` refuses one without its zero
+ * blocks at the end: for an archive that no digest vouches for, they say that it is whole.
+ */
+export function* readTar(archive: Uint8Array, options: { mustEnd?: boolean } = {}): Generator<TarEntry> {
   let off = 0;
   let global: Pax = new Map();
   let local: Pax = new Map();
@@ -77,10 +80,13 @@ export function* readTar(archive: Uint8Array): Generator<TarEntry> {
     local = new Map();
   }
   if (off < archive.length) throw new ImageBuildError('tar archive is cut off in a header');
+  if (options.mustEnd) throw new ImageBuildError('tar archive is cut off: its end is missing');
 }
 
 function entry(header: Uint8Array, kind: TarKind, data: Uint8Array, pax: Pax): TarEntry {
   const field = (key: string, otherwise: () => number): number => (pax.has(key) ? Math.floor(decimal(text(pax.get(key)!))) : otherwise());
+  // Some writers say that a file is older than 1970 when they know no time.
+  const isBefore1970 = pax.has('mtime') && pax.get('mtime')![0] === 0x2d;
   const rawPath = pax.has('path') ? text(pax.get('path')!) : ustarName(header);
   const rawLink = pax.has('linkpath') ? text(pax.get('linkpath')!) : text(untilNul(header.subarray(157, 257)));
   if (rawLink.includes('\0') || rawLink.length > MAX_PATH_LEN) throw new ImageBuildError('tar archive has a broken link target');
@@ -93,7 +99,7 @@ function entry(header: Uint8Array, kind: TarKind, data: Uint8Array, pax: Pax): T
     mode: number(header, 100, 8) & 0o7777,
     uid: field('uid', () => number(header, 108, 8)),
     gid: field('gid', () => number(header, 116, 8)),
-    mtime: field('mtime', () => number(header, 136, 12)),
+    mtime: isBefore1970 ? 0 : field('mtime', () => number(header, 136, 12)),
     link: kind === 'hardlink' ? cleanPath(rawLink) : rawLink,
     major: kind === 'char' || kind === 'block' ? number(header, 329, 8) : 0,
     minor: kind === 'char' || kind === 'block' ? number(header, 337, 8) : 0,

@@ -29,6 +29,8 @@ export interface Inode {
 
 /** Linux's limit on symlinks in one path (MAXSYMLINKS) */
 const MAX_SYMLINKS = 40;
+/** Deepest directory: PATH_MAX leaves room for no more, and writers of trees recurse. */
+const MAX_DEPTH = 2048;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
@@ -135,6 +137,7 @@ export class Tree {
         if (target.startsWith('/')) trail.length = 1;
         todo.push(...target.split('/').toReversed());
       } else {
+        if (trail.length > MAX_DEPTH) throw new ImageBuildError('a tree of directories is too deep');
         trail.push(next);
       }
     }

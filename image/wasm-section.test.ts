@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { ImageBuildError } from './image-error.ts';
-import { addCustomSection, readCustomSection } from './wasm-section.ts';
+import { addCustomSection, appendMemory, readCustomSection } from './wasm-section.ts';
 
 /** A module that the engine accepts: one empty function type. */
 const MODULE = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 1, 4, 1, 0x60, 0, 0);
@@ -28,4 +28,24 @@ test('truncations and lying lengths are refused', () => {
   expect(() => readCustomSection(Uint8Array.of(...MODULE.subarray(0, 8), 0, 3, 0x80, 0x80, 0x7f), 'x')).toThrow(ImageBuildError);
   expect(() => readCustomSection(Uint8Array.of(...MODULE.subarray(0, 8), 0, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01), 'x')).toThrow(ImageBuildError);
   expect(() => addCustomSection(Buffer.from('<!doctype html>'), 'x', new Uint8Array(0))).toThrow(/not a wasm/);
+});
+
+/** (memory (export "m") 1) (data (i32.const 8) "hi"), with a data count section. */
+const WITH_DATA = Uint8Array.of(0, 0x61, 0x73, 0x6d, 1, 0, 0, 0, 5, 3, 1, 0, 1, 7, 5, 1, 1, 0x6d, 2, 0, 12, 1, 1, 11, 8, 1, 0, 0x41, 8, 0x0b, 2, 0x68, 0x69);
+
+for (const size of [0, 1, 63, 64, 65_536, 65_537]) {
+  test(`${size} bytes behind the memory: the engine finds them there`, async () => {
+    const contents = Uint8Array.from({ length: size }, (_, i) => (i * 3 + 1) & 0xff);
+    const { instance } = await WebAssembly.instantiate(new Uint8Array(Buffer.concat(appendMemory(WITH_DATA, contents))));
+    const memory = new Uint8Array((instance.exports.m as WebAssembly.Memory).buffer);
+    expect(memory.length).toBe(65_536 * (1 + Math.ceil(size / 65_536)));
+    expect(Buffer.from(memory.subarray(8, 10)).toString()).toBe('hi');
+    expect(Buffer.compare(memory.subarray(65_536, 65_536 + size), contents)).toBe(0);
+  });
+}
+
+test('a module without memory, with a limit to it, or cut off takes nothing', () => {
+  expect(() => appendMemory(MODULE, new Uint8Array(1))).toThrow(/without memory/);
+  expect(() => appendMemory(WITH_DATA.with(11, 1), new Uint8Array(1))).toThrow(ImageBuildError);
+  for (let end = 0; end < WITH_DATA.length; end++) expect(() => appendMemory(WITH_DATA.subarray(0, end), new Uint8Array(1)), `${end}`).toThrow(ImageBuildError);
 });

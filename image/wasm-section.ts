@@ -1,5 +1,5 @@
 /*
- * Custom sections of a wasm module (core spec §5.5.3): read one, add one. The rest of the module is not looked at.
+ * Sections of a wasm module (core spec §5.5): read a custom one, add one, put data behind the memory. The rest is not looked at.
  *
  *   "\0asm" 1 0 0 0, then sections:  id u8 | size LEB128 | size bytes      a custom section (id 0) begins with its name: len LEB128 | UTF-8
  */
@@ -7,6 +7,14 @@ import { ImageBuildError } from './image-error.ts';
 
 const MAGIC = [0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00];
 const CUSTOM = 0;
+const MEMORY = 5;
+const DATA = 11;
+const DATA_COUNT = 12;
+const WASM_PAGE = 65536;
+const I32_CONST = 0x41;
+const END = 0x0b;
+/** 4 GiB is the end of wasm's addresses; the last of them are left for what a machine asks for at run time. */
+const MAX_MEMORY = 4096 * 2 ** 20 - 16 * 2 ** 20;
 
 /** The first custom section called `name`; null when there is none. Borrowed: a view into the module. */
 export function readCustomSection(module: Uint8Array, name: string): Uint8Array | null {
@@ -26,6 +34,37 @@ export function addCustomSection(module: Uint8Array, name: string, contents: Uin
   const nameBytes = Buffer.from(name);
   const body = Buffer.concat([leb(nameBytes.length), nameBytes, contents]);
   return Buffer.concat([module.subarray(0, MAGIC.length), Uint8Array.of(CUSTOM), leb(body.length), body, module.subarray(MAGIC.length)]);
+}
+
+/**
+ * `module` with its memory grown by `contents`, which lie right behind the memory as it was: an embedded disk. In parts, to be
+ * written one after the other, as both are large. Borrowed: views of both.
+ */
+export function appendMemory(module: Uint8Array, contents: Uint8Array): Uint8Array[] {
+  const parts: Uint8Array[] = [module.subarray(0, MAGIC.length)];
+  const add = (id: number, ...body: Uint8Array[]): void => void parts.push(Uint8Array.of(id), leb(body.reduce((sum, { length }) => sum + length, 0)), ...body);
+  let at = -1;
+  let isAppended = false;
+  for (const { id, start, end } of sections(module)) {
+    const count = id === MEMORY || id === DATA || id === DATA_COUNT ? readLeb(module, start, end) : { value: 0, next: start };
+    if (id === MEMORY) {
+      // One memory, limits without a maximum.
+      const pages = readLeb(module, count.next + 1, end);
+      if (count.value !== 1 || module[count.next] !== 0) throw new ImageBuildError('wasm module has a memory of another kind than the machine has');
+      at = pages.value * WASM_PAGE;
+      if (at + contents.length > MAX_MEMORY) throw new ImageBuildError(`memory and disk together take more than ${MAX_MEMORY / 2 ** 20} MiB`);
+      add(id, leb(1), Uint8Array.of(0), leb(pages.value + Math.ceil(contents.length / WASM_PAGE)));
+    } else if (id === DATA_COUNT) {
+      add(id, leb(count.value + 1));
+    } else if (id === DATA) {
+      add(id, leb(count.value + 1), module.subarray(count.next, end), Uint8Array.of(0, I32_CONST), signedLeb(at | 0), Uint8Array.of(END), leb(contents.length), contents);
+      isAppended = true;
+    } else {
+      add(id, module.subarray(start, end));
+    }
+  }
+  if (at < 0 || !isAppended) throw new ImageBuildError('wasm module without memory or data');
+  return parts;
 }
 
 /** Walks sections; throws where the module is broken or cut off. Ids go up to 13 (tags). */
@@ -58,4 +97,16 @@ function leb(value: number): Uint8Array {
     value = Math.floor(value / 128);
   } while (value > 0);
   return Uint8Array.from(out);
+}
+
+/** Signed LEB128, as constants are. */
+function signedLeb(value: number): Uint8Array {
+  const out: number[] = [];
+  for (;;) {
+    const low = value & 0x7f;
+    value >>= 7;
+    const isLast = (value === 0 && (low & 0x40) === 0) || (value === -1 && (low & 0x40) !== 0);
+    out.push(isLast ? low : low | 0x80);
+    if (isLast) return Uint8Array.from(out);
+  }
 }

@@ -56,6 +56,7 @@ static struct {
   char disk_name[NAME_MAX];
   i32 disk_fd;
   u64 disk_size;
+  /** embedded disk of a snapshot: where the image's maker puts its bytes, right behind the memory of the snapshot */
   u8 *disk_bytes;
   u64 random_state;
   u64 last_poll_ns;
@@ -157,9 +158,8 @@ static u64 file_size(const char *name) {
   return size;
 }
 
-static bool read_disk_file(void *bytes, u64 len, u64 offset) { return machine.disk_fd >= 0 && host_read_at(machine.disk_fd, bytes, len, offset); }
-
-static bool read_disk_memory(void *bytes, u64 len, u64 offset) {
+static bool read_disk(void *bytes, u64 len, u64 offset) {
+  if (!machine.disk_bytes) return machine.disk_fd >= 0 && host_read_at(machine.disk_fd, bytes, len, offset);
   copy_bytes(bytes, machine.disk_bytes + offset, len);
   return true;
 }
@@ -168,14 +168,7 @@ static void attach_disk(void) {
   machine.disk_fd = host_open(INPUT_DIRECTORY, "disk");
   if (machine.disk_fd < 0) return;
   machine.disk_size = host_file_size(machine.disk_fd);
-  if (machine.disk_name[0]) {
-    blk_init(SLOT_BLK, machine.disk_size, read_disk_file);
-    return;
-  }
-  machine.disk_bytes = host_memory(machine.disk_size);
-  if (!host_read_at(machine.disk_fd, machine.disk_bytes, machine.disk_size, 0)) host_panic("cannot read", "/in/disk");
-  host_close(machine.disk_fd);
-  blk_init(SLOT_BLK, machine.disk_size, read_disk_memory);
+  blk_init(SLOT_BLK, machine.disk_size, read_disk);
 }
 
 /* Kernel, initrd and device tree into RAM; the hart at the kernel's entry. */
@@ -310,7 +303,11 @@ void machine_initialize(void) {
   run_virtual();
   block_drop_all(true);
   fill_bytes(tlbs, 0, sizeof tlbs);
-  if (machine.disk_name[0]) host_close(machine.disk_fd);
+  if (machine.disk_size) {
+    host_close(machine.disk_fd);
+    machine.disk_fd = -1;
+    if (!machine.disk_name[0]) machine.disk_bytes = host_memory(0);
+  }
   machine.phase = PHASE_SNAPSHOT;
 }
 

@@ -11,6 +11,7 @@ type Command = (args: string[], context: CliContext) => Promise<number>;
 const COMMANDS: Record<string, () => Promise<Command>> = {
   serve: async () => (await import('./cli/serve.ts')).serve,
   run: async () => (await import('./cli/run.ts')).run,
+  convert: async () => (await import('./cli/convert.ts')).convert,
   listen: async () => (await import('./cli/listen.ts')).listen,
   images: async () => (await import('./cli/images.ts')).images,
 };

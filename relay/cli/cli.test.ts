@@ -139,7 +139,7 @@ describe('the program', () => {
       [], ['help'], ['serve', '--help'], ['help', 'run'], ['--version'], ['serv'], ['serve', '--prot', '1'],
     ].map((args) => new Portside(args).finished));
     expect([none.status, help.status, serveHelp.status, runHelp.status, version.status, unknown.status, flag.status]).toEqual([2, 0, 0, 0, 0, 2, 2]);
-    expect(help.stdout).toMatch(/portside serve .*\n.*portside run .*\n.*portside listen .*\n.*portside images/);
+    expect(help.stdout).toMatch(/portside serve .*\n.*portside run .*\n.*portside convert .*\n.*portside listen .*\n.*portside images/);
     expect([serveHelp.stdout.includes('--allow-origin'), runHelp.stdout.includes('--hostname')]).toEqual([true, true]);
     expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect(unknown.stderr).toBe('portside: no command "serv"; did you mean serve? Try: portside help\n');

@@ -24,6 +24,14 @@ export function firstWord(args: string[], options: Options): number {
   return tokens.find((token) => token.kind === 'positional')?.index ?? args.length;
 }
 
+/** Flags and other words apart, in any order; `--` ends the flags. */
+export function splitWords(args: string[], options: Options): { own: string[]; words: string[] } {
+  const { tokens } = parseArgs({ args, options, strict: false, allowPositionals: true, tokens: true });
+  const places = new Set(tokens.flatMap((token) => (token.kind === 'positional' ? [token.index] : [])));
+  const end = tokens.find((token) => token.kind === 'option-terminator')?.index;
+  return { own: args.filter((_, i) => !places.has(i) && i !== end), words: args.filter((_, i) => places.has(i)) };
+}
+
 export function parseNumber(flag: string, text: string, min: number, max: number): number {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (!(value >= min && value <= max)) throw new RelayError('RELAY_BAD_FLAG', `${flag} takes a number from ${min} to ${max}, not "${text}"`);

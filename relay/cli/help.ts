@@ -4,6 +4,7 @@ const OVERVIEW = `Linux containers in a browser tab, or in this terminal, on a r
 
   portside serve [flags]                     serve page, images and relay (npm start builds first)
   portside run [flags] IMAGE [command...]    run a container in this terminal
+  portside convert SOURCE OUT                make an image from a container image
   portside listen [flags] SPEC               a network for QEMU and others, on a TCP or UNIX socket
   portside images [--json]                   list what is built: name, sizes, path
   portside help [command]                    flags of a command
@@ -40,6 +41,28 @@ const TOPICS: Record<string, string> = {
   --env K=V, -e K=V    a variable for the command (K alone: its value here). May be repeated
 
 Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H. \`--\` ends them.`,
+  convert: `portside convert [flags] SOURCE [out.wasm|out-dir/]: a container image becomes a wasm, without Docker.
+
+SOURCE is one of
+  docker-archive:FILE[:REF]    what docker save, podman save and skopeo write
+  oci:DIR[:TAG]                a folder in OCI layout
+  oci-archive:FILE[:TAG]       the same in a tar
+  rootfs.tar                   the files of a root, without a configuration (rootfs:FILE for any name)
+  [docker://]HOST[:PORT]/NAME[:TAG|@DIGEST]
+                               an image of a registry: over HTTPS, on localhost over HTTP
+out.wasm (the default) has its disk inside; out-dir/ gets a wasm and a disk of which only what is used is read
+(portside serve --images out-dir shows it).
+
+  --name NAME          of the image, and the container's host name (default: from the output's name)
+  --memory MIB         of the container, 64 to 2048 (default: 512)
+  --platform OS/ARCH   which image of several to take (default: linux/riscv64, the only one that runs)
+  --creds USER:PASSWORD
+                       for the registry (default: $PORTSIDE_CREDS)
+  --plain-http         use HTTP for a registry elsewhere, too
+  --max-size MIB       most that the layers may unpack to (default: 2048)
+  --max-entries N      most files that they may have (default: 400000)
+  --json               what was made, as JSON
+  --quiet, -q          no progress`,
   listen: `portside listen [flags] tcp:[HOST]:PORT | unix:PATH: one network; every connection to the socket is a network card on it.
 
   QEMU: -netdev stream,id=n,addr.type=unix,addr.path=PATH,server=off -device virtio-net-pci,netdev=n,mac=MAC

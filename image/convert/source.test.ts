@@ -1,0 +1,171 @@
+/* Sources in files: layouts, archives, platforms, and all that can be wrong with them. Real tools' output is read in convert.test.ts. */
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ImageBuildError } from '../image-error.ts';
+import { BlobShelf, INDEX, tarOf } from './fixture.ts';
+import { unpackLayer, type ContainerImage } from './oci.ts';
+import { openSource } from './source.ts';
+
+let dir: string;
+let count = 0;
+beforeAll(() => { dir = mkdtempSync(join(tmpdir(), 'portside-source-')); });
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const RISCV = { os: 'linux', architecture: 'riscv64', variant: null };
+const LAYER = tarOf([{ path: 'a', data: 'hello' }]);
+const open = (source: string, platform = RISCV): Promise<ContainerImage> =>
+  openSource(source, { platform, plainHttp: false, credentials: null, blobDir: join(dir, 'blobs'), maxBytes: 1e6, report: () => undefined });
+
+/** A layout in a folder of its own; returns its path. */
+function layout(shelf: BlobShelf, index: unknown): string {
+  const path = join(dir, `layout-${count++}`);
+  mkdirSync(join(path, 'blobs/sha256'), { recursive: true });
+  writeFileSync(join(path, 'index.json'), typeof index === 'string' ? index : JSON.stringify(index));
+  for (const [digest, bytes] of shelf.blobs) writeFileSync(join(path, 'blobs', digest.replace(':', '/')), bytes);
+  return path;
+}
+
+function archive(files: Record<string, Uint8Array | string>): string {
+  const path = join(dir, `archive-${count++}.tar`);
+  writeFileSync(path, tarOf(Object.entries(files).map(([name, data]) => ({ path: name, data }))));
+  return path;
+}
+
+async function firstLayer(image: ContainerImage): Promise<string> {
+  const bytes = await unpackLayer(await image.layers[0].read(), image.config.diffIds?.[0], { entries: 1, bytes: 1e6 }, 'layer');
+  return Buffer.from(bytes).toString('latin1', 512, 517);
+}
+
+describe('an OCI layout', () => {
+  test('layers plain, gzip and zstd (by Node or by the library), as a folder and as an archive', async () => {
+    const zstd = (bytes: Uint8Array): Uint8Array => execFileSync('zstd', ['-q', '-c', '--check', '-19'], { input: bytes });
+    for (const [pack, suffix] of [[(x: Uint8Array) => x, ''], [gzipSync, '+gzip'], [zstd, '+zstd']] as const) {
+      const shelf = new BlobShelf();
+      const path = layout(shelf, { schemaVersion: 2, manifests: [shelf.addImage({}, [LAYER], pack, suffix)] });
+      for (const [digest, bytes] of shelf.blobs) writeFileSync(join(path, 'blobs', digest.replace(':', '/')), bytes);
+      expect(await firstLayer(await open(`oci:${path}`)), suffix).toBe('hello');
+      execFileSync('tar', ['-C', path, '-czf', `${path}.tar`, '.']);
+      expect(await firstLayer(await open(`oci-archive:${path}.tar`)), suffix).toBe('hello');
+    }
+  });
+
+  test('one of several: by tag, by platform, through an index', async () => {
+    const shelf = new BlobShelf();
+    const amd64 = shelf.addImage({ architecture: 'amd64' }, [tarOf([{ path: 'a', data: 'amd64' }])]);
+    const riscv64 = shelf.addImage({}, [LAYER]);
+    const both = shelf.addJson({ schemaVersion: 2, manifests: [{ ...amd64, platform: { os: 'linux', architecture: 'amd64' } }, { ...riscv64, platform: RISCV }, { ...amd64, platform: { os: 'unknown', architecture: 'unknown' } }] }, INDEX);
+    const ref = (name: string): object => ({ annotations: { 'org.opencontainers.image.ref.name': name } });
+    const path = layout(shelf, { schemaVersion: 2, manifests: [{ ...amd64, ...ref('old') }, { ...riscv64, ...ref('new') }, { ...both, ...ref('both') }] });
+    expect(await firstLayer(await open(`oci:${path}:new`))).toBe('hello');
+    expect(await firstLayer(await open(`oci:${path}:both`))).toBe('hello');
+    expect(await firstLayer(await open(`oci:${path}:old`, { ...RISCV, architecture: 'amd64' }))).toBe('amd64');
+    await expect(open(`oci:${path}`)).rejects.toThrow(/has 3 images: name one behind a colon \("old", "new", "both"\)/);
+    await expect(open(`oci:${path}:gone`)).rejects.toThrow(/no image "gone"; there is "old"/);
+    await expect(open(`oci:${path}:old`)).rejects.toThrow(/made for linux\/amd64, not for linux\/riscv64, which Portside's machine runs\. Choose a tag .*--platform linux\/amd64$/);
+    const onlyAmd64 = shelf.addJson({ schemaVersion: 2, manifests: [{ ...amd64, platform: { os: 'linux', architecture: 'amd64' } }, { ...amd64, platform: { os: 'linux', architecture: 'arm64' } }] }, INDEX);
+    await expect(open(`oci:${layout(shelf, { manifests: [onlyAmd64] })}`)).rejects.toThrow(/made for linux\/amd64, linux\/arm64/);
+  });
+
+  test('a bad digest, a cut blob, a wrong diff id: nothing of it is believed', async () => {
+    const shelf = new BlobShelf();
+    const manifest = shelf.addImage({}, [LAYER], gzipSync, '+gzip');
+    const path = layout(shelf, { manifests: [manifest] });
+    const layerDigest = [...shelf.blobs].find(([, bytes]) => bytes[0] === 0x1f)![0];
+    const file = join(path, 'blobs', layerDigest.replace(':', '/'));
+    writeFileSync(file, shelf.blobs.get(layerDigest)!.map((byte, i) => (i === 20 ? byte ^ 1 : byte)));
+    await expect(firstLayer(await open(`oci:${path}`))).rejects.toThrow(/does not have the digest/);
+    writeFileSync(file, shelf.blobs.get(layerDigest)!.subarray(0, 30));
+    await expect(firstLayer(await open(`oci:${path}`))).rejects.toThrow(/cut off/);
+    rmSync(file);
+    await expect(firstLayer(await open(`oci:${path}`))).rejects.toThrow(/no such file/);
+    const other = new BlobShelf();
+    const lies = other.addImage({ rootfs: { type: 'layers', diff_ids: [`sha256:${'0'.repeat(64)}`] } }, [LAYER]);
+    await expect(firstLayer(await open(`oci:${layout(other, { manifests: [lies] })}`))).rejects.toThrow(/uncompressed, does not have the digest/);
+  });
+
+  test('broken documents are one clear line each', async () => {
+    const blob = { mediaType: '', digest: `sha256:${'a'.repeat(64)}`, size: 1 };
+    const documents: unknown[] = ['', '[', '[]', {}, { manifests: [] }, { manifests: 1 }, { manifests: [1] }, { manifests: [{ digest: 'sha256:../../etc/passwd', size: 1 }] }, { manifests: [{ ...blob, size: -1 }] }, { manifests: [{ ...blob, size: 1e12 }] }, { manifests: [blob] }, { manifests: [{ ...blob, digest: 'md5:00' }] }];
+    for (const index of documents) {
+      const failure = await open(`oci:${layout(new BlobShelf(), index)}`).catch((error: Error) => error);
+      expect(failure, JSON.stringify(index)).toBeInstanceOf(ImageBuildError);
+      expect((failure as Error).message).not.toContain('\n');
+    }
+    const shelf = new BlobShelf();
+    for (const manifest of [{ schemaVersion: 1 }, { config: blob }, { config: blob, layers: {} }, { config: blob, layers: [{ ...blob, mediaType: 'text/html' }] }, { config: { ...blob, size: 1e10 }, layers: [] }, { schemaVersion: 2, config: shelf.addJson([], ''), layers: [] }]) {
+      await expect(open(`oci:${layout(shelf, { manifests: [shelf.addJson(manifest, '')] })}`), JSON.stringify(manifest)).rejects.toThrow(ImageBuildError);
+    }
+  });
+
+  test('an index that holds itself ends', async () => {
+    const shelf = new BlobShelf();
+    let inner = shelf.addImage({}, [LAYER]);
+    for (let i = 0; i < 8; i++) inner = shelf.addJson({ manifests: [{ ...inner, platform: RISCV }] }, INDEX);
+    await expect(open(`oci:${layout(shelf, { manifests: [inner] })}`)).rejects.toThrow(/without an end/);
+  });
+
+  test('a pipe in a layout is not opened', async () => {
+    const path = layout(new BlobShelf(), '{}');
+    rmSync(join(path, 'index.json'));
+    execFileSync('mkfifo', [join(path, 'index.json')]);
+    await expect(open(`oci:${path}`)).rejects.toThrow(/is not a file/);
+  });
+});
+
+describe('a docker-archive', () => {
+  const config = JSON.stringify({ os: 'linux', architecture: 'riscv64' });
+
+  test('tags; a layer that is a link to another; names that lead out', async () => {
+    const manifest = (layer: string): string => JSON.stringify([{ Config: 'c.json', RepoTags: ['registry.example/x:1'], Layers: [layer] }, { Config: 'c.json', RepoTags: null, Layers: [] }]);
+    const file = join(dir, 'linked.tar');
+    const members = (layer: string): Parameters<typeof tarOf>[0] => [
+      { path: 'c.json', data: config }, { path: 'one/layer.tar', data: LAYER }, { path: 'two/layer.tar', type: '2', link: '../one/layer.tar' }, { path: 'loop', type: '2', link: 'loop' }, { path: 'out', type: '2', link: '../../../etc/passwd' }, { path: 'manifest.json', data: manifest(layer) },
+    ];
+    writeFileSync(file, tarOf(members('two/layer.tar')));
+    expect(await firstLayer(await open(`docker-archive:${file}:registry.example/x:1`))).toBe('hello');
+    expect(await firstLayer(await open(`docker-archive:${file}:x:1`))).toBe('hello');
+    await expect(open(`docker-archive:${file}`)).rejects.toThrow(/has 2 images/);
+    for (const layer of ['loop', 'out', '/etc/passwd', '../../etc/passwd', 'none']) {
+      writeFileSync(file, tarOf(members(layer)));
+      await expect(firstLayer(await open(`docker-archive:${file}:x:1`)), layer).rejects.toThrow(/has no/);
+    }
+  });
+
+  test('a configuration that is not what its name says; archives of something else; cut ones', async () => {
+    const named = `${'0'.repeat(64)}.json`;
+    await expect(open(`docker-archive:${archive({ 'manifest.json': JSON.stringify([{ Config: named, Layers: [] }]), [named]: config })}`)).rejects.toThrow(/digest/);
+    await expect(open(`docker-archive:${archive({ x: 'y' })}`)).rejects.toThrow(/has no "manifest.json"/);
+    for (const manifest of ['', '{}', '[]', '[1]', '[{}]', '[{"Config":1}]', '[{"Config":"c"}]', '1]}, {"images":[']) {
+      await expect(open(`docker-archive:${archive({ 'manifest.json': manifest, c: config })}`), manifest).rejects.toThrow(ImageBuildError);
+    }
+    const whole = tarOf([{ path: 'manifest.json', data: JSON.stringify([{ Config: 'c', Layers: ['l'] }]) }, { path: 'c', data: config }, { path: 'l', data: LAYER }]);
+    for (let end = 0; end < whole.length - 1024; end += 300) {
+      const file = join(dir, 'cut.tar');
+      writeFileSync(file, whole.subarray(0, end));
+      await expect(open(`docker-archive:${file}`).then(firstLayer), `${end}`).rejects.toThrow(ImageBuildError);
+    }
+  });
+});
+
+test('a root: plain or compressed; a bomb stops at the limit', async () => {
+  for (const [name, bytes] of [['r.tar', LAYER], ['r.tgz', gzipSync(LAYER)]] as const) {
+    writeFileSync(join(dir, name), bytes);
+    expect(await firstLayer(await open(join(dir, name)))).toBe('hello');
+  }
+  const bomb = gzipSync(Buffer.alloc(50e6));
+  const zstdBomb = execFileSync('zstd', ['-q', '-c'], { input: Buffer.alloc(50e6) });
+  for (const bytes of [bomb, zstdBomb]) await expect(unpackLayer(bytes, undefined, { entries: 1, bytes: 1e6 }, 'x')).rejects.toThrow(/--max-size/);
+  const budget = { entries: 1, bytes: LAYER.length + 10 };
+  await unpackLayer(LAYER, undefined, budget, 'x');
+  await expect(unpackLayer(LAYER, undefined, budget, 'x')).rejects.toThrow(/--max-size/);
+});
+
+test('what names nothing', async () => {
+  for (const [source, text] of [['none.tar', 'no such file'], ['docker-archive:', 'names no file'], ['docker-archive:/none/x', 'no such file'], ['oci:/none', 'no such file'], ['alpine', 'names no registry'], ['library/alpine:3', 'names no registry'], ['h.example/UPPER', 'lower case'], ['h.example/x:', 'tag'], ['h.example/x@sha256:12', 'digest'], [`oci:${'/dev/null'}`, 'no such file|not a file']]) {
+    await expect(open(source), source).rejects.toThrow(new RegExp(text));
+  }
+});

@@ -1,0 +1,170 @@
+/*
+ * Where an image comes from:
+ *
+ *   docker-archive:FILE[:REF]   what `docker save`, `podman save` and skopeo write: a tar with manifest.json
+ *   oci:DIR[:TAG]               an OCI image layout: oci-layout, index.json, blobs/
+ *   oci-archive:FILE[:TAG]      the same as a tar
+ *   rootfs:FILE, or a path      a tar of a root file system, without a configuration
+ *   [docker://]HOST[:PORT]/NAME[:TAG|@DIGEST]   a registry
+ *
+ * Archives may be compressed as a whole. They are read whole, and layers are views into them where they are not compressed themselves.
+ * Files are opened only where they are regular ones: a name in a layout may be a pipe that never ends.
+ */
+import { open, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { decompress, MAX_UNPACKED } from '../decompress.ts';
+import { ImageBuildError } from '../image-error.ts';
+import { readTar, type TarEntry } from '../tar.ts';
+import { asArray, asObject, asText, parseImageConfig, parseObject, PLAIN_CONFIG } from './image-config.ts';
+import { asDescriptor, checkDigest, checkPlatform, MAX_JSON, resolveImage, type BlobStore, type ContainerImage, type Descriptor, type Platform } from './oci.ts';
+import { isLocal, openRegistry, parseReference, type RegistryOptions } from './registry.ts';
+
+const ANNOTATION_REF = 'org.opencontainers.image.ref.name';
+/** A layer's name in a docker-archive may be a symlink to another's, and that one, too. */
+const MAX_SYMLINKS = 8;
+
+export interface SourceOptions extends RegistryOptions {
+  platform: Platform;
+}
+
+/** Finds the image that `source` names. Layers are still to be read. */
+export async function openSource(source: string, options: SourceOptions): Promise<ContainerImage> {
+  const [, scheme, rest] = /^(docker-archive|oci-archive|oci|rootfs|docker):(.*)$/.exec(source) ?? [];
+  switch (scheme) {
+    case 'docker-archive': return openDockerArchive(await splitTag(rest), options.platform);
+    case 'oci-archive': return openLayout(await splitTag(rest), options.platform, (path) => archiveReader(path));
+    case 'oci': return openLayout(await splitTag(rest), options.platform, async (path) => directoryReader(path));
+    case 'rootfs': return openRootfs(rest);
+    case 'docker': return openRegistry(parseReference(rest.replace(/^\/\//, '')), options);
+  }
+  if (await stat(source).then((found) => found.isFile(), () => false)) return openRootfs(source);
+  if (/\.(tar|tgz|txz|tar\.\w+)$/.test(source) && !isLocal(source.split('/')[0])) throw new ImageBuildError(`${source}: no such file`);
+  return openRegistry(parseReference(source), options);
+}
+
+/** `PATH:TAG`, unless all of it is a path that exists. */
+async function splitTag(text: string): Promise<{ path: string; tag: string | null }> {
+  const exists = (path: string): Promise<boolean> => stat(path).then(() => true, () => false);
+  if (text === '') throw new ImageBuildError('the source names no file');
+  for (let colon = text.length; colon > 0; colon = text.lastIndexOf(':', colon - 1)) {
+    if (await exists(text.slice(0, colon))) return { path: text.slice(0, colon), tag: colon === text.length ? null : text.slice(colon + 1) };
+  }
+  throw new ImageBuildError(`${text}: no such file or folder`);
+}
+
+async function readRegular(path: string, maxBytes: number): Promise<Uint8Array> {
+  const found = await stat(path).catch(() => null);
+  if (found === null) throw new ImageBuildError(`${path}: no such file`);
+  if (!found.isFile()) throw new ImageBuildError(`${path} is not a file`);
+  if (found.size > maxBytes) throw new ImageBuildError(`${path} has ${found.size} bytes, more than the ${maxBytes} that are read here`);
+  const file = await open(path, 'r').catch((error: Error) => { throw new ImageBuildError(`${path} can't be read: ${error.message}`); });
+  try {
+    return await file.readFile();
+  } finally {
+    await file.close();
+  }
+}
+
+async function readArchive(path: string): Promise<Map<string, TarEntry>> {
+  const entries = new Map<string, TarEntry>();
+  try {
+    for (const entry of readTar(await decompress(await readRegular(path, MAX_UNPACKED)))) entries.set(entry.path, entry);
+  } catch (error) {
+    throw error instanceof ImageBuildError && !error.message.startsWith(path) ? new ImageBuildError(`${path}: ${error.message}`) : error;
+  }
+  return entries;
+}
+
+/** A file of an archive; links (between layers that are the same) followed inside it. Null: there is none. */
+function member(entries: Map<string, TarEntry>, start: string): Uint8Array | null {
+  let path = start;
+  for (let hops = 0; hops < MAX_SYMLINKS; hops++) {
+    const entry = entries.get(path);
+    if (entry === undefined) return null;
+    if (entry.kind === 'file') return entry.data;
+    if (entry.kind === 'hardlink') path = entry.link;
+    else if (entry.kind === 'symlink') path = join('/', path, '..', entry.link).slice(1);
+    else return null;
+  }
+  return null;
+}
+
+// ---- docker-archive
+
+async function openDockerArchive({ path, tag }: { path: string; tag: string | null }, platform: Platform): Promise<ContainerImage> {
+  const entries = await readArchive(path);
+  const read = (name: string): Uint8Array => {
+    const data = member(entries, name);
+    if (data === null) throw new ImageBuildError(`${path} has no ${JSON.stringify(name)}: it is no docker-archive, or a part of one`);
+    return data;
+  };
+  const manifest = read('manifest.json');
+  if (manifest.length > MAX_JSON) throw new ImageBuildError(`manifest.json of ${path} is too large`);
+  const images = asArray(parseObject(Buffer.concat([Buffer.from('{"images":'), manifest, Buffer.from('}')]), `manifest.json of ${path}`).images, 'manifest.json').map((item) => asObject(item, 'an image of manifest.json'));
+  const chosen = pick(images, tag, (image) => (image.RepoTags === null || image.RepoTags === undefined ? [] : asArray(image.RepoTags, 'RepoTags').map((name) => asText(name, 'a tag'))), path);
+  const configName = asText(chosen.Config, 'Config');
+  const configBytes = read(configName);
+  if (configBytes.length > MAX_JSON) throw new ImageBuildError(`the configuration of ${path} is too large`);
+  const hash = /(?:^|\/)([0-9a-f]{64})(?:\.json)?$/.exec(configName)?.[1];
+  if (hash !== undefined) checkDigest(configBytes, `sha256:${hash}`, `the configuration of ${path}`);
+  const config = parseImageConfig(configBytes);
+  checkPlatform(config, platform, path);
+  const names = asArray(chosen.Layers, 'Layers').map((name) => asText(name, 'a layer'));
+  return { label: path, config, layers: names.map((name) => ({ label: name.slice(0, 80), read: async () => read(name) })) };
+}
+
+/** The image with `tag`, or the only one. */
+function pick<T>(images: T[], tag: string | null, tagsOf: (image: T) => string[], path: string): T {
+  const matches = tag === null ? images : images.filter((image) => tagsOf(image).some((name) => name === tag || name.endsWith(`/${tag}`) || (!tag.includes(':') && name.endsWith(`:${tag}`))));
+  if (matches.length === 1) return matches[0];
+  const names = images.flatMap(tagsOf).slice(0, 20).map((name) => JSON.stringify(name)).join(', ');
+  if (images.length === 0) throw new ImageBuildError(`${path} has no images`);
+  throw new ImageBuildError(tag === null ? `${path} has ${images.length} images: name one behind a colon (${names})` : `${path} has ${matches.length === 0 ? 'no image' : 'several images'} ${JSON.stringify(tag)}; there is ${names || 'none with a name'}`);
+}
+
+// ---- OCI layout
+
+/** Reads a file of a layout. */
+type LayoutReader = (name: string, maxBytes: number) => Promise<Uint8Array>;
+
+async function directoryReader(dir: string): Promise<LayoutReader> {
+  return (name, maxBytes) => readRegular(join(dir, name), maxBytes);
+}
+
+async function archiveReader(path: string): Promise<LayoutReader> {
+  const entries = await readArchive(path);
+  return async (name, maxBytes) => {
+    const data = member(entries, name);
+    if (data === null) throw new ImageBuildError(`${path} has no ${name}`);
+    if (data.length > maxBytes) throw new ImageBuildError(`${name} in ${path} is too large`);
+    return data;
+  };
+}
+
+async function openLayout({ path, tag }: { path: string; tag: string | null }, platform: Platform, openReader: (path: string) => Promise<LayoutReader>): Promise<ContainerImage> {
+  const read = await openReader(path);
+  const index = parseObject(await read('index.json', MAX_JSON), `index.json of ${path}`);
+  const manifests = asArray(index.manifests, `index.json of ${path}`).map((item) => asObject(item, 'a manifest of index.json'));
+  const store: BlobStore = { read: ({ digest, size }: Descriptor) => read(`blobs/${digest.replace(':', '/')}`, Math.max(size, 1)) };
+  const named = (manifest: Record<string, unknown>): string[] => {
+    const annotations = manifest.annotations === undefined || manifest.annotations === null ? {} : asObject(manifest.annotations, 'annotations');
+    return typeof annotations[ANNOTATION_REF] === 'string' ? [annotations[ANNOTATION_REF]] : [];
+  };
+  // Several images without a tag to choose by may be one image for several platforms.
+  const isMultiPlatform = tag === null && manifests.length > 1 && manifests.every((manifest) => manifest.platform !== undefined);
+  const wanted = isMultiPlatform ? index : { schemaVersion: 2, manifests: [withoutPlatform(pick(manifests, tag, named, path))] };
+  return resolveImage(Buffer.from(JSON.stringify(wanted)), store, platform, path);
+}
+
+/** The image was chosen by its name: what its configuration says decides. */
+function withoutPlatform(manifest: Record<string, unknown>): Record<string, unknown> {
+  const { digest, size, mediaType } = asDescriptor(manifest, 'a manifest of index.json');
+  return { digest, size, mediaType: mediaType || 'application/vnd.oci.image.manifest.v1+json' };
+}
+
+// ---- a root
+
+async function openRootfs(path: string): Promise<ContainerImage> {
+  const bytes = await readRegular(path, MAX_UNPACKED);
+  return { label: path, config: PLAIN_CONFIG, layers: [{ label: path, read: async () => bytes }] };
+}

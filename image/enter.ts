@@ -1,0 +1,74 @@
+/*
+ * /etc/portside/enter, the program that starts the command: guest/enter.s as an ELF executable, with what it is to enter.
+ *
+ *   0x10000  ELF header, program header | code and texts | uid gid group_count groups[] | root, workdir | buffer (not in the file)
+ *
+ * One segment holds all of it, at a fixed address.
+ */
+import { readFile } from 'node:fs/promises';
+import { assemble } from './assemble.ts';
+
+const BASE = 0x10000;
+const EHDR_LEN = 64;
+const PHDR_LEN = 56;
+const EM_RISCV = 243;
+/** twice PATH_MAX, so that what does not fit is longer than execve takes */
+const BUFFER_LEN = 8192;
+
+/** Who a command runs as. */
+export interface Identity {
+  uid: number;
+  gid: number;
+  /** supplementary groups */
+  groups: number[];
+}
+
+export const ROOT_IDENTITY: Identity = { uid: 0, gid: 0, groups: [] };
+
+/** The program that enters `root` (as the agent sees it), goes to `workdir` inside and becomes `identity`. */
+export async function buildEnter(root: string, workdir: string, identity: Identity): Promise<Uint8Array> {
+  const source = await readFile(new URL('guest/enter.s', import.meta.url), 'utf8');
+  const ids = new Uint8Array(Uint32Array.of(identity.uid, identity.gid, identity.groups.length, ...identity.groups).buffer);
+  const texts = Buffer.from(`${root}\0${workdir}\0`);
+  const start = BASE + EHDR_LEN + PHDR_LEN;
+  let dataAt = 0;
+  const code = assemble(source, start, (end) => {
+    dataAt = Math.ceil(end / 8) * 8;
+    const textsAt = dataAt + ids.length;
+    const buffer = textsAt + texts.length;
+    return {
+      uid: dataAt, gid: dataAt + 4, group_count: dataAt + 8, groups: dataAt + 12,
+      root: textsAt, workdir: textsAt + Buffer.byteLength(root) + 1, buffer, buffer_end: buffer + BUFFER_LEN - 1,
+    };
+  });
+  const file = Buffer.alloc(dataAt - BASE + ids.length + texts.length);
+  file.set(elfHeaders(start, file.length));
+  file.set(code, start - BASE);
+  file.set(ids, dataAt - BASE);
+  file.set(texts, dataAt - BASE + ids.length);
+  return file;
+}
+
+/** gABI: ELF64, little-endian, executable, one PT_LOAD that may be read, written and run. */
+function elfHeaders(entry: number, fileLen: number): Uint8Array {
+  const bytes = Buffer.alloc(EHDR_LEN + PHDR_LEN);
+  bytes.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
+  bytes.writeUInt16LE(2, 16);
+  bytes.writeUInt16LE(EM_RISCV, 18);
+  bytes.writeUInt32LE(1, 20);
+  bytes.writeBigUInt64LE(BigInt(entry), 24);
+  bytes.writeBigUInt64LE(BigInt(EHDR_LEN), 32);
+  bytes.writeUInt16LE(EHDR_LEN, 52);
+  bytes.writeUInt16LE(PHDR_LEN, 54);
+  bytes.writeUInt16LE(1, 56);
+  bytes.writeUInt16LE(64, 58);
+  const header = bytes.subarray(EHDR_LEN);
+  header.writeUInt32LE(1, 0);
+  header.writeUInt32LE(7, 4);
+  header.writeBigUInt64LE(BigInt(BASE), 16);
+  header.writeBigUInt64LE(BigInt(BASE), 24);
+  header.writeBigUInt64LE(BigInt(fileLen), 32);
+  header.writeBigUInt64LE(BigInt(fileLen + BUFFER_LEN), 40);
+  header.writeBigUInt64LE(4096n, 48);
+  return bytes;
+}
