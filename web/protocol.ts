@@ -10,8 +10,8 @@ import type { ImageInfo } from '../shared/wasi/image-info.ts';
 
 /** How the container reaches a network. */
 export type NetMode =
-  /** the relay that served this page; `mtu` is a wish, in bytes */
-  | { kind: 'relay'; mtu?: number }
+  /** the relay that served this page, or the one at `origin`; `mtu` is a wish, in bytes */
+  | { kind: 'relay'; origin?: string; mtu?: number }
   | { kind: 'none' }
   /** any c2w-net or other QEMU framing over a WebSocket */
   | { kind: 'delegate'; url: string };
@@ -47,6 +47,8 @@ export interface Progress {
   loaded?: number;
   /** absent when nobody said how long the image is */
   total?: number;
+  /** it comes from this browser's storage, not from the network */
+  stored?: boolean;
 }
 
 /** Crosses threads, so it is data and not an Error. */
@@ -71,9 +73,18 @@ export interface ContainerStart {
   fromGuestBell: MessagePort | null;
 }
 
+/** Where an image is, and what the manifest says of it. */
+export interface ImageSource {
+  url: string;
+  /** uncompressed size, if it is known */
+  bytes: number | null;
+  /** SHA-256 in hex, if it is known: a stored image of this version is started without asking anybody */
+  sha256: string | null;
+}
+
 export interface ContainerApi {
-  /** Fetches and compiles. `bytes` is the uncompressed size if it is known. */
-  load(url: string, bytes: number | null, onProgress: (progress: Progress) => void): Promise<Loaded>;
+  /** Fetches, or takes from the store, and compiles. What is fetched is told to `store`, a StoreMessage each. */
+  load(source: ImageSource, store: MessagePort | null, onProgress: (progress: Progress) => void): Promise<Loaded>;
   /** Runs to the end: the promise resolves when the container has exited. */
   start(options: ContainerStart): Promise<Ended>;
 }

@@ -16,6 +16,7 @@ import type { PageState } from './status-words.ts';
 export interface ContainerSpec {
   imageUrl: string;
   imageBytes: number;
+  imageSha256: string | null;
   argv: string[];
   net: NetMode;
 }
@@ -73,6 +74,7 @@ export class ContainerControl {
     const runner = this.#createRunner({
       imageUrl: spec.imageUrl,
       ...(spec.imageBytes > 0 ? { imageBytes: spec.imageBytes } : {}),
+      imageSha256: spec.imageSha256,
       args: spec.argv,
       env: { TERM: 'xterm-256color' },
       net: spec.net,

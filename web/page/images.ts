@@ -6,6 +6,8 @@ export interface ListedImage {
   url: string;
   /** uncompressed size of the wasm, in `bytes` */
   bytes: number;
+  /** of the wasm, in hex; null when the manifest does not say */
+  sha256: string | null;
   /** size of the disk beside it, read as needed, in `bytes`; 0 without one */
   diskBytes: number;
   isDefault: boolean;
@@ -28,6 +30,7 @@ export function parseManifest(manifest: unknown, manifestUrl: string): ListedIma
       description: typeof entry.description === 'string' ? entry.description : '',
       url,
       bytes: byteCount(entry.bytes),
+      sha256: typeof entry.sha256 === 'string' && /^[0-9a-f]{64}$/.test(entry.sha256) ? entry.sha256 : null,
       diskBytes: isRecord(entry.disk) ? byteCount(entry.disk.bytes) : 0,
       isDefault: entry.default === true,
     });

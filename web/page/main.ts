@@ -14,6 +14,7 @@ import { ContainerControl } from './container-control.ts';
 import { byId, setText } from './dom.ts';
 import { fillImagePanel } from './image-panel.ts';
 import { defaultImage, fetchImages, type ListedImage } from './images.ts';
+import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
 import { ContainerRunner } from './runner.ts';
@@ -89,27 +90,29 @@ async function begin(): Promise<void> {
   setText(imageName, 'No image');
   if ('parameter' in address) return control.fail(addressFailure(address));
   if (typeof WebAssembly !== 'object') return control.fail(noWebAssemblyFailure());
-  if (!globalThis.crossOriginIsolated) return control.fail(imageFailure({ code: 'not-isolated', message: location.href }, location.href));
+  const notIsolated = await isolate();
+  if (notIsolated === 'reloading') return;
+  if (notIsolated !== null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
   // An image from elsewhere needs no list: the chooser gets it when it comes.
   if (address.image !== null && 'url' in address.image) {
     void readImages();
-    return start(address, address.image.url, 0, lastSegment(address.image.url));
+    return start(address, { url: address.image.url, bytes: 0, sha256: null, title: lastSegment(address.image.url) });
   }
   const list = await readImages();
   if (list === null) return control.fail(noListFailure(imagesProblem));
   const wanted = address.image;
   const image = wanted === null ? defaultImage(list) : list.find((entry) => entry.name === wanted.name);
-  if (image !== undefined) return start(address, image.url, image.bytes, image.title);
+  if (image !== undefined) return start(address, image);
   setText(imageName, wanted?.name ?? 'No image');
   control.fail(wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, list.map((entry) => entry.name)));
 }
 
-function start({ argv, net }: Address, imageUrl: string, imageBytes: number, title: string): void {
-  setText(imageName, title);
-  document.title = `${title} – Portside`;
-  control.begin({ imageUrl, imageBytes, argv, net });
+function start({ argv, net }: Address, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>): void {
+  setText(imageName, image.title);
+  document.title = `${image.title} – Portside`;
+  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv, net });
   terminal.focus();
 }
 
@@ -123,7 +126,10 @@ function showState(state: PageState): void {
   switch (state) {
     case 'loading': return cards.showLoading(`Starting ${imageName.textContent}`);
     case 'starting': return cards.showProgress({ phase: 'start' });
-    case 'running': return cards.showNothing();
+    case 'running':
+      // For a visit without the server; not before, so that nothing is in the way of a start.
+      void register();
+      return cards.showNothing();
     case 'exited': return showEnd(`The container exited with code ${control.exitCode}`);
     case 'stopped': return control.failure === null ? showEnd('The container was stopped') : cards.showFailure(control.failure);
     case 'failed': return control.failure === null ? undefined : cards.showFailure(control.failure);
