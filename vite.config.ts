@@ -1,4 +1,4 @@
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig, type Plugin } from 'vite';
 
@@ -36,6 +36,7 @@ export default defineConfig({
     assetsInlineLimit: 0,
   },
   plugins: [listFiles],
+  define: { PORTSIDE_VERSION: JSON.stringify((JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8')) as { version: string }).version) },
   worker: {
     format: 'es',
     rollupOptions: {

@@ -98,6 +98,15 @@ export interface NetStatus {
   retryAtMs?: number;
 }
 
+/** A capture under way. */
+export interface CaptureStats {
+  frames: number;
+  /** of the file */
+  bytes: number;
+  /** frames that came when it was full, and are not in it */
+  missed: number;
+}
+
 export interface LinkApi {
   /** Connects, and keeps connected until `close`. `bell` as in ContainerStart. */
   open(
@@ -111,4 +120,10 @@ export interface LinkApi {
   close(): Promise<void>;
   /** Tries at once instead of waiting for the backoff. */
   retry(): Promise<void>;
+  /** Writes down every frame from now on; nothing new while that is done already. */
+  startCapture(): Promise<void>;
+  /** null while nothing is captured */
+  captureStats(): Promise<CaptureStats | null>;
+  /** The pcapng file; null when nothing was captured. */
+  stopCapture(): Promise<Blob | null>;
 }

@@ -21,6 +21,10 @@ class ScriptedRunner implements Runner {
   resize(): void { /* not looked at */ }
   retryNet(): void { this.retries++; }
   stop(): void { this.stopped++; }
+  readonly info = null;
+  startCapture(): Promise<void> { return Promise.resolve(); }
+  captureStats(): Promise<null> { return Promise.resolve(null); }
+  stopCapture(): Promise<null> { return Promise.resolve(null); }
   stats(): RunnerStats { throw new Error('not asked for'); }
   says(state: RunnerState, detail: StateDetail = {}): void { this.options.onState?.(state, detail); }
 }

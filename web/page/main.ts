@@ -7,6 +7,7 @@
  *
  * Nothing here waits for the container: all of it is callbacks.
  */
+import { fillAboutPanel } from './about-panel.ts';
 import { addressFailure, imageFailure, noImagesFailure, noListFailure, noWebAssemblyFailure, unknownImageFailure } from './failures.ts';
 import { parseAddress, type Address } from './address.ts';
 import { Cards } from './cards.ts';
@@ -79,6 +80,9 @@ const statusBar = new StatusBar({
   mode: () => ('parameter' in address ? { kind: 'none' } : address.net),
   stats: () => control.stats(),
   retryNet: () => control.retryNet(),
+  startCapture: () => control.startCapture(),
+  captureStats: () => control.captureStats(),
+  stopCapture: () => control.stopCapture(),
 });
 
 installScripting(control, terminal, restart);
@@ -167,6 +171,12 @@ function setUpPage(): void {
     showImages();
   }, backToTerminal);
   setUpPanel(byId('net-panel', HTMLElement), byId('net-chip', HTMLButtonElement), () => statusBar.fillPanel(), backToTerminal);
+  const aboutPanel = byId('about-panel', HTMLElement);
+  setUpPanel(aboutPanel, byId('about-button', HTMLButtonElement), () => fillAboutPanel(aboutPanel, {
+    image: () => control.image,
+    stats: () => control.stats(),
+    relayOrigin: () => ('parameter' in address || address.net.kind !== 'relay' ? null : address.net.origin ?? location.origin),
+  }), backToTerminal);
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);
 

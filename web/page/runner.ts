@@ -39,7 +39,7 @@ import { LinkCounters } from '../../shared/memory/link-counters.ts';
 import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
-import type { ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
+import type { CaptureStats, ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
 import { openStore } from './image-store.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
@@ -113,6 +113,8 @@ export class ContainerRunner {
   #container: Worker | null = null;
   #linkWorker: Worker | null = null;
   #link: Remote<LinkApi> | null = null;
+  /** nothing that is asked of the link is answered any more */
+  #linkEnded = false;
 
   /** input that the ring had no room for */
   #queue: Uint8Array[] = [];
@@ -172,6 +174,20 @@ export class ContainerRunner {
   /** Connects the network at once instead of waiting for the backoff */
   retryNet(): void {
     void this.#link?.retry();
+  }
+
+  /** Writes down the frames of the network, until `stopCapture`. */
+  async startCapture(): Promise<void> {
+    if (!this.#linkEnded) await this.#link?.startCapture();
+  }
+
+  async captureStats(): Promise<CaptureStats | null> {
+    return this.#linkEnded ? null : await this.#link?.captureStats() ?? null;
+  }
+
+  /** The pcapng file; null when nothing was captured. */
+  async stopCapture(): Promise<Blob | null> {
+    return this.#linkEnded ? null : await this.#link?.stopCapture() ?? null;
   }
 
   /** Ends the container and its workers. Idempotent; a runner is not started twice: make a new one. */
@@ -366,6 +382,7 @@ export class ContainerRunner {
     removeEventListener('pagehide', this.#onPageHide);
     const worker = this.#linkWorker;
     if (worker !== null) {
+      this.#linkEnded = true;
       void this.#link!.close();
       setTimeout(() => { worker.terminate(); }, BYE_MS);
       this.#options.onNet?.({ state: 'off' });
