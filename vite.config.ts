@@ -5,6 +5,7 @@ import { defineConfig, type Plugin } from 'vite';
 /** What the page needs to have SharedArrayBuffer; the relay sends the same. */
 const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Resource-Policy': 'same-origin' };
 
+const ROOT = fileURLToPath(new URL('web', import.meta.url));
 const OUT = fileURLToPath(new URL('dist/web', import.meta.url));
 const SERVICE_WORKER = 'service-worker';
 
@@ -23,7 +24,7 @@ const listFiles: Plugin = {
 const relay = process.env['PORTSIDE_RELAY'] ?? 'http://localhost:8081';
 
 export default defineConfig({
-  root: fileURLToPath(new URL('web', import.meta.url)),
+  root: ROOT,
   // Relative: the built page works below any path.
   base: './',
   build: {
@@ -32,6 +33,16 @@ export default defineConfig({
     target: 'esnext',
     cssTarget: 'esnext',
     sourcemap: true,
+    rollupOptions: {
+      input: {
+        index: `${ROOT}/index.html`,
+        embed: `${ROOT}/embed.html`,
+        portside: `${ROOT}/embed/portside.ts`,
+      },
+      // portside.js is imported by others: of one name, and with its exports.
+      preserveEntrySignatures: 'exports-only',
+      output: { entryFileNames: ({ name }) => (name === 'portside' ? 'portside.js' : 'assets/[name]-[hash].js') },
+    },
     // The strict CSP of the relay knows no data: URLs.
     assetsInlineLimit: 0,
   },

@@ -24,6 +24,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'web/page': ['shared', 'web'],
   'web/container': ['shared', 'web'],
   'web/link': ['shared', 'web'],
+  'web/embed': ['shared', 'web', 'web/page'],
   'web/store': ['shared', 'web'],
   'web/service': ['shared', 'web'],
   'machine': [],

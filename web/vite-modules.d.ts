@@ -7,6 +7,13 @@ declare module '*?worker&url' {
   export default url;
 }
 
+declare module '*.css?inline' {
+  /** the stylesheet's text */
+  const text: string;
+  // oxlint-disable-next-line import/no-default-export
+  export default text;
+}
+
 interface ImportMeta {
   readonly env: { readonly DEV: boolean };
 }

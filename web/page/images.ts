@@ -43,9 +43,9 @@ export function defaultImage(images: ListedImage[]): ListedImage | undefined {
   return images.find((image) => image.isDefault) ?? images[0];
 }
 
-/** Rejects with a sentence for the page. */
-export async function fetchImages(): Promise<ListedImage[]> {
-  const url = new URL('images/manifest.json', document.baseURI).href;
+/** The list in images/ below `base`; rejects with a sentence for the page. */
+export async function fetchImages(base = document.baseURI): Promise<ListedImage[]> {
+  const url = new URL('images/manifest.json', base).href;
   let response: Response;
   try {
     response = await fetch(url, { cache: 'no-cache' });

@@ -26,6 +26,7 @@ const PAGE_CACHE = 'portside-page';
 /** what vite built, relative to us */
 const LIST = 'files.json';
 const MANIFEST = 'images/manifest.json';
+const EXAMPLE = 'embed.html';
 const FILES_MAX = 200;
 const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Resource-Policy': 'same-origin' };
 
@@ -47,7 +48,7 @@ self.addEventListener('fetch', (event) => {
   if (request.method !== 'GET' || !url.href.startsWith(root)) return;
   const path = url.href.slice(root.length).split(/[?#]/, 1)[0];
   if (request.mode === 'navigate') {
-    if (path === '' || path === 'index.html') event.respondWith(page(event));
+    if (path === '' || path === 'index.html' || path === EXAMPLE) event.respondWith(page(event, path === EXAMPLE ? EXAMPLE : ''));
   } else if (path.startsWith('assets/')) {
     event.respondWith(stored(request).then((response) => response ?? fromNetwork(request)).then(isolated));
   } else if (path.startsWith('images/') && request.headers.has('Range') && url.searchParams.has(VERSION_PARAMETER)) {
@@ -57,13 +58,13 @@ self.addEventListener('fetch', (event) => {
   }
 });
 
-async function page(event: FetchEvent): Promise<Response> {
+async function page(event: FetchEvent, file: string): Promise<Response> {
   try {
     const response = await fetch(event.request);
     if (response.ok) event.waitUntil(refresh().catch(() => undefined));
     return isolated(response);
   } catch (error) {
-    const response = await stored(new Request(root));
+    const response = await stored(new Request(root + file));
     if (response === undefined) throw error;
     return isolated(response);
   }
