@@ -2,19 +2,16 @@
 import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
-import { expect, test } from '@playwright/test';
-import { Guest, noise, Server, startHostHttp } from './guest.ts';
+import { expect, test } from '../playwright/fixture.ts';
+import { noise, startHostHttp } from './guest.ts';
 
 const MIB = 1024 * 1024;
 const { version } = JSON.parse(readFileSync(fileURLToPath(new URL('../package.json', import.meta.url)), 'utf8')) as { version: string };
-const server = new Server();
 
-test.beforeAll(() => server.start());
-test.afterAll(() => server.stop());
+test.use({ image: 'busybox' });
 
-test('About: versions, image, waiting mode, who isolates the page, what is kept', async ({ page }) => {
-  const guest = new Guest(page);
-  await guest.open(`${server.url}?image=busybox`);
+test('About: versions, image, waiting mode, who isolates the page, what is kept', async ({ page, container }) => {
+  await container.waitForText('Enter \'help\'');
   const about = page.getByRole('dialog', { name: 'About' });
   const fact = (name: string): ReturnType<typeof page.locator> => about.locator(`dt:text-is("${name}") + dd`);
   await page.getByRole('button', { name: 'About Portside' }).click();
@@ -34,17 +31,15 @@ test('About: versions, image, waiting mode, who isolates the page, what is kept'
   await expect(about.getByText(/^No images/)).toBeVisible();
 });
 
-test('Network: live rates, and a capture of both directions that tshark reads', async ({ page }) => {
+test('Network: live rates, and a capture of both directions that tshark reads', async ({ page, container }) => {
   const body = noise(4 * MIB);
   const host = await startHostHttp(body);
-  const guest = new Guest(page);
-  await guest.open(`${server.url}?image=busybox`);
-  await expect.poll(async () => (await guest.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain('192.168.127.');
+  await expect.poll(async () => (await container.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain('192.168.127.');
   const panel = page.getByRole('dialog', { name: 'Network' });
   await page.locator('#net-chip').click();
   await panel.getByRole('button', { name: 'Start a capture' }).click();
   await expect(panel.getByRole('button', { name: 'Stop and save' })).toBeVisible();
-  await guest.run(`wget -q -O /dev/null http://192.168.127.254:${host.port}/file`);
+  await container.run(`wget -q -O /dev/null http://192.168.127.254:${host.port}/file`);
   await expect(panel.getByText(/^[\d,]+ frames, [\d.]+ MB$/)).toBeVisible();
   await expect(panel.locator('dt:text-is("To the container") + dd')).toHaveText(/^[\d.]+ MB · /);
   const download = page.waitForEvent('download');
@@ -66,4 +61,16 @@ test('Network: live rates, and a capture of both directions that tshark reads', 
     console.log('tshark is not installed: it was not asked whether the capture is sound');
   }
   await host.close();
+});
+
+test.describe('portside/playwright', () => {
+  test.use({ net: 'none', cmd: "sh -c 'echo \"what [now]?\"; read x; echo \"got $x\"; exit 6'" });
+
+  test('types keys and waits for text, literally or by a pattern', async ({ container, portside }) => {
+    await container.waitForText('what [now]?');
+    await container.type('this\n');
+    expect((await container.waitForText(/got (\w+)/))[1]).toBe('this');
+    await expect.poll(() => container.state()).toBe('exited');
+    expect(portside.port).toBeGreaterThan(0);
+  });
 });

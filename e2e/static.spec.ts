@@ -1,5 +1,5 @@
 /* The built page on a server that sends files and nothing else, and without any server at all. */
-import { expect, test, type Page } from '@playwright/test';
+import { expect, test, type Page, type Worker } from '@playwright/test';
 import { Guest, Server, sha256, startHostHttp } from './guest.ts';
 import { StaticServer } from './static-server.ts';
 
@@ -125,11 +125,34 @@ test('an image of another version takes the place of the old one, and a full sto
   await page.evaluate(async () => { for (const name of await caches.keys()) await caches.delete(name); });
   const cdp = await page.context().newCDPSession(page);
   await cdp.send('Storage.overrideQuotaForOrigin', { origin: new URL(server.url).origin, quotaSize: 1 << 20 });
+  const store = hookStore(page);
   await page.reload();
   await guest.ready();
   await guest.waitFor(/[#$] ?$/m);
+  await expect.poll(store.refusal).toBe('QuotaExceededError');
   expect((await guest.run('echo wo"rks"')).output).toBe('works');
   await expect.poll(names).toEqual([]);
   await page.goto('about:blank');
   await server.stop();
 });
+
+/** Listens to the Cache API in the store worker of the next visit. */
+function hookStore(page: Page): { refusal(): Promise<string | undefined> } {
+  let store: Worker | undefined;
+  page.on('worker', (worker) => {
+    // The container's worker is blocked and may never answer.
+    void worker.evaluate(() => {
+      if (self.name !== 'store') return false;
+      // oxlint-disable-next-line typescript/unbound-method
+      const { put } = Cache.prototype;
+      Cache.prototype.put = function (...args) {
+        return put.apply(this, args).catch((error: DOMException) => {
+          Object.assign(globalThis, { refused: error.name });
+          throw error;
+        });
+      };
+      return true;
+    }).then((isStore) => { if (isStore) store = worker; }, () => undefined);
+  });
+  return { refusal: async () => store?.evaluate(() => (globalThis as unknown as { refused?: string }).refused) };
+}
