@@ -9,7 +9,7 @@ import { Progress } from './progress.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const IMAGES = ['busybox', 'debian'];
-const PAGE_SOURCES = ['web', 'shared', 'vite.config.ts', 'package-lock.json'];
+const PAGE_SOURCES = ['web', 'shared', 'vite.config.ts', 'package.json', 'package-lock.json'];
 
 /** Builds machine, images and (unless `page` is false) the page. Without packages it says what is missing and goes on. */
 export async function build(options: { page?: boolean; images?: string[] } = {}): Promise<void> {

@@ -10,8 +10,8 @@ import type { ImageInfo } from '../shared/wasi/image-info.ts';
 
 /** How the container reaches a network. */
 export type NetMode =
-  /** the relay that served this page; `mtu` is a wish, in bytes */
-  | { kind: 'relay'; mtu?: number }
+  /** the relay that served this page, or the one at `origin`; `mtu` is a wish, in bytes */
+  | { kind: 'relay'; origin?: string; mtu?: number }
   | { kind: 'none' }
   /** any c2w-net or other QEMU framing over a WebSocket */
   | { kind: 'delegate'; url: string };
@@ -47,6 +47,8 @@ export interface Progress {
   loaded?: number;
   /** absent when nobody said how long the image is */
   total?: number;
+  /** it comes from this browser's storage, not from the network */
+  stored?: boolean;
 }
 
 /** Crosses threads, so it is data and not an Error. */
@@ -71,9 +73,18 @@ export interface ContainerStart {
   fromGuestBell: MessagePort | null;
 }
 
+/** Where an image is, and what the manifest says of it. */
+export interface ImageSource {
+  url: string;
+  /** uncompressed size, if it is known */
+  bytes: number | null;
+  /** SHA-256 in hex, if it is known: a stored image of this version is started without asking anybody */
+  sha256: string | null;
+}
+
 export interface ContainerApi {
-  /** Fetches and compiles. `bytes` is the uncompressed size if it is known. */
-  load(url: string, bytes: number | null, onProgress: (progress: Progress) => void): Promise<Loaded>;
+  /** Fetches, or takes from the store, and compiles. What is fetched is told to `store`, a StoreMessage each. */
+  load(source: ImageSource, store: MessagePort | null, onProgress: (progress: Progress) => void): Promise<Loaded>;
   /** Runs to the end: the promise resolves when the container has exited. */
   start(options: ContainerStart): Promise<Ended>;
 }
@@ -85,6 +96,15 @@ export interface NetStatus {
   forwards?: Forward[];
   /** when the next attempt starts, as Date.now() counts */
   retryAtMs?: number;
+}
+
+/** A capture under way. */
+export interface CaptureStats {
+  frames: number;
+  /** of the file */
+  bytes: number;
+  /** frames that came when it was full, and are not in it */
+  missed: number;
 }
 
 export interface LinkApi {
@@ -100,4 +120,10 @@ export interface LinkApi {
   close(): Promise<void>;
   /** Tries at once instead of waiting for the backoff. */
   retry(): Promise<void>;
+  /** Writes down every frame from now on; nothing new while that is done already. */
+  startCapture(): Promise<void>;
+  /** null while nothing is captured */
+  captureStats(): Promise<CaptureStats | null>;
+  /** The pcapng file; null when nothing was captured. */
+  stopCapture(): Promise<Blob | null>;
 }

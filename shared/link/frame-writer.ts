@@ -84,6 +84,11 @@ export class FrameWriter {
     this.#left = 0;
   }
 
+  /** The next byte of the stream begins a frame. */
+  get atFrame(): boolean {
+    return this.#left === 0 && this.#lengthHave === 0;
+  }
+
   #begin(): boolean {
     const length = this.#length;
     this.#length = 0;

@@ -1,9 +1,12 @@
 import { afterEach, describe, expect, test, vi } from 'vitest';
-import { CHUNK_BYTES, RangeSource } from './disk.ts';
+import { CHUNK_BYTES } from '../stored-image.ts';
+import { RangeSource } from './disk.ts';
 import { ImageError, inspect, loadImage } from './image.ts';
+import { ImageKeeper } from './keeper.ts';
 import { WasmSections } from './wasm-sections.ts';
 import type { Progress } from '../protocol.ts';
 
+const URL_OF_IMAGE = 'http://x/y.wasm';
 const HEADER = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
 const custom = (name: string, content: Uint8Array | number[]): number[] => {
   const bytes = [name.length, ...new TextEncoder().encode(name), ...content];
@@ -39,8 +42,11 @@ function serve(chunks: number[][], init: ResponseInit = {}, breaks = false): voi
   vi.stubGlobal('fetch', async () => new Response(body, init));
 }
 
+const load = (bytes: number | null, onProgress: (progress: Progress) => void): ReturnType<typeof loadImage> =>
+  loadImage({ url: URL_OF_IMAGE, bytes, sha256: null }, new ImageKeeper(URL_OF_IMAGE, null, null), onProgress);
+
 async function failure(bytes: number | null = null): Promise<string> {
-  const error: unknown = await loadImage('http://x/y.wasm', bytes, () => {}).then(() => 'loaded', (reason: unknown) => reason);
+  const error: unknown = await load(bytes, () => {}).then(() => 'loaded', (reason: unknown) => reason);
   return error instanceof ImageError ? error.code : String(error);
 }
 
@@ -49,7 +55,7 @@ describe('an image', () => {
     const seen: Progress[] = [];
     const bytes = [...COMMAND, ...section(SECTION)];
     serve([bytes.slice(0, 2), bytes.slice(2, 20), bytes.slice(20)]);
-    const { info } = await loadImage('http://x/y.wasm', bytes.length, (progress) => seen.push(progress));
+    const { info } = await load(bytes.length, (progress) => seen.push(progress));
     expect(info).toEqual({ ours: true, name: 'x', title: 'X', net: 'qemu', resize: true, memoryMiB: 64, disk: { file: 'x.disk', bytes: 7 } });
     expect(seen[0]).toEqual({ phase: 'download', loaded: 0, total: bytes.length });
     expect(seen.at(-2)).toEqual({ phase: 'download', loaded: bytes.length, total: bytes.length });
@@ -59,7 +65,7 @@ describe('an image', () => {
   test('the server\'s word for the size counts; too small a word is dropped', async () => {
     const seen: Progress[] = [];
     serve([COMMAND], { headers: { 'X-Portside-Bytes': '9', 'Content-Encoding': 'br', 'Content-Length': '5' } });
-    await loadImage('http://x/y.wasm', null, (progress) => seen.push(progress));
+    await load(null, (progress) => seen.push(progress));
     expect(seen[0].total).toBe(9);
     expect(seen.at(-2)).toEqual({ phase: 'download', loaded: COMMAND.length });
   });

@@ -7,13 +7,14 @@
  * CACHE_BYTES; a miss fetches the chunk, and a miss right behind the chunk that was fetched last fetches READ_AHEAD at
  * once, since that is how a file is read. The request is a synchronous XMLHttpRequest: the container's worker has no event
  * loop to wait in. A failure is tried again ATTEMPTS times, with pauses; then the guest gets EIO, and the next read tries
- * anew. A server that ignores ranges sends everything once, which is then kept whole.
+ * anew. A server that ignores ranges sends everything once, which is then kept whole. What the network gave is offered to
+ * `onFetched`, for the next visit; the service worker answers these requests from what was kept then.
  *
  * The pauses are the one place besides poll and full rings where the guest's thread sleeps.
  */
 import type { FileSource } from '../../shared/wasi/files.ts';
+import { CHUNK_BYTES, STORED_HEADER } from '../stored-image.ts';
 
-export const CHUNK_BYTES = 256 << 10;
 const CACHE_BYTES = 64 << 20;
 /** chunks of one request when reads come in sequence */
 const READ_AHEAD = 4;
@@ -107,8 +108,8 @@ function sleep(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
-/** Ranges of `url`, of which the manifest says that it is `bytes` long. */
-export function httpRanges(url: string, bytes: number): FetchRange {
+/** Ranges of `url`, of which the manifest says that it is `bytes` long. `onFetched` hears of what the network gave; borrowed. */
+export function httpRanges(url: string, bytes: number, onFetched: (start: number, bytes: Uint8Array) => void): FetchRange {
   return (start, end) => {
     const request = new XMLHttpRequest();
     try {
@@ -123,6 +124,8 @@ export function httpRanges(url: string, bytes: number): FetchRange {
     // Another length is another disk than the image was made with.
     const range = request.getResponseHeader('Content-Range');
     if (range !== null && range !== `bytes ${start}-${end - 1}/${bytes}`) return null;
-    return new Uint8Array(request.response as ArrayBuffer);
+    const got = new Uint8Array(request.response as ArrayBuffer);
+    if (request.status === 206 && got.length === end - start && request.getResponseHeader(STORED_HEADER) === null) onFetched(start, got);
+    return got;
   };
 }

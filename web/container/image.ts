@@ -3,7 +3,8 @@
  *
  * Theory of operation
  *
- *   fetch ─▶ body ─▶ counted: magic, progress, length ─▶ WebAssembly.compileStreaming ─▶ module ─▶ is it a container?
+ *   store or fetch ─▶ body ─▶ counted: magic, progress, length ─▶ WebAssembly.compileStreaming ─▶ module ─▶ is it a container?
+ *                                └─▶ store, for the next time
  *
  * The body is wrapped in a stream of our own, so that compiling goes on during the download whatever Content-Type the
  * server sends, and so that we know which error was the network's: compileStreaming reports them all as its own. The
@@ -16,11 +17,11 @@
  */
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
-import type { ImageErrorCode, ImageFailure, Progress } from '../protocol.ts';
+import type { ImageErrorCode, ImageFailure, ImageSource, Progress } from '../protocol.ts';
+import { BYTES_HEADER } from '../stored-image.ts';
+import type { ImageKeeper } from './keeper.ts';
 import { WasmSections } from './wasm-sections.ts';
 
-/** uncompressed length, from our relay */
-const BYTES_HEADER = 'X-Portside-Bytes';
 const WASI_MODULE = 'wasi_snapshot_preview1';
 /** least time between two reports of progress, in ms */
 const PROGRESS_MS = 50;
@@ -41,12 +42,43 @@ export function toFailure(error: unknown): ImageFailure {
   return { code: 'internal', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
 }
 
-/** Fetches and compiles; throws ImageError. `bytes` is the uncompressed size if the caller knows it. */
+/** Fetches and compiles; throws ImageError. */
 export async function loadImage(
-  url: string, bytes: number | null, onProgress: (progress: Progress) => void,
+  source: ImageSource, keeper: ImageKeeper, onProgress: (progress: Progress) => void,
 ): Promise<{ module: WebAssembly.Module; info: ImageInfo }> {
-  const response = await fetchImage(url);
-  const counted = new CountedBody(response.body!.getReader(), bytes ?? lengthOf(response), onProgress);
+  const stored = await keeper.stored();
+  if (stored !== null) {
+    try {
+      return await compile(stored, source.bytes, (progress) => onProgress({ ...progress, stored: true }), null);
+    } catch {
+      // What lies here is damaged, or this browser lost a part of it: the network has it whole.
+      await keeper.forget();
+    }
+  }
+  let response: Response;
+  try {
+    response = await fetchImage(source.url);
+  } catch (error) {
+    const last = error instanceof ImageError && error.code === 'unreachable' ? await keeper.anyVersion() : null;
+    if (last === null) throw error;
+    return compile(last, null, (progress) => onProgress({ ...progress, stored: true }), null);
+  }
+  const same = await keeper.sameAs(response);
+  if (same !== null) {
+    void response.body!.cancel().catch(() => {});
+    return compile(same, null, (progress) => onProgress({ ...progress, stored: true }), null);
+  }
+  keeper.begin(response);
+  const loaded = await compile(response, source.bytes, onProgress, (bytes) => keeper.keep(bytes));
+  keeper.end();
+  return loaded;
+}
+
+/** Compiles a body as it arrives; throws ImageError. `onBytes` borrows what has arrived. */
+async function compile(
+  response: Response, bytes: number | null, onProgress: (progress: Progress) => void, onBytes: ((bytes: Uint8Array) => void) | null,
+): Promise<{ module: WebAssembly.Module; info: ImageInfo }> {
+  const counted = new CountedBody(response.body!.getReader(), bytes ?? lengthOf(response), onProgress, onBytes);
   let module: WebAssembly.Module;
   try {
     const headers = { 'content-type': 'application/wasm' };
@@ -86,11 +118,16 @@ class CountedBody {
 
   readonly #reader: ReadableStreamDefaultReader<Uint8Array>;
   readonly #onProgress: (progress: Progress) => void;
+  readonly #onBytes: ((bytes: Uint8Array) => void) | null;
   readonly #sections = new WasmSections();
   #reportedAtMs = 0;
 
-  constructor(reader: ReadableStreamDefaultReader<Uint8Array>, total: number | null, onProgress: (progress: Progress) => void) {
+  constructor(
+    reader: ReadableStreamDefaultReader<Uint8Array>, total: number | null, onProgress: (progress: Progress) => void,
+    onBytes: ((bytes: Uint8Array) => void) | null,
+  ) {
     this.#reader = reader;
+    this.#onBytes = onBytes;
     this.total = total;
     this.#onProgress = onProgress;
     this.#report();
@@ -127,6 +164,7 @@ class CountedBody {
       return null;
     }
     this.loaded += read.value.length;
+    this.#onBytes?.(read.value);
     if (!this.#sections.push(read.value)) this.failure = new ImageError('not-wasm', 'The file is not WebAssembly.');
     if (this.total !== null && this.loaded > this.total) this.total = null;
     if (performance.now() - this.#reportedAtMs >= PROGRESS_MS) this.#report();

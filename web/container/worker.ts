@@ -8,19 +8,21 @@ import { expose } from 'comlink';
 import type { FileSource } from '../../shared/wasi/files.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
-import type { ContainerApi, ContainerStart, Ended, Loaded, Progress } from '../protocol.ts';
+import type { ContainerApi, ContainerStart, Ended, ImageSource, Loaded, Progress } from '../protocol.ts';
 import { httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
+import { ImageKeeper } from './keeper.ts';
 
 /** guest name of the directory with the image's disk */
 const DISK_DIRECTORY = '/portside';
 
 class ContainerWorker implements ContainerApi {
-  #image: { url: string; module: WebAssembly.Module; info: ImageInfo } | null = null;
+  #image: { keeper: ImageKeeper; module: WebAssembly.Module; info: ImageInfo } | null = null;
 
-  async load(url: string, bytes: number | null, onProgress: (progress: Progress) => void): Promise<Loaded> {
+  async load(source: ImageSource, store: MessagePort | null, onProgress: (progress: Progress) => void): Promise<Loaded> {
     try {
-      this.#image = { url, ...await loadImage(url, bytes, onProgress) };
+      const keeper = new ImageKeeper(source.url, source.sha256, store);
+      this.#image = { keeper, ...await loadImage(source, keeper, onProgress) };
       return { ok: true, info: this.#image.info };
     } catch (error) {
       return { ok: false, failure: toFailure(error) };
@@ -30,7 +32,7 @@ class ContainerWorker implements ContainerApi {
   async start(options: ContainerStart): Promise<Ended> {
     try {
       if (this.#image === null) throw new ImageError('internal', 'start came before load');
-      const { url, module, info } = this.#image;
+      const { keeper, module, info } = this.#image;
       this.#image = null;
       const { stdoutBell, fromGuestBell } = options;
       const host = new WasiHost({
@@ -39,7 +41,7 @@ class ContainerWorker implements ContainerApi {
         env: options.env,
         net: options.net,
         pairs: !info.ours,
-        directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(url, info.disk)]]),
+        directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, info.disk)]]),
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
       });
@@ -54,9 +56,9 @@ class ContainerWorker implements ContainerApi {
 }
 
 /** The disk lies in the image's own directory. */
-function diskFiles(imageUrl: string, disk: { file: string; bytes: number }): Map<string, FileSource> {
-  const url = new URL(disk.file, imageUrl).href;
-  return new Map([[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes))]]);
+function diskFiles(keeper: ImageKeeper, disk: { file: string; bytes: number }): Map<string, FileSource> {
+  const url = keeper.diskUrl(disk.file);
+  return new Map([[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes, (start, bytes) => keeper.keepDisk(url, disk.bytes, start, bytes)))]]);
 }
 
 expose(new ContainerWorker());

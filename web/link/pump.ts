@@ -22,6 +22,7 @@ import { Drain } from '../../shared/memory/drain.ts';
 import { LinkCounters } from '../../shared/memory/link-counters.ts';
 import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
+import type { Capture } from './capture.ts';
 
 /** bytes in the WebSocket's buffer above which nothing more is sent: a few batches */
 export const HIGH_WATER = 512 << 10;
@@ -37,6 +38,8 @@ export interface FrameSocket {
 export class Pump {
   readonly wake: Wake;
   readonly counters: LinkCounters;
+  /** what the WebSocket carries is written down here */
+  capture: Capture | null = null;
 
   readonly #drain: Drain;
   readonly #toGuest: FrameWriter;
@@ -54,11 +57,13 @@ export class Pump {
   set socket(socket: FrameSocket | null) {
     this.#socket = socket;
     this.#toGuest.reset();
+    this.capture?.reset();
   }
 
   /** Bytes of the stream from the network. False when they are garbage: the connection must go. */
   receive(bytes: Uint8Array): boolean {
     const { frames, dropped } = this.#toGuest;
+    this.capture?.toGuest(bytes, this.#toGuest.atFrame);
     const sound = this.#toGuest.write(bytes, 0, bytes.length);
     this.counters.bytesToGuest += bytes.length;
     this.counters.framesToGuest += this.#toGuest.frames - frames;
@@ -86,6 +91,7 @@ export class Pump {
       const batch = new Uint8Array(len);
       ring.read(batch, 0, len);
       socket.send(batch);
+      this.capture?.fromGuest(batch);
       this.counters.bytesFromGuest += len;
       this.counters.framesFromGuest += this.#counted.frames;
     }

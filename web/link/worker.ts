@@ -3,7 +3,8 @@
  */
 import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
-import type { LinkApi, NetMode, NetStatus } from '../protocol.ts';
+import type { CaptureStats, LinkApi, NetMode, NetStatus } from '../protocol.ts';
+import { Capture } from './capture.ts';
 import { Pump } from './pump.ts';
 import { TunnelClient } from './tunnel-client.ts';
 
@@ -27,6 +28,22 @@ class LinkWorker implements LinkApi {
   async close(): Promise<void> {
     this.#client?.close();
     this.#pump?.close();
+  }
+
+  async startCapture(): Promise<void> {
+    if (this.#pump !== null) this.#pump.capture ??= new Capture();
+  }
+
+  async captureStats(): Promise<CaptureStats | null> {
+    const writer = this.#pump?.capture?.writer;
+    return writer === undefined ? null : { frames: writer.frames, bytes: writer.bytes, missed: writer.missed };
+  }
+
+  async stopCapture(): Promise<Blob | null> {
+    const capture = this.#pump?.capture ?? null;
+    if (capture === null) return null;
+    this.#pump!.capture = null;
+    return capture.writer.finish();
   }
 
   async retry(): Promise<void> {

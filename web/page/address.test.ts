@@ -44,6 +44,8 @@ describe('parseAddress', () => {
 
   it('knows the networks', () => {
     expect(at('?net=relay')).toMatchObject({ net: { kind: 'relay' } });
+    expect(at('?net=relay=https://relay.example:8443')).toMatchObject({ net: { kind: 'relay', origin: 'https://relay.example:8443' } });
+    expect(at('?net=relay=http://localhost:8081/', 'https://example.com/')).toMatchObject({ net: { kind: 'relay', origin: 'http://localhost:8081' } });
     expect(at('?net=none')).toMatchObject({ net: { kind: 'none' } });
     expect(at('?net=delegate=ws://localhost:8888')).toMatchObject({ net: { kind: 'delegate', url: 'ws://localhost:8888/' } });
     expect(at('?net=delegate=wss://example.org/link?a=b%26c')).toMatchObject({ net: { kind: 'delegate', url: 'wss://example.org/link?a=b&c' } });
@@ -54,6 +56,10 @@ describe('parseAddress', () => {
     for (const target of ['', 'localhost:8888', 'http://localhost:8888', 'ws://']) {
       expect(problem(`?net=delegate=${target}`)).toBe('net: a delegate needs a WebSocket address (ws:// or wss://)');
     }
+    for (const target of ['', 'localhost:8080', 'ws://localhost:8080', '/', 'http://x/y', 'http://u@x', 'http://x/?a', 'http://x/#a', 'http://']) {
+      expect(problem(`?net=relay=${encodeURIComponent(target)}`)).toBe('net: a relay needs the address of a server (https:// or http://), and nothing behind it');
+    }
+    expect(problem('?net=relay=http://example.org', 'https://example.com/')).toBe('net: a page from https:// can only reach https:// addresses');
     expect(problem('?net=delegate=ws://u:p@localhost:1')).toBe('net: a WebSocket address has no user name and no #fragment');
     expect(problem('?net=delegate=ws://example.org:1', 'https://example.com/')).toBe('net: a page from https:// can only reach wss:// addresses');
     expect(problem('?net=delegate=ws://127.0.0.1:1', 'https://example.com/')).toBeNull();

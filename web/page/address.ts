@@ -7,6 +7,7 @@ import { splitWords } from './words.ts';
  *     ?image=URL         a wasm image elsewhere: https://…, /path or ./path (anything with a slash); its server must allow it (CORS)
  *     ?cmd=LINE          CMD ARG… for the container, split as a shell would split it, with quotes: ?cmd=sh -c 'ls -l /'
  *     ?net=relay         the network of the relay that serves the page (the default)
+ *     ?net=relay=https://HOST:PORT   the relay of another server; it must let this page in (--allow-origin)
  *     ?net=none          no network
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
  *
@@ -19,7 +20,7 @@ export interface Address {
   net: NetChoice;
 }
 
-export type NetChoice = { kind: 'relay' } | { kind: 'none' } | { kind: 'delegate'; url: string };
+export type NetChoice = { kind: 'relay'; origin?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
@@ -85,7 +86,8 @@ function parseNet(value: string | null, page: URL): NetChoice | AddressProblem {
   const text = value?.trim() ?? '';
   if (text === '' || text === 'relay') return { kind: 'relay' };
   if (text === 'none') return { kind: 'none' };
-  const advice = 'The networks are relay, none, and delegate=ws://HOST:PORT.';
+  const advice = 'The networks are relay, relay=https://HOST:PORT, none, and delegate=ws://HOST:PORT.';
+  if (text.startsWith('relay=')) return parseRelay(text, page, advice);
   if (!text.startsWith('delegate=')) return { parameter: 'net', value: text, problem: 'there is no such network', advice };
   const target = text.slice('delegate='.length);
   const url = target === '' ? null : parseUrl(target, page);
@@ -100,6 +102,18 @@ function parseNet(value: string | null, page: URL): NetChoice | AddressProblem {
     return { parameter: 'net', value: text, problem: 'a page from https:// can only reach wss:// addresses', advice };
   }
   return { kind: 'delegate', url: url.href };
+}
+
+function parseRelay(text: string, page: URL, advice: string): NetChoice | AddressProblem {
+  const url = parseUrl(text.slice('relay='.length), page);
+  const bare = url !== null && url.pathname === '/' && url.search === '' && url.hash === '' && url.username === '' && url.password === '';
+  if (!bare || !/^relay=https?:\/\//i.test(text)) {
+    return { parameter: 'net', value: text, problem: 'a relay needs the address of a server (https:// or http://), and nothing behind it', advice };
+  }
+  if (page.protocol === 'https:' && url.protocol === 'http:' && !isLoopback(url.hostname)) {
+    return { parameter: 'net', value: text, problem: 'a page from https:// can only reach https:// addresses', advice };
+  }
+  return { kind: 'relay', origin: url.origin };
 }
 
 function parseUrl(text: string, base: URL): URL | null {

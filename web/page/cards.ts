@@ -64,6 +64,7 @@ export class Cards {
       if (i === now) step.setAttribute('aria-current', 'step');
       else step.removeAttribute('aria-current');
     });
+    setText(this.#steps[0], progress.stored ? 'Read' : 'Download');
     if (progress.phase === 'download') this.#showDownload(progress.loaded ?? 0, progress.total ?? 0);
     else this.#showUnmeasured(progress.phase === 'compile' ? 'Translating the image for this processor' : 'Waiting for the first output');
   }

@@ -21,6 +21,10 @@ class ScriptedRunner implements Runner {
   resize(): void { /* not looked at */ }
   retryNet(): void { this.retries++; }
   stop(): void { this.stopped++; }
+  readonly info = null;
+  startCapture(): Promise<void> { return Promise.resolve(); }
+  captureStats(): Promise<null> { return Promise.resolve(null); }
+  stopCapture(): Promise<null> { return Promise.resolve(null); }
   stats(): RunnerStats { throw new Error('not asked for'); }
   says(state: RunnerState, detail: StateDetail = {}): void { this.options.onState?.(state, detail); }
 }
@@ -28,7 +32,7 @@ class ScriptedRunner implements Runner {
 let runners: ScriptedRunner[];
 let seen: string[];
 let control: ContainerControl;
-const SPEC = { imageUrl: 'http://x/a.wasm', imageBytes: 7, argv: ['sh'], net: { kind: 'relay' } as const };
+const SPEC = { imageUrl: 'http://x/a.wasm', imageBytes: 7, imageSha256: null, argv: ['sh'], net: { kind: 'relay' } as const };
 
 const outcome = (ready: Promise<void>) => Promise.race([ready.then(() => 'ready', (error: Error) => error.message), new Promise<string>((resolve) => setTimeout(() => resolve('pending'), 0))]);
 const running = (): ScriptedRunner => {
@@ -62,7 +66,7 @@ beforeEach(() => {
 describe('a run', () => {
   it('hands the spec on', () => {
     control.begin(SPEC);
-    expect(runners[0].options).toMatchObject({ imageUrl: 'http://x/a.wasm', imageBytes: 7, args: ['sh'], net: { kind: 'relay' }, size: { cols: 80, rows: 25 } });
+    expect(runners[0].options).toMatchObject({ imageUrl: 'http://x/a.wasm', imageBytes: 7, imageSha256: null, args: ['sh'], net: { kind: 'relay' }, size: { cols: 80, rows: 25 } });
   });
 
   it('is ready with its first output, also for who asked before it began', async () => {

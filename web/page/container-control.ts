@@ -8,7 +8,8 @@
  * `ready` belongs to a run: it settles when the first output came, or with an Error when the run can't get there. It is made
  * before anything can fail, and has a handler of its own, so that a page on which nobody waits reports no unhandled rejection.
  */
-import type { ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
+import type { ImageInfo } from '../../shared/wasi/image-info.ts';
+import type { CaptureStats, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
 import type { ContainerRunner, RunnerOptions, RunnerStats } from './runner.ts';
 import { cancelledFailure, failureLine, imageFailure, type Failure } from './failures.ts';
 import type { PageState } from './status-words.ts';
@@ -16,6 +17,7 @@ import type { PageState } from './status-words.ts';
 export interface ContainerSpec {
   imageUrl: string;
   imageBytes: number;
+  imageSha256: string | null;
   argv: string[];
   net: NetMode;
 }
@@ -31,7 +33,7 @@ export interface ContainerView {
 }
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture'>;
 
 interface Ready {
   promise: Promise<void>;
@@ -73,6 +75,7 @@ export class ContainerControl {
     const runner = this.#createRunner({
       imageUrl: spec.imageUrl,
       ...(spec.imageBytes > 0 ? { imageBytes: spec.imageBytes } : {}),
+      imageSha256: spec.imageSha256,
       args: spec.argv,
       env: { TERM: 'xterm-256color' },
       net: spec.net,
@@ -129,6 +132,23 @@ export class ContainerControl {
 
   retryNet(): void {
     this.#runner?.retryNet();
+  }
+
+  /** What the image says of itself; null until it is loaded */
+  get image(): ImageInfo | null {
+    return this.#runner?.info ?? null;
+  }
+
+  async startCapture(): Promise<void> {
+    await this.#runner?.startCapture();
+  }
+
+  async captureStats(): Promise<CaptureStats | null> {
+    return await this.#runner?.captureStats() ?? null;
+  }
+
+  async stopCapture(): Promise<Blob | null> {
+    return await this.#runner?.stopCapture() ?? null;
   }
 
   stats(): RunnerStats | null {

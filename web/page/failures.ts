@@ -95,7 +95,7 @@ const WORDS: Record<ImageErrorCode, Words> = {
   },
   'not-isolated': {
     title: 'This page is not isolated',
-    what: 'The browser lends SharedArrayBuffer only to pages that are served with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, from https:// or localhost. This one was not.',
+    what: 'The browser lends SharedArrayBuffer only to pages that are served with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, from https:// or localhost. This one was not, and our service worker could not make up for it.',
     next: 'Open the page from “npm start” at http://localhost:8080/, or have the web server send these headers.',
     retry: false,
   },

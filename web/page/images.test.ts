@@ -2,18 +2,18 @@ import { describe, expect, it } from 'vitest';
 import { defaultImage, parseManifest } from './images.ts';
 
 const MANIFEST_URL = 'http://localhost:8080/images/manifest.json';
-const entry = { name: 'debian', title: 'Debian 13', description: 'bash', file: 'debian.wasm', bytes: 1000, sha256: 'x', disk: { file: 'debian.disk', bytes: 5000 } };
+const entry = { name: 'debian', title: 'Debian 13', description: 'bash', file: 'debian.wasm', bytes: 1000, sha256: 'a'.repeat(64), disk: { file: 'debian.disk', bytes: 5000 } };
 const list = (...images: unknown[]) => parseManifest({ version: 1, images }, MANIFEST_URL);
 
 describe('parseManifest', () => {
   it('resolves files against the list', () => {
     expect(list(entry)).toEqual([
-      { name: 'debian', title: 'Debian 13', description: 'bash', url: 'http://localhost:8080/images/debian.wasm', bytes: 1000, diskBytes: 5000, isDefault: false },
+      { name: 'debian', title: 'Debian 13', description: 'bash', url: 'http://localhost:8080/images/debian.wasm', bytes: 1000, sha256: 'a'.repeat(64), diskBytes: 5000, isDefault: false },
     ]);
   });
 
   it('fills in what may be missing', () => {
-    expect(list({ name: 'x', file: 'x.wasm', bytes: -3, disk: 7 })).toMatchObject([{ title: 'x', description: '', bytes: 0, diskBytes: 0 }]);
+    expect(list({ name: 'x', file: 'x.wasm', bytes: -3, sha256: 'AB', disk: 7 })).toMatchObject([{ title: 'x', description: '', bytes: 0, sha256: null, diskBytes: 0 }]);
   });
 
   it('leaves out entries that cannot be used', () => {

@@ -6,6 +6,8 @@ export interface ListedImage {
   url: string;
   /** uncompressed size of the wasm, in `bytes` */
   bytes: number;
+  /** of the wasm, in hex; null when the manifest does not say */
+  sha256: string | null;
   /** size of the disk beside it, read as needed, in `bytes`; 0 without one */
   diskBytes: number;
   isDefault: boolean;
@@ -28,6 +30,7 @@ export function parseManifest(manifest: unknown, manifestUrl: string): ListedIma
       description: typeof entry.description === 'string' ? entry.description : '',
       url,
       bytes: byteCount(entry.bytes),
+      sha256: typeof entry.sha256 === 'string' && /^[0-9a-f]{64}$/.test(entry.sha256) ? entry.sha256 : null,
       diskBytes: isRecord(entry.disk) ? byteCount(entry.disk.bytes) : 0,
       isDefault: entry.default === true,
     });
@@ -40,9 +43,9 @@ export function defaultImage(images: ListedImage[]): ListedImage | undefined {
   return images.find((image) => image.isDefault) ?? images[0];
 }
 
-/** Rejects with a sentence for the page. */
-export async function fetchImages(): Promise<ListedImage[]> {
-  const url = new URL('images/manifest.json', document.baseURI).href;
+/** The list in images/ below `base`; rejects with a sentence for the page. */
+export async function fetchImages(base = document.baseURI): Promise<ListedImage[]> {
+  const url = new URL('images/manifest.json', base).href;
   let response: Response;
   try {
     response = await fetch(url, { cache: 'no-cache' });

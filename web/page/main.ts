@@ -7,6 +7,7 @@
  *
  * Nothing here waits for the container: all of it is callbacks.
  */
+import { fillAboutPanel } from './about-panel.ts';
 import { addressFailure, imageFailure, noImagesFailure, noListFailure, noWebAssemblyFailure, unknownImageFailure } from './failures.ts';
 import { parseAddress, type Address } from './address.ts';
 import { Cards } from './cards.ts';
@@ -14,6 +15,7 @@ import { ContainerControl } from './container-control.ts';
 import { byId, setText } from './dom.ts';
 import { fillImagePanel } from './image-panel.ts';
 import { defaultImage, fetchImages, type ListedImage } from './images.ts';
+import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
 import { ContainerRunner } from './runner.ts';
@@ -78,6 +80,9 @@ const statusBar = new StatusBar({
   mode: () => ('parameter' in address ? { kind: 'none' } : address.net),
   stats: () => control.stats(),
   retryNet: () => control.retryNet(),
+  startCapture: () => control.startCapture(),
+  captureStats: () => control.captureStats(),
+  stopCapture: () => control.stopCapture(),
 });
 
 installScripting(control, terminal, restart);
@@ -89,27 +94,29 @@ async function begin(): Promise<void> {
   setText(imageName, 'No image');
   if ('parameter' in address) return control.fail(addressFailure(address));
   if (typeof WebAssembly !== 'object') return control.fail(noWebAssemblyFailure());
-  if (!globalThis.crossOriginIsolated) return control.fail(imageFailure({ code: 'not-isolated', message: location.href }, location.href));
+  const notIsolated = await isolate();
+  if (notIsolated === 'reloading') return;
+  if (notIsolated !== null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
   // An image from elsewhere needs no list: the chooser gets it when it comes.
   if (address.image !== null && 'url' in address.image) {
     void readImages();
-    return start(address, address.image.url, 0, lastSegment(address.image.url));
+    return start(address, { url: address.image.url, bytes: 0, sha256: null, title: lastSegment(address.image.url) });
   }
   const list = await readImages();
   if (list === null) return control.fail(noListFailure(imagesProblem));
   const wanted = address.image;
   const image = wanted === null ? defaultImage(list) : list.find((entry) => entry.name === wanted.name);
-  if (image !== undefined) return start(address, image.url, image.bytes, image.title);
+  if (image !== undefined) return start(address, image);
   setText(imageName, wanted?.name ?? 'No image');
   control.fail(wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, list.map((entry) => entry.name)));
 }
 
-function start({ argv, net }: Address, imageUrl: string, imageBytes: number, title: string): void {
-  setText(imageName, title);
-  document.title = `${title} – Portside`;
-  control.begin({ imageUrl, imageBytes, argv, net });
+function start({ argv, net }: Address, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>): void {
+  setText(imageName, image.title);
+  document.title = `${image.title} – Portside`;
+  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv, net });
   terminal.focus();
 }
 
@@ -123,7 +130,10 @@ function showState(state: PageState): void {
   switch (state) {
     case 'loading': return cards.showLoading(`Starting ${imageName.textContent}`);
     case 'starting': return cards.showProgress({ phase: 'start' });
-    case 'running': return cards.showNothing();
+    case 'running':
+      // For a visit without the server; not before, so that nothing is in the way of a start.
+      void register();
+      return cards.showNothing();
     case 'exited': return showEnd(`The container exited with code ${control.exitCode}`);
     case 'stopped': return control.failure === null ? showEnd('The container was stopped') : cards.showFailure(control.failure);
     case 'failed': return control.failure === null ? undefined : cards.showFailure(control.failure);
@@ -161,6 +171,12 @@ function setUpPage(): void {
     showImages();
   }, backToTerminal);
   setUpPanel(byId('net-panel', HTMLElement), byId('net-chip', HTMLButtonElement), () => statusBar.fillPanel(), backToTerminal);
+  const aboutPanel = byId('about-panel', HTMLElement);
+  setUpPanel(aboutPanel, byId('about-button', HTMLButtonElement), () => fillAboutPanel(aboutPanel, {
+    image: () => control.image,
+    stats: () => control.stats(),
+    relayOrigin: () => ('parameter' in address || address.net.kind !== 'relay' ? null : address.net.origin ?? location.origin),
+  }), backToTerminal);
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);
 

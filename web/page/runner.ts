@@ -39,7 +39,8 @@ import { LinkCounters } from '../../shared/memory/link-counters.ts';
 import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
-import type { ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
+import type { CaptureStats, ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
+import { openStore } from './image-store.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
 export type { LinkStats } from '../../shared/memory/link-counters.ts';
@@ -65,6 +66,8 @@ export interface RunnerOptions {
   imageUrl: string;
   /** uncompressed size of the image from the manifest, in bytes; makes the progress exact */
   imageBytes?: number;
+  /** SHA-256 of the image from the manifest, in hex; with it a stored image is started without a server */
+  imageSha256?: string | null;
   /** the command and its arguments, put behind the flags; empty runs the image's own */
   args: string[];
   env: Record<string, string>;
@@ -110,6 +113,8 @@ export class ContainerRunner {
   #container: Worker | null = null;
   #linkWorker: Worker | null = null;
   #link: Remote<LinkApi> | null = null;
+  /** nothing that is asked of the link is answered any more */
+  #linkEnded = false;
 
   /** input that the ring had no room for */
   #queue: Uint8Array[] = [];
@@ -171,6 +176,20 @@ export class ContainerRunner {
     void this.#link?.retry();
   }
 
+  /** Writes down the frames of the network, until `stopCapture`. */
+  async startCapture(): Promise<void> {
+    if (!this.#linkEnded) await this.#link?.startCapture();
+  }
+
+  async captureStats(): Promise<CaptureStats | null> {
+    return this.#linkEnded ? null : await this.#link?.captureStats() ?? null;
+  }
+
+  /** The pcapng file; null when nothing was captured. */
+  async stopCapture(): Promise<Blob | null> {
+    return this.#linkEnded ? null : await this.#link?.stopCapture() ?? null;
+  }
+
   /** Ends the container and its workers. Idempotent; a runner is not started twice: make a new one. */
   stop(): void {
     if (this.#state === 'exited' || this.#state === 'failed' || this.#state === 'stopped') return;
@@ -213,7 +232,9 @@ export class ContainerRunner {
     }
     const container = this.#startContainerWorker();
     const url = new URL(this.#options.imageUrl, location.href).href;
-    const loaded = await container.load(url, this.#options.imageBytes ?? null, proxy((progress: Progress) => {
+    const source = { url, bytes: this.#options.imageBytes ?? null, sha256: this.#options.imageSha256 ?? null };
+    const store = openStore();
+    const loaded = await container.load(source, store === null ? null : transfer(store, [store]), proxy((progress: Progress) => {
       if (this.#state === 'loading') this.#options.onProgress?.(progress);
     }));
     // Stopped meanwhile, as far as the compiler knows: a getter of our own tells.
@@ -272,7 +293,7 @@ export class ContainerRunner {
     const onStatus = proxy((status: NetStatus) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
     });
-    void this.#link.open(net, location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
+    void this.#link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
     addEventListener('pagehide', this.#onPageHide);
   }
 
@@ -361,6 +382,7 @@ export class ContainerRunner {
     removeEventListener('pagehide', this.#onPageHide);
     const worker = this.#linkWorker;
     if (worker !== null) {
+      this.#linkEnded = true;
       void this.#link!.close();
       setTimeout(() => { worker.terminate(); }, BYE_MS);
       this.#options.onNet?.({ state: 'off' });

@@ -28,6 +28,10 @@ export interface Portside {
   size(): { cols: number; rows: number };
   /** Bytes and frames in each direction, rates since the call before, uptime, waiting mode; null before the first container. */
   stats(): RunnerStats | null;
+  /** Writes down every frame of the container's network from now on, up to 64 MiB. */
+  startCapture(): Promise<void>;
+  /** Ends that, with a pcapng file; null when nothing was captured. */
+  stopCapture(): Promise<Blob | null>;
   /** As the button: ends the container and starts the same again. */
   restart(): void;
   /** As the button: ends the container; a start under way is cancelled. */
@@ -51,6 +55,8 @@ export function installScripting(control: ContainerControl, terminal: TerminalVi
     write: (text) => control.write(typed(text)),
     size: () => terminal.size(),
     stats: () => control.stats(),
+    startCapture: () => control.startCapture(),
+    stopCapture: () => control.stopCapture(),
     restart,
     stop: () => control.stop(),
   };

@@ -5,6 +5,7 @@
  * the last two seconds, so that they neither flicker nor linger.
  */
 import type { NetMode, NetStatus } from '../protocol.ts';
+import { CaptureSection, type CaptureSource } from './capture-section.ts';
 import { byId, icon, make, makeButton, setText } from './dom.ts';
 import { formatBytes, formatRate, RateMeter } from './figures.ts';
 import type { RunnerStats } from './runner.ts';
@@ -17,7 +18,7 @@ const FORWARDS_IN_BAR = 2;
 /** A network that is back within this time was no trouble. */
 const NOTICE_DELAY_MS = 700;
 
-export interface StatusSource {
+export interface StatusSource extends CaptureSource {
   state(): PageState;
   exitCode(): number | undefined;
   net(): NetStatus;
@@ -43,6 +44,7 @@ export class StatusBar {
   readonly #notice = byId('net-notice', HTMLElement);
   readonly #noticeText = byId('net-notice-text', HTMLElement);
   readonly #announcer = byId('announcer', HTMLElement);
+  readonly #capture: CaptureSection;
   #forwardsShown = '';
   #troubleSinceMs: number | null = null;
   #noticeHidden = false;
@@ -50,6 +52,7 @@ export class StatusBar {
 
   constructor(source: StatusSource) {
     this.#source = source;
+    this.#capture = new CaptureSection(source);
     byId('net-retry', HTMLButtonElement).addEventListener('click', () => source.retryNet());
     byId('net-notice-close', HTMLButtonElement).addEventListener('click', () => {
       this.#noticeHidden = true;
@@ -90,6 +93,7 @@ export class StatusBar {
 
   /** Opens with what is true now; kept so while it is open. */
   fillPanel(): void {
+    void this.#capture.refresh();
     this.#panel.replaceChildren(...this.#panelParts());
   }
 
@@ -100,7 +104,9 @@ export class StatusBar {
     this.#netChip.title = `Network: ${words}`;
     this.#measure(status);
     this.#showNotice(status);
-    if (this.#panel.matches(':popover-open')) this.#refreshPanel();
+    if (!this.#panel.matches(':popover-open')) return;
+    this.#refreshPanel();
+    void this.#capture.refresh();
   }
 
   #measure(status: NetStatus): void {
@@ -181,6 +187,7 @@ export class StatusBar {
       }
       parts.push(list);
     }
+    if (status.state !== 'off') parts.push(this.#capture.element);
     return parts;
   }
 

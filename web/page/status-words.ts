@@ -42,7 +42,7 @@ export function netTrouble(status: NetStatus, net: NetMode, nowMs: number): stri
 export function netPeer(net: NetMode, pageHost: string): string {
   switch (net.kind) {
     case 'none': return 'nothing';
-    case 'relay': return `relay at ${pageHost}`;
+    case 'relay': return `relay at ${net.origin === undefined ? pageHost : new URL(net.origin).host}`;
     case 'delegate': return new URL(net.url).host;
   }
 }

@@ -54,7 +54,8 @@ export class TerminalView {
     this.#events = events;
     this.#xterm = new Terminal({
       scrollback: SCROLLBACK_LINES,
-      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono'),
+      // Another page's root has no such property.
+      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono') || 'ui-monospace, monospace',
       fontSize: settings.fontSize,
       lineHeight: 1.15,
       cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,

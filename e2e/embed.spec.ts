@@ -1,0 +1,105 @@
+/* portside/web on other people's pages: the element, the module, and the page that shows both. */
+import { createServer, type Server as HttpServer } from 'node:http';
+import { existsSync, readFileSync } from 'node:fs';
+import type { AddressInfo } from 'node:net';
+import { extname, join, normalize } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { AxeBuilder } from '@axe-core/playwright';
+import { expect, test, type Page } from '@playwright/test';
+import { Server } from './guest.ts';
+
+const DIST = fileURLToPath(new URL('../dist', import.meta.url));
+const TYPES: Record<string, string> = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json' };
+/** somebody's page, which knows nothing of us but an address */
+const PAGE = `<!doctype html><html lang="en"><title>Mine</title><body><script type="module" src="/vendor/portside/portside.js"></script>
+<portside-terminal style="height: 300px" image="busybox" net="none" cmd="sh -c 'echo from the el''ement; cat'"></portside-terminal></body></html>`;
+
+const relay = new Server();
+let site: HttpServer;
+let url: string;
+
+test.beforeAll(async () => {
+  await relay.start();
+  site = createServer((request, response) => {
+    const { pathname } = new URL(request.url ?? '/', 'http://x');
+    response.setHeader('Cross-Origin-Opener-Policy', 'same-origin');
+    response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp');
+    if (pathname === '/') return void response.setHeader('content-type', 'text/html').end(PAGE);
+    const name = normalize(pathname.replace('/vendor/portside/', ''));
+    const file = join(DIST, name.startsWith('images/') ? name : join('web', name));
+    if (name.startsWith('..') || !existsSync(file)) return void response.writeHead(404).end();
+    response.writeHead(200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream' }).end(readFileSync(file));
+  });
+  await new Promise<void>((resolve) => site.listen(0, 'localhost', resolve));
+  url = `http://localhost:${(site.address() as AddressInfo).port}/`;
+});
+
+test.afterAll(async () => {
+  site.closeAllConnections();
+  site.close();
+  await relay.stop();
+});
+
+interface Element {
+  container: { text: string; state: string; write(text: string): boolean; waitForText(pattern: string): Promise<unknown>; exited: Promise<number> } | null;
+}
+const text = (page: Page): Promise<string> => page.evaluate(() => (document.querySelector('portside-terminal') as unknown as Element).container?.text ?? '');
+
+test('the element runs a container on a page of somebody else, and ends it with the page', async ({ page }) => {
+  const errors: string[] = [];
+  page.on('pageerror', (error) => errors.push(error.message));
+  await page.goto(url);
+  await expect.poll(() => text(page)).toContain('from the element');
+  // Keys go to it, and its terminal shows what comes.
+  await page.locator('portside-terminal').click();
+  await page.keyboard.type('typed\n');
+  await expect.poll(async () => (await text(page)).match(/typed/g)?.length).toBe(2);
+  await expect(page.locator('portside-terminal .xterm-rows')).toContainText('from the element');
+  const states = await page.evaluate(async () => {
+    const element = document.querySelector('portside-terminal')!;
+    const seen: string[] = [];
+    element.addEventListener('portside-state', (event) => seen.push((event as CustomEvent<{ state: string; exitCode?: number }>).detail.state));
+    element.setAttribute('cmd', "sh -c 'exit 4'");
+    await new Promise<void>((resolve) => element.addEventListener('portside-state', (event) => {
+      if ((event as CustomEvent<{ state: string; exitCode?: number }>).detail.exitCode === 4) resolve();
+    }));
+    element.remove();
+    return [...seen, String((element as unknown as Element).container)];
+  });
+  expect(states[0]).toBe('loading');
+  expect(states.slice(-2)).toEqual(['exited', 'null']);
+  expect(errors).toEqual([]);
+});
+
+test('startContainer: write, wait, status; and an Error that says what is wrong', async ({ page }) => {
+  await page.goto(url);
+  const result = await page.evaluate(async () => {
+    const path = '/vendor/portside/portside.js';
+    const { startContainer } = await import(path) as { startContainer(options: unknown): Promise<NonNullable<Element['container']>> };
+    const container = await startContainer({ image: 'busybox', net: 'none', cmd: ['sh', '-c', 'echo what; read x; echo "got $x"; exit 6'] });
+    container.write('this\n');
+    await container.waitForText('got this');
+    const status = await container.exited;
+    const late = await container.waitForText('never').catch((error: Error) => error.message);
+    const wrong = await startContainer({ image: 'no-such' }).catch((error: Error) => error.message);
+    const net = await startContainer({ image: 'busybox', net: 'pigeon' }).catch((error: Error) => error.message);
+    return { status, late, wrong, net };
+  });
+  expect(result.status).toBe(6);
+  expect(result.late).toMatch(/ended \(exited\) without/);
+  expect(result.wrong).toMatch(/no image .no-such/);
+  expect(result.net).toMatch(/no such network/);
+});
+
+test('the example page works, and axe finds nothing', async ({ page }) => {
+  await page.goto(`${relay.url}embed.html`);
+  await expect.poll(() => text(page)).toContain('BusyBox');
+  await page.getByRole('button', { name: 'Run it' }).click();
+  await expect(page.locator('#result')).toHaveText('The container says 42.');
+  for (const colorScheme of ['light', 'dark'] as const) {
+    await page.emulateMedia({ colorScheme });
+    await page.screenshot({ path: fileURLToPath(new URL(`../.cache/screenshots/embed-${colorScheme}.png`, import.meta.url)) });
+    const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21aa']).analyze();
+    expect(violations.map(({ id, nodes }) => `${id} ${nodes[0]?.html}`)).toEqual([]);
+  }
+});

@@ -1,0 +1,59 @@
+/** The capture in the panel of the network: starts it, shows how it grows, and hands out the file. */
+import type { CaptureStats } from '../protocol.ts';
+import { make, makeButton, setText } from './dom.ts';
+import { formatBytes } from './figures.ts';
+
+export interface CaptureSource {
+  /** null while nothing is captured */
+  captureStats(): Promise<CaptureStats | null>;
+  startCapture(): Promise<void>;
+  stopCapture(): Promise<Blob | null>;
+}
+
+/** A URL of a file that was offered lives for so long, in ms: the browser reads it after the click. */
+const URL_LIFE_MS = 60_000;
+
+export class CaptureSection {
+  /** made once, so that the focus stays in it when the panel is drawn anew */
+  readonly element: HTMLElement;
+
+  readonly #source: CaptureSource;
+  readonly #text = make('p', '');
+  readonly #button: HTMLButtonElement;
+  #running = false;
+
+  constructor(source: CaptureSource) {
+    this.#source = source;
+    this.#button = makeButton('', 'button', () => void this.#press());
+    this.element = make('section', 'capture', make('h2', '', 'Capture'), this.#text, this.#button);
+    this.#show(null);
+  }
+
+  /** Reads how far it is. */
+  async refresh(): Promise<void> {
+    this.#show(await this.#source.captureStats());
+  }
+
+  async #press(): Promise<void> {
+    if (this.#running) save(await this.#source.stopCapture());
+    else await this.#source.startCapture();
+    await this.refresh();
+  }
+
+  #show(stats: CaptureStats | null): void {
+    this.#running = stats !== null;
+    setText(this.#button, stats === null ? 'Start a capture' : 'Stop and save');
+    if (stats === null) setText(this.#text, 'Records each frame of the container, in both directions, as a .pcapng file for Wireshark.');
+    else if (stats.missed > 0) setText(this.#text, `${formatBytes(stats.bytes)}: it is full. ${stats.missed.toLocaleString('en')} frames after that are left out.`);
+    else setText(this.#text, `${stats.frames.toLocaleString('en')} frames, ${formatBytes(stats.bytes)}`);
+  }
+}
+
+function save(file: Blob | null): void {
+  if (file === null) return;
+  const link = make('a', '');
+  link.href = URL.createObjectURL(file);
+  link.download = `portside-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.pcapng`;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), URL_LIFE_MS);
+}
