@@ -60,6 +60,14 @@ test('Network: live rates, and a capture of both directions that tshark reads', 
   } else {
     console.log('tshark is not installed: it was not asked whether the capture is sound');
   }
+  // What is being captured when the container ends is not lost.
+  await panel.getByRole('button', { name: 'Start a capture' }).click();
+  await container.run(`wget -q -O /dev/null http://192.168.127.254:${host.port}/file`);
+  await container.write('exit\n');
+  await expect.poll(() => container.state()).toBe('exited');
+  const late = page.waitForEvent('download');
+  await panel.getByRole('button', { name: 'Stop and save' }).click();
+  expect(readFileSync(await (await late).path()).length).toBeGreaterThan(4 * MIB);
   await host.close();
 });
 

@@ -21,6 +21,7 @@ export class CaptureSection {
   readonly #text = make('p', '');
   readonly #button: HTMLButtonElement;
   #running = false;
+  #asking = false;
 
   constructor(source: CaptureSource) {
     this.#source = source;
@@ -29,9 +30,16 @@ export class CaptureSection {
     this.#show(null);
   }
 
+  /** There is something to save */
+  get running(): boolean { return this.#running; }
+
   /** Reads how far it is. */
   async refresh(): Promise<void> {
+    // A worker that never answers is asked once.
+    if (this.#asking) return;
+    this.#asking = true;
     this.#show(await this.#source.captureStats());
+    this.#asking = false;
   }
 
   async #press(): Promise<void> {

@@ -47,6 +47,8 @@ export class ContainerControl {
   readonly #createRunner: (options: RunnerOptions) => Runner;
   #spec: ContainerSpec | null = null;
   #runner: Runner | null = null;
+  /** the one before, which may still hold a capture */
+  #lastRunner: Runner | null = null;
   #run = 0;
   #ready: Ready = makeReady();
   #state: PageState = 'loading';
@@ -69,6 +71,7 @@ export class ContainerControl {
   /** Starts `spec`, in place of whatever runs. */
   begin(spec: ContainerSpec): void {
     this.#end();
+    this.#lastRunner = null;
     this.#spec = spec;
     const run = this.#nextRun();
     const live = (): boolean => run === this.#run;
@@ -144,11 +147,11 @@ export class ContainerControl {
   }
 
   async captureStats(): Promise<CaptureStats | null> {
-    return await this.#runner?.captureStats() ?? null;
+    return await (this.#runner ?? this.#lastRunner)?.captureStats() ?? null;
   }
 
   async stopCapture(): Promise<Blob | null> {
-    return await this.#runner?.stopCapture() ?? null;
+    return await (this.#runner ?? this.#lastRunner)?.stopCapture() ?? null;
   }
 
   stats(): RunnerStats | null {
@@ -184,6 +187,7 @@ export class ContainerControl {
   #end(): void {
     const runner = this.#runner;
     this.#runner = null;
+    this.#lastRunner = runner ?? this.#lastRunner;
     this.#run++;
     runner?.stop();
   }

@@ -113,8 +113,8 @@ export class ContainerRunner {
   #container: Worker | null = null;
   #linkWorker: Worker | null = null;
   #link: Remote<LinkApi> | null = null;
-  /** nothing that is asked of the link is answered any more */
-  #linkEnded = false;
+  /** what was being captured when the container ended: kept until somebody takes it; null while it runs */
+  #lastCapture: Promise<{ stats: CaptureStats | null; file: Blob | null }> | null = null;
 
   /** input that the ring had no room for */
   #queue: Uint8Array[] = [];
@@ -178,16 +178,20 @@ export class ContainerRunner {
 
   /** Writes down the frames of the network, until `stopCapture`. */
   async startCapture(): Promise<void> {
-    if (!this.#linkEnded) await this.#link?.startCapture();
+    if (this.#lastCapture === null) await this.#link?.startCapture();
   }
 
   async captureStats(): Promise<CaptureStats | null> {
-    return this.#linkEnded ? null : await this.#link?.captureStats() ?? null;
+    if (this.#lastCapture !== null) return (await this.#lastCapture).stats;
+    return await this.#link?.captureStats() ?? null;
   }
 
   /** The pcapng file; null when nothing was captured. */
   async stopCapture(): Promise<Blob | null> {
-    return this.#linkEnded ? null : await this.#link?.stopCapture() ?? null;
+    const last = this.#lastCapture;
+    if (last === null) return await this.#link?.stopCapture() ?? null;
+    this.#lastCapture = Promise.resolve({ stats: null, file: null });
+    return (await last).file;
   }
 
   /** Ends the container and its workers. Idempotent; a runner is not started twice: make a new one. */
@@ -382,8 +386,9 @@ export class ContainerRunner {
     removeEventListener('pagehide', this.#onPageHide);
     const worker = this.#linkWorker;
     if (worker !== null) {
-      this.#linkEnded = true;
-      void this.#link!.close();
+      const link = this.#link!;
+      this.#lastCapture = Promise.all([link.captureStats(), link.stopCapture()]).then(([stats, file]) => ({ stats, file }));
+      void link.close();
       setTimeout(() => { worker.terminate(); }, BYE_MS);
       this.#options.onNet?.({ state: 'off' });
     }

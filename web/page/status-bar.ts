@@ -187,7 +187,7 @@ export class StatusBar {
       }
       parts.push(list);
     }
-    if (status.state !== 'off') parts.push(this.#capture.element);
+    if (status.state !== 'off' || this.#capture.running) parts.push(this.#capture.element);
     return parts;
   }
 
