@@ -2,7 +2,7 @@
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { createServer, type AddressInfo } from 'node:net';
+import { connect, createServer, type AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
@@ -10,7 +10,7 @@ import type { HostTcpHandlers } from '../../shared/net/nat/host-net.ts';
 import { IPV4_LOOPBACK, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import { formatIp, IPV6_LOOPBACK } from '../../shared/net/wire/addr6.ts';
 import { NodeClock } from './node-clock.ts';
-import { NodeHostNet, parseResolvConf } from './node-host-net.ts';
+import { NodeHostNet, parseResolvConf, refuseItself } from './node-host-net.ts';
 
 const closers: (() => unknown)[] = [];
 afterEach(async () => { for (const close of closers.splice(0).toReversed()) await close(); });
@@ -37,6 +37,17 @@ for (const [host, ip] of LOOPBACKS) {
     expect(await dial(port)).toBe('<hello>');
     await new Promise((resolve) => server.close(resolve));
     expect(await dial(port)).toBe('ECONNREFUSED');
+  });
+
+  test.skipIf(!isHere)(`a socket of ${host} that reaches itself is refused`, async () => {
+    const server = createServer().listen(0, host);
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    await new Promise((resolve) => server.close(resolve));
+    const socket = connect({ host, port, localAddress: host, localPort: port });
+    refuseItself(socket, host, port);
+    const [error] = await once(socket, 'error') as [NodeJS.ErrnoException];
+    expect(error.code).toBe('ECONNREFUSED');
   });
 
   test.skipIf(!isHere)(`UDP to ${host}: what is sent before the socket is ready goes out in order, TTLs between`, async () => {

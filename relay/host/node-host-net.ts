@@ -42,7 +42,9 @@ export class NodeHostNet implements HostNet {
   }
 
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
-    const socket = connect({ host: formatIp(ip), port, allowHalfOpen: true, noDelay: true });
+    const host = formatIp(ip);
+    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+    refuseItself(socket, host, port);
     socket.pause();
     return new NodeTcp(socket, handlers);
   }
@@ -154,6 +156,17 @@ function forwardError(error: NodeJS.ErrnoException, ip: Ipv4, port: number): Rel
   return new RelayError('RELAY_FORWARD', `can't listen on ${formatIpv4(ip)}:${port}: ${error.code ?? error.message}`);
 }
 
+/**
+ * A dial to a closed port of this host, whose own port happens to be the same, reaches itself (RFC 9293 §3.5, simultaneous open):
+ * the kernel calls that connected. Nobody is there, so it is refused.
+ */
+export function refuseItself(socket: Socket, host: string, port: number): void {
+  socket.once('connect', () => {
+    if (socket.localPort !== port || socket.localAddress !== host) return;
+    socket.destroy(Object.assign(new Error('connected to itself'), { code: 'ECONNREFUSED' }));
+  });
+}
+
 const SILENT: HostTcpHandlers = { onData() {}, onEnd() {}, onTaken() {}, onClose() {} };
 
 class NodeTcp implements HostTcp {
@@ -165,7 +178,7 @@ class NodeTcp implements HostTcp {
   constructor(socket: Socket, handlers: HostTcpHandlers) {
     this.#socket = socket;
     this.handlers = handlers;
-    socket.on('connect', () => this.handlers.onConnect?.());
+    socket.on('connect', () => { if (!socket.destroyed) this.handlers.onConnect?.(); });
     socket.on('data', (bytes: Buffer) => this.handlers.onData(bytes));
     socket.on('end', () => {
       if (!this.#isResetUnsaid()) return this.handlers.onEnd();
