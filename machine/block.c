@@ -230,3 +230,10 @@ struct block *block_find(void) {
   entry->block = block;
   return block;
 }
+
+u32 block_instructions_before(u64 base, const struct op *op) {
+  u64 pa;
+  if (!mmu_fetch(base, &pa)) return 0;
+  const struct block *block = lookup((u32)(pa - RAM_BASE));
+  return block && op >= block->ops && op < block->ops + BLOCK_MAX ? (u32)(op - block->ops) : 0;
+}

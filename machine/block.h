@@ -76,6 +76,8 @@ static inline struct jump_entry *jump_entry_at(u64 pc) { return &jump_cache[(u32
 void block_init(void);
 /** The block at hart.pc, entered into the jump cache; NULL: a fetch fault is noted. */
 struct block *block_find(void);
+/** How many instructions of the block at `base`, which is being executed, come before `op`. */
+u32 block_instructions_before(u64 base, const struct op *op);
 /** Bumped when blocks vanish. */
 extern u32 block_epoch;
 /** A write to `pa` is about to happen. */

@@ -264,7 +264,9 @@ static enum decoded decode_system(u32 bits, struct op *op) {
   u32 funct3 = field(bits, 12, 3), rd = field(bits, 7, 5), rs1 = field(bits, 15, 5);
   if (funct3 & 3) {
     op->imm = bits;
-    bool reads_only = (funct3 & 3) != 1 && rs1 == 0;
+    // Counters are exact at a block's end only.
+    u32 number = bits >> 20;
+    bool reads_only = (funct3 & 3) != 1 && rs1 == 0 && number != CSR_CYCLE && number != CSR_INSTRET;
     op->code = reads_only ? OP_CSR_READ : OP_CSR;
     return reads_only ? DECODED_PLAIN : DECODED_SYSTEM;
   }
@@ -420,9 +422,6 @@ enum decoded decode(u32 bits, u32 size, u32 off, struct op *op) {
   op->rs2 = (u8)(field(full, 20, 5) * 8);
   op->imm = 0;
   enum decoded kind = full == EXPAND_ILLEGAL ? DECODED_SYSTEM : decode_full(full, off, size, op);
-  if (op->code == OP_ILLEGAL) {
-    op->imm = size == 2 ? bits & 0xffff : bits;
-    op->off = (u16)off;
-  }
+  if (op->code == OP_ILLEGAL) op->off = (u16)off;
   return kind;
 }

@@ -55,8 +55,9 @@ struct hart {
 
   /** pending exception of the current instruction */
   u64 fault_cause, fault_value;
-  /** where in RAM the last LR read, or NULL */
+  /** where in RAM the last LR read, or NULL, and by which virtual address */
   u8 *reservation;
+  u64 reservation_va;
 };
 
 extern struct hart hart;

@@ -49,9 +49,9 @@ static inline u64 orc_b(u64 v) {
 static inline u64 rotate_right(u64 v, u32 by) { return v >> (by & 63) | v << (-by & 63); }
 static inline u32 rotate_right_word(u32 v, u32 by) { return v >> (by & 31) | v << (-by & 31); }
 
+static bool cbo_zero_allowed(void) { return hart.mode == MODE_S || (hart.senvcfg & SENVCFG_CBZE); }
+
 static bool cbo_zero(u64 va) {
-  bool allowed = hart.mode == MODE_S || (hart.senvcfg & SENVCFG_CBZE);
-  if (!allowed) return hart_fault(CAUSE_ILLEGAL, 0);
   u8 *block = mmu_data(va & ~(u64)(CBO_BLOCK - 1), true);
   if (!block) return false;
   fill_bytes(block, 0, CBO_BLOCK);
@@ -116,6 +116,13 @@ static bool sfence(bool one_page, u64 va) {
     budget = 0;                    \
   }
 
+/* An instruction that traps does not retire, but a guest that only traps must come to the end of its slice. */
+#define COUNT_TRAP        \
+  {                       \
+    budget--;             \
+    hart.slice_stolen++;  \
+  }
+
 #define ALU(code, expression) \
   case code:                  \
     ALU_BODY(expression)      \
@@ -147,11 +154,8 @@ static bool sfence(bool one_page, u64 va) {
     if (condition) goto taken;        \
     goto fall;
 
-#define FP_GUARD                       \
-  if (unlikely(hart.fs == FS_OFF)) {   \
-    hart_fault(CAUSE_ILLEGAL, (u32)op->imm); \
-    goto fault;                        \
-  }                                    \
+#define FP_GUARD                                  \
+  if (unlikely(hart.fs == FS_OFF)) goto illegal; \
   hart.fs = FS_DIRTY;
 
 /* Exponent field neither that of infinities and NaNs nor, unless zero_fine, that of subnormals and zero. */
@@ -208,7 +212,7 @@ enter: {
   hart.slice_left = budget;
   struct block *block = block_find();
   if (unlikely(!block)) {
-    budget--;
+    COUNT_TRAP
     hart_take_trap(hart.fault_cause, hart.fault_value);
     goto top;
   }
@@ -346,10 +350,10 @@ enter: {
       case OP_FLW: FP_GUARD LOAD(u32, F(op->rd), BOXED)
       case OP_FLD: FP_GUARD LOAD(u64, F(op->rd), AS_IS)
       case OP_FSW:
-        if (unlikely(hart.fs == FS_OFF)) goto illegal_fp;
+        if (unlikely(hart.fs == FS_OFF)) goto illegal;
         STORE(u32, F(op->rs2))
       case OP_FSD:
-        if (unlikely(hart.fs == FS_OFF)) goto illegal_fp;
+        if (unlikely(hart.fs == FS_OFF)) goto illegal;
         STORE(u64, F(op->rs2))
       case OP_LOAD_X0:
         hart.slice_left = budget;
@@ -357,10 +361,8 @@ enter: {
         op++;
         continue;
       case OP_CBO_ZERO:
-        if (unlikely(!cbo_zero(RS1))) {
-          if (hart.fault_cause == CAUSE_ILLEGAL) hart.fault_value = IMM;
-          goto fault;
-        }
+        if (unlikely(!cbo_zero_allowed())) goto illegal;
+        if (unlikely(!cbo_zero(RS1))) goto fault;
         op++;
         continue;
       case OP_AMO:
@@ -439,7 +441,8 @@ enter: {
         op++;
         continue;
       case OP_CSR:
-        hart.slice_left = budget;
+        // What a counter shows are the instructions before this one.
+        hart.slice_left = budget - (op->n - 1);
         if (unlikely(!csr_execute((u32)op->imm))) goto illegal;
         budget -= op->n;
         base += op->off + 4u;
@@ -467,24 +470,17 @@ enter: {
         budget -= op->n;
         if (unlikely(!hart_sret())) {
           budget += op->n;
-          hart_fault(CAUSE_ILLEGAL, 0x10200073);
-          goto fault;
+          goto illegal;
         }
         goto top;
       case OP_WFI:
-        if (unlikely(hart.mode != MODE_S)) {
-          hart_fault(CAUSE_ILLEGAL, 0x10500073);
-          goto fault;
-        }
+        if (unlikely(hart.mode != MODE_S)) goto illegal;
         budget -= op->n;
         hart.pc = base + op->off + 4;
         if (!hart_interrupt_pending()) hart.wfi = hart.leave = 1;
         goto top;
       case OP_SFENCE:
-        if (unlikely(!sfence(op->rd, RS1))) {
-          hart_fault(CAUSE_ILLEGAL, 0x12000073);
-          goto fault;
-        }
+        if (unlikely(!sfence(op->rd, RS1))) goto illegal;
         budget -= op->n;
         base += op->off + 4u;
         goto jump;
@@ -543,22 +539,21 @@ enter: {
         op++;
         continue;
 
-      default: // OP_ILLEGAL; op->imm holds the bits
+      default: // OP_ILLEGAL
       illegal:
-        hart_fault(CAUSE_ILLEGAL, (u32)op->imm);
-        goto fault;
-      illegal_fp: // the op's imm is an offset, so the bits are read again
-        hart_fault(CAUSE_ILLEGAL, 0);
+        hart_fault(CAUSE_ILLEGAL, mmu_instruction_bits(base + op->off));
         goto fault;
     }
   fault:
     hart.pc = base + op->off;
-    budget -= (op->off >> 2) + 1;
+    budget -= (i32)block_instructions_before(base, op);
+    COUNT_TRAP
     hart_take_trap(hart.fault_cause, hart.fault_value);
     goto top;
   }
 
 fetch_fault:
+  COUNT_TRAP
   hart_take_trap(hart.fault_cause, hart.fault_value);
   goto top;
 

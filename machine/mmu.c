@@ -119,9 +119,8 @@ static bool load_physical(u64 pa, u64 va, u32 size) {
     hart.loaded = value;
     return true;
   }
-  if (pa & (size - 1)) return hart_fault(CAUSE_LOAD_MISALIGNED, va);
-  if (!bus_read(pa, size, &hart.loaded)) return hart_fault(CAUSE_LOAD_ACCESS, va);
-  return true;
+  // Unprivileged §2.6: what must not be emulated piecemeal is an access fault, not a misaligned one.
+  return (!(pa & (size - 1)) && bus_read(pa, size, &hart.loaded)) || hart_fault(CAUSE_LOAD_ACCESS, va);
 }
 
 bool mmu_load(u64 va, u32 size) {
@@ -132,7 +131,7 @@ bool mmu_load(u64 va, u32 size) {
   u64 pa_high;
   if (!data_address(va + room, ACCESS_LOAD, &pa_high)) return false;
   u8 *low = ram_at(pa, room), *high = ram_at(pa_high, size - room);
-  if (!low || !high) return hart_fault(CAUSE_LOAD_MISALIGNED, va);
+  if (!low || !high) return hart_fault(CAUSE_LOAD_ACCESS, low ? va + room : va);
   u8 both[8] = {0};
   copy_bytes(both, low, room);
   copy_bytes(both + room, high, size - room);
@@ -150,15 +149,13 @@ bool mmu_store(u64 va, u32 size, u64 value) {
       copy_bytes(bytes, &value, size);
       return true;
     }
-    if (pa & (size - 1)) return hart_fault(CAUSE_STORE_MISALIGNED, va);
-    if (!bus_write(pa, size, value)) return hart_fault(CAUSE_STORE_ACCESS, va);
-    return true;
+    return (!(pa & (size - 1)) && bus_write(pa, size, value)) || hart_fault(CAUSE_STORE_ACCESS, va);
   }
   // Both pages are translated before a byte is written: a fault leaves memory untouched.
   u64 pa_high;
   if (!data_address(va + room, ACCESS_STORE, &pa_high)) return false;
   u8 *low = ram_at(pa, room), *high = ram_at(pa_high, size - room);
-  if (!low || !high) return hart_fault(CAUSE_STORE_MISALIGNED, va);
+  if (!low || !high) return hart_fault(CAUSE_STORE_ACCESS, low ? va + room : va);
   copy_bytes(low, &value, room);
   copy_bytes(high, (u8 *)&value + room, size - room);
   return true;
@@ -177,6 +174,19 @@ bool mmu_fetch(u64 va, u64 *pa) {
   fetch_cache[index].pa_page = *pa & PAGE_MASK;
   fetch_cache[index].mode = hart.mode;
   return true;
+}
+
+static u32 half_at(u64 va) {
+  u64 pa;
+  if (!mmu_fetch(va, &pa)) return 0;
+  u16 half;
+  copy_bytes(&half, ram_at(pa, 2), 2);
+  return half;
+}
+
+u32 mmu_instruction_bits(u64 va) {
+  u32 low = half_at(va);
+  return low % 4 == 3 ? low | half_at(va + 2) << 16 : low;
 }
 
 u8 *mmu_data(u64 va, bool store) {

@@ -44,6 +44,8 @@ MUST_USE bool mmu_load(u64 va, u32 size);
 MUST_USE bool mmu_store(u64 va, u32 size, u64 value);
 /** Physical address for execution; false: a fault is noted. */
 MUST_USE bool mmu_fetch(u64 va, u64 *pa);
+/** The instruction at `va`, which is being executed, as it lies in memory: what stval shows when it is illegal. */
+u32 mmu_instruction_bits(u64 va);
 /** Host address of the naturally aligned datum at `va` for LR/SC, AMO and cbo.zero, writable if `store`; NULL: a fault is noted. */
 MUST_USE u8 *mmu_data(u64 va, bool store);
 

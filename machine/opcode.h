@@ -6,7 +6,7 @@
 #define OPCODE_H
 
 enum opcode {
-  OP_ILLEGAL, /* imm: the instruction's bits */
+  OP_ILLEGAL,
   OP_NOP,
   OP_LI,    /* rd = imm */
   OP_AUIPC, /* rd = base + imm */
