@@ -2,6 +2,7 @@
 
 #include "bus.h"
 #include "decode.h"
+#include "fuse.h"
 #include "hart.h"
 #include "host.h"
 #include "mmu.h"
@@ -30,6 +31,7 @@ static struct {
 _Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_UNIT && sizeof(struct links) <= ARENA_UNIT, "units of the arena");
 
 void block_init(void) {
+  fuse_init();
   blocks.arena = host_memory(ARENA_BYTES);
   blocks.pages = host_memory((ram.size >> PAGE_SHIFT) * sizeof(u32));
 }
@@ -102,48 +104,10 @@ static u32 bits_at(u32 ram_offset, u32 size) {
   return bits;
 }
 
-/* Pairs as in opcode.h. What does not stand here runs op by op. */
-static u16 fused_code(u16 first, u16 second) {
-#define KEY(a, b) ((u32)(a) << 16 | (b))
-  switch (KEY(first, second)) {
-    case KEY(OP_SD, OP_SD): return OP_SD_SD;
-    case KEY(OP_LD, OP_LD): return OP_LD_LD;
-    case KEY(OP_MV, OP_MV): return OP_MV_MV;
-    case KEY(OP_SRLIW, OP_OR): return OP_SRLIW_OR;
-    case KEY(OP_OR, OP_XOR): return OP_OR_XOR;
-    case KEY(OP_SLLI, OP_ADD): return OP_SLLI_ADD;
-    case KEY(OP_ADD, OP_ADD): return OP_ADD_ADD;
-    case KEY(OP_SLLI, OP_SRLI): return OP_SLLI_SRLI;
-    case KEY(OP_ADDW, OP_ADDW): return OP_ADDW_ADDW;
-    case KEY(OP_ADDI, OP_SD): return OP_ADDI_SD;
-    case KEY(OP_ADD, OP_LBU): return OP_ADD_LBU;
-    case KEY(OP_LBU, OP_ADDI): return OP_LBU_ADDI;
-    case KEY(OP_XOR, OP_ADDW): return OP_XOR_ADDW;
-    case KEY(OP_SRLI, OP_ADD): return OP_SRLI_ADD;
-    case KEY(OP_LD, OP_ADDI): return OP_LD_ADDI;
-    case KEY(OP_LD, OP_ADD): return OP_LD_ADD;
-    case KEY(OP_ADD, OP_LD): return OP_ADD_LD;
-    case KEY(OP_ADDI, OP_ADDW): return OP_ADDI_ADDW;
-    case KEY(OP_XOR, OP_AND): return OP_XOR_AND;
-    case KEY(OP_LI, OP_ADD): return OP_LI_ADD;
-    default: return 0;
-  }
-}
-
-static void fuse(struct op *ops, u32 count) {
-  for (u32 i = 0; i + 1 < count; i++) {
-    bool rotates = i + 2 < count && ops[i].code == OP_SLLIW && ops[i + 1].code == OP_SRLIW && ops[i + 2].code == OP_OR;
-    u16 code = rotates ? OP_SLLIW_SRLIW_OR : fused_code(ops[i].code, ops[i + 1].code);
-    if (!code) continue;
-    ops[i].code = code;
-    i += rotates ? 2 : 1;
-  }
-}
-
 /* Ends the ops with `last`, which knows the length, and room for its links. */
 static u32 finish(struct block *block, u32 count, u32 instructions) {
   block->ops[count - 1].n = (u8)instructions;
-  fuse(block->ops, count);
+  fuse_ops(block->ops, count);
   fill_bytes(&block->ops[count], 0, sizeof(struct op));
   return count + 1;
 }
@@ -162,7 +126,7 @@ static u32 decode_run(struct block *block, u32 ram_offset) {
       return finish(block, count, instructions);
     }
     enum decoded kind = decode(bits_at(ram_offset, size), size, ram_offset - start, &block->ops[count]);
-    count++;
+    if (!fuse_fold(&block->ops[count], count > 0)) count++;
     instructions++;
     ram_offset += size;
     if (kind != DECODED_PLAIN) return finish(block, count, instructions);
@@ -232,8 +196,10 @@ struct block *block_find(void) {
 }
 
 u32 block_instructions_before(u64 base, const struct op *op) {
+  // Ops are fewer than instructions, so these are counted where they lie.
   u64 pa;
   if (!mmu_fetch(base, &pa)) return 0;
-  const struct block *block = lookup((u32)(pa - RAM_BASE));
-  return block && op >= block->ops && op < block->ops + BLOCK_MAX ? (u32)(op - block->ops) : 0;
+  u32 start = (u32)(pa - RAM_BASE), count = 0;
+  for (u32 off = 0; off < op->off; count++) off += bits_at(start + off, 2) % 4 == 3 ? 4 : 2;
+  return count;
 }

@@ -30,7 +30,7 @@
 
 #include "base.h"
 
-/** One decoded instruction, or a fused pair. Register fields are byte offsets into hart.x or hart.f. */
+/** One decoded instruction; with the opcode of a sequence (fusion.h) the first of several. Register fields are byte offsets into hart.x or hart.f. */
 struct op {
   /** enum opcode */
   u16 code;

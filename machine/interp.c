@@ -128,31 +128,81 @@ static bool sfence(bool one_page, u64 va) {
     ALU_BODY(expression)      \
     continue;
 
-/* Fused: each body takes its operands from its own slot, so a fault in the second is where it belongs. */
-#define PAIR(code, first, second) \
-  case code:                      \
-    first second continue;
+#define BRANCH_BODY(condition)     \
+  {                                \
+    budget -= op->n;               \
+    if (condition) goto taken;     \
+    goto fall;                     \
+  }
+
+/* What a sequence is made of: each works on its own slot and moves on, but for those that end the block. */
 #define DO_LD LOAD_BODY(u64, RD, AS_IS)
+#define DO_LW LOAD_BODY(i32, RD, SIGNED)
+#define DO_LHU LOAD_BODY(u16, RD, AS_IS)
 #define DO_LBU LOAD_BODY(u8, RD, AS_IS)
 #define DO_SD STORE_BODY(u64, RS2)
+#define DO_SW STORE_BODY(u32, RS2)
+#define DO_SB STORE_BODY(u8, RS2)
 #define DO_MV ALU_BODY(RS1)
 #define DO_LI ALU_BODY(IMM)
+#define DO_AUIPC ALU_BODY(base + IMM)
 #define DO_ADD ALU_BODY(RS1 + RS2)
-#define DO_ADDW ALU_BODY(SEXT32(RS1 + RS2))
-#define DO_ADDI ALU_BODY(RS1 + IMM)
+#define DO_SUB ALU_BODY(RS1 - RS2)
+#define DO_MUL ALU_BODY(RS1 *RS2)
+#define DO_SLTU ALU_BODY(RS1 < RS2)
 #define DO_OR ALU_BODY(RS1 | RS2)
 #define DO_XOR ALU_BODY(RS1 ^ RS2)
 #define DO_AND ALU_BODY(RS1 & RS2)
+#define DO_SRL ALU_BODY(RS1 >> (RS2 & 63))
+#define DO_ADDW ALU_BODY(SEXT32(RS1 + RS2))
+#define DO_ADDI ALU_BODY(RS1 + IMM)
+#define DO_ANDI ALU_BODY(RS1 & IMM)
+#define DO_XORI ALU_BODY(RS1 ^ IMM)
 #define DO_SLLI ALU_BODY(RS1 << (IMM & 63))
 #define DO_SRLI ALU_BODY(RS1 >> (IMM & 63))
+#define DO_ADDIW ALU_BODY(SEXT32(RS1 + IMM))
 #define DO_SLLIW ALU_BODY(SEXT32((u32)RS1 << (IMM & 31)))
 #define DO_SRLIW ALU_BODY(SEXT32((u32)RS1 >> (IMM & 31)))
+#define DO_SRAIW ALU_BODY((i64)((i32)RS1 >> (IMM & 31)))
+#define DO_SHADD ALU_BODY((RS1 << (IMM & 63)) + RS2)
+#define DO_BEQ BRANCH_BODY(RS1 == RS2)
+#define DO_BNE BRANCH_BODY(RS1 != RS2)
+#define DO_BLT BRANCH_BODY((i64)RS1 < (i64)RS2)
+#define DO_BGE BRANCH_BODY((i64)RS1 >= (i64)RS2)
+#define DO_BLTU BRANCH_BODY(RS1 < RS2)
+#define DO_BGEU BRANCH_BODY(RS1 >= RS2)
+#define DO_BEQZ BRANCH_BODY(RS1 == 0)
+#define DO_BNEZ BRANCH_BODY(RS1 != 0)
+#define DO_J         \
+  {                  \
+    budget -= op->n; \
+    goto taken;      \
+  }
+#define DO_JAL           \
+  {                      \
+    RD = base + op->off; \
+    budget -= op->n;     \
+    goto taken;          \
+  }
+#define DO_JR                   \
+  {                             \
+    budget -= op->n;            \
+    base = (RS1 + IMM) & ~1ull; \
+    goto jump;                  \
+  }
+#define FUSED2(a, b) \
+  case OP_##a##_##b: \
+    DO_##a DO_##b continue;
+#define FUSED3(a, b, c)    \
+  case OP_##a##_##b##_##c: \
+    DO_##a DO_##b DO_##c continue;
+#define FUSED4(a, b, c, d)       \
+  case OP_##a##_##b##_##c##_##d: \
+    DO_##a DO_##b DO_##c DO_##d continue;
 
-#define BRANCH(code, condition)       \
-  case code:                          \
-    budget -= op->n;                  \
-    if (condition) goto taken;        \
-    goto fall;
+#define BRANCH(code, condition) \
+  case code:                    \
+    BRANCH_BODY(condition)
 
 #define FP_GUARD                                  \
   if (unlikely(hart.fs == FS_OFF)) goto illegal; \
@@ -314,27 +364,9 @@ enter: {
       ALU(OP_CZERO_EQZ, RS2 ? RS1 : 0)
       ALU(OP_CZERO_NEZ, RS2 ? 0 : RS1)
 
-      PAIR(OP_SD_SD, DO_SD, DO_SD)
-      PAIR(OP_LD_LD, DO_LD, DO_LD)
-      PAIR(OP_MV_MV, DO_MV, DO_MV)
-      PAIR(OP_SLLIW_SRLIW_OR, DO_SLLIW DO_SRLIW, DO_OR)
-      PAIR(OP_SRLIW_OR, DO_SRLIW, DO_OR)
-      PAIR(OP_OR_XOR, DO_OR, DO_XOR)
-      PAIR(OP_SLLI_ADD, DO_SLLI, DO_ADD)
-      PAIR(OP_ADD_ADD, DO_ADD, DO_ADD)
-      PAIR(OP_SLLI_SRLI, DO_SLLI, DO_SRLI)
-      PAIR(OP_ADDW_ADDW, DO_ADDW, DO_ADDW)
-      PAIR(OP_ADDI_SD, DO_ADDI, DO_SD)
-      PAIR(OP_ADD_LBU, DO_ADD, DO_LBU)
-      PAIR(OP_LBU_ADDI, DO_LBU, DO_ADDI)
-      PAIR(OP_XOR_ADDW, DO_XOR, DO_ADDW)
-      PAIR(OP_SRLI_ADD, DO_SRLI, DO_ADD)
-      PAIR(OP_LD_ADDI, DO_LD, DO_ADDI)
-      PAIR(OP_LD_ADD, DO_LD, DO_ADD)
-      PAIR(OP_ADD_LD, DO_ADD, DO_LD)
-      PAIR(OP_ADDI_ADDW, DO_ADDI, DO_ADDW)
-      PAIR(OP_XOR_AND, DO_XOR, DO_AND)
-      PAIR(OP_LI_ADD, DO_LI, DO_ADD)
+      ALU(OP_SHADD, (RS1 << (IMM & 63)) + RS2)
+      ALU(OP_EXTRACT, RS1 << (IMM & 63) >> (IMM >> 8))
+      FUSED_OPS
 
       case OP_LB: LOAD(i8, RD, SIGNED)
       case OP_LH: LOAD(i16, RD, SIGNED)
@@ -379,14 +411,9 @@ enter: {
       BRANCH(OP_BGEU, RS1 >= RS2)
       BRANCH(OP_BEQZ, RS1 == 0)
       BRANCH(OP_BNEZ, RS1 != 0)
-      case OP_JAL:
-        RD = base + op->off;
-        budget -= op->n;
-        goto taken;
+      case OP_JAL: DO_JAL
       case OP_J:
-      case OP_NEXT:
-        budget -= op->n;
-        goto taken;
+      case OP_NEXT: DO_J
       case OP_JALR: {
         u64 target = (RS1 + IMM) & ~1ull;
         RD = base + op->off;
@@ -394,10 +421,7 @@ enter: {
         base = target;
         goto jump;
       }
-      case OP_JR:
-        budget -= op->n;
-        base = (RS1 + IMM) & ~1ull;
-        goto jump;
+      case OP_JR: DO_JR
 
       // A link that is missing is looked for once; it is made if the target is in the same page.
 #define FOLLOW(side, offset)                                                             \
