@@ -41,11 +41,8 @@ static u32 hash(u32 ram_offset) { return (ram_offset >> 1 ^ ram_offset >> 15) & 
 
 void block_drop_all(bool zero) {
   block_epoch++;
-  hart.translation_gen++;
-  if (zero) {
-    fill_bytes(blocks.arena, 0, blocks.used);
-    fill_bytes(jump_cache, 0, sizeof jump_cache);
-  }
+  fill_bytes(jump_cache, 0, sizeof jump_cache);
+  if (zero) fill_bytes(blocks.arena, 0, blocks.used);
   blocks.used = 0;
   blocks.stale_count = 0;
   fill_bytes(blocks.heads, 0, sizeof blocks.heads);
@@ -88,7 +85,7 @@ void block_fence(void) {
   for (u32 i = 0; i < blocks.stale_count; i++) drop_page(blocks.stale[i]);
   blocks.stale_count = 0;
   block_epoch++;
-  hart.translation_gen++;
+  fill_bytes(jump_cache, 0, sizeof jump_cache);
 }
 
 /* Makes the page one whose first write is seen. */
@@ -147,51 +144,49 @@ static u32 decode_straddling(struct block *block, u32 ram_offset, u32 high_offse
   return 3;
 }
 
-static u32 insert(struct block *block, u32 ram_offset) {
+static void insert(struct block *block, u32 ram_offset, u32 second) {
   u32 ref = (u32)((u8 *)block - blocks.arena) / ARENA_UNIT + 1;
   block->ram_offset = ram_offset;
+  block->second = second;
   block->hash_next = blocks.heads[hash(ram_offset)];
   blocks.heads[hash(ram_offset)] = ref;
   block->page_next = blocks.pages[ram_offset >> PAGE_SHIFT];
   blocks.pages[ram_offset >> PAGE_SHIFT] = ref;
-  return ref;
 }
 
-static struct block *lookup(u32 ram_offset) {
+static struct block *lookup(u32 ram_offset, u32 second) {
   u32 ref = blocks.heads[hash(ram_offset)];
-  while (ref && at(ref)->ram_offset != ram_offset) ref = at(ref)->hash_next;
+  while (ref && !(at(ref)->ram_offset == ram_offset && at(ref)->second == second)) ref = at(ref)->hash_next;
   return ref ? at(ref) : NULL;
+}
+
+static struct block *make(u32 ram_offset, u32 second) {
+  if (blocks.used + (BLOCK_MAX + 8) * ARENA_UNIT > ARENA_BYTES) block_drop_all(false);
+  claim_page(ram_offset >> PAGE_SHIFT);
+  if (second) claim_page((second - 1) >> PAGE_SHIFT);
+  struct block *block = (struct block *)(blocks.arena + blocks.used);
+  insert(block, ram_offset, second);
+  u32 units = second ? decode_straddling(block, ram_offset, second - 1) : decode_run(block, ram_offset);
+  blocks.used += (units + 1) * ARENA_UNIT;
+  return block;
 }
 
 struct block *block_find(void) {
   u64 pa;
   if (!mmu_fetch(hart.pc, &pa)) return NULL;
-  u32 ram_offset = (u32)(pa - RAM_BASE);
-  struct block *block = lookup(ram_offset);
-  if (!block || block->straddles) {
-    bool straddles = (ram_offset & 0xfff) == 0xffe && bits_at(ram_offset, 2) % 4 == 3;
-    u64 pa_high = 0;
-    if (straddles && !mmu_fetch(hart.pc + 2, &pa_high)) return NULL;
-    if (blocks.used + (BLOCK_MAX + 8) * ARENA_UNIT > ARENA_BYTES) {
-      block_drop_all(false);
-      block = NULL;
-    }
-    claim_page(ram_offset >> PAGE_SHIFT);
-    if (straddles) claim_page((u32)(pa_high - RAM_BASE) >> PAGE_SHIFT);
-    if (!block) {
-      block = (struct block *)(blocks.arena + blocks.used);
-      insert(block, ram_offset);
-      block->straddles = straddles;
-      u32 units = straddles ? decode_straddling(block, ram_offset, (u32)(pa_high - RAM_BASE)) : decode_run(block, ram_offset);
-      blocks.used += (units + 1) * ARENA_UNIT;
-    } else if (straddles) {
-      decode_straddling(block, ram_offset, (u32)(pa_high - RAM_BASE));
-    }
+  u32 ram_offset = (u32)(pa - RAM_BASE), second = 0;
+  if ((ram_offset & 0xfff) == 0xffe && bits_at(ram_offset, 2) % 4 == 3) {
+    u64 pa_high;
+    if (!mmu_fetch(hart.pc + 2, &pa_high)) return NULL;
+    second = (u32)(pa_high - RAM_BASE) + 1;
   }
+  struct block *block = lookup(ram_offset, second);
+  if (!block) block = make(ram_offset, second);
+  else if (second) decode_straddling(block, ram_offset, second - 1);
   struct jump_entry *entry = jump_entry_at(hart.pc);
-  entry->key = hart.pc | (hart.mode == MODE_U);
-  entry->gen = hart.translation_gen;
+  entry->key = hart.pc ^ hart.code_tag;
   entry->block = block;
+  mmu_note_jump(hart.pc);
   return block;
 }
 

@@ -11,7 +11,7 @@
  * How the interpreter finds the next block:
  *   - static jump within the page: through the link that follows the block's last op, filled on first use. If the page
  *     is the same, so is its translation: no check is needed, ever;
- *   - anything else: the jump cache, keyed by virtual address and mode, valid for one `translation_gen`;
+ *   - anything else: the jump cache, keyed by virtual address and hart.code_tag, which stands for mode and address space;
  *   - else `block_find`: translate, hash by physical address, decode if new.
  *
  * Coherence is the architecture's: code is valid until fence.i (Zifencei). The first write into a page that has
@@ -20,8 +20,8 @@
  * fence.i ends its own block.
  *
  * Blocks live in one arena that is only ever filled; when it is full all blocks are dropped. An instruction
- * that straddles two pages is a block of its own, is decoded anew whenever it is looked up (its second half may be
- * mapped elsewhere by then), and is never linked.
+ * that straddles two pages is a block of its own, keyed by both halves, decoded anew whenever it is looked up (fence.i knows it
+ * by its first page only), and is never linked.
  *
  * Nothing here outlives a snapshot: `block_drop_all(true)` zeroes it.
  */
@@ -53,8 +53,8 @@ struct block {
   u32 ram_offset;
   /** next block of the hash bucket, and of the page, as index + 1 into the arena in units of 16 bytes */
   u32 hash_next, page_next;
-  /** of two pages: never linked */
-  u32 straddles;
+  /** of two pages, so never linked: offset in RAM of the second half + 1; else 0 */
+  u32 second;
   struct op ops[];
 };
 
@@ -63,9 +63,8 @@ struct block {
 
 #define JUMP_CACHE_SIZE 4096
 struct jump_entry {
-  /** virtual address, bit 0: user mode */
+  /** virtual address ^ hart.code_tag; 0: empty */
   u64 key;
-  u32 gen;
   struct block *block;
 };
 extern struct jump_entry jump_cache[JUMP_CACHE_SIZE];

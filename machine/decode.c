@@ -270,9 +270,8 @@ static enum decoded decode_system(u32 bits, struct op *op) {
     op->code = reads_only ? OP_CSR_READ : OP_CSR;
     return reads_only ? DECODED_PLAIN : DECODED_SYSTEM;
   }
-  if (funct3 == 0 && bits >> 25 == 0x09 && rd == 0) { // sfence.vma; its ASID operand is moot, ASIDLEN is 0
+  if (funct3 == 0 && bits >> 25 == 0x09 && rd == 0) {
     op->code = OP_SFENCE;
-    op->rd = rs1 != 0;
     return DECODED_SYSTEM;
   }
   switch (bits) {

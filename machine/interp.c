@@ -58,9 +58,11 @@ static bool cbo_zero(u64 va) {
   return true;
 }
 
-static bool sfence(bool one_page, u64 va) {
+static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
   if (hart.mode != MODE_S) return false;
-  if (one_page) mmu_flush_page(va);
+  if (one_page && one_asid) mmu_flush_page_asid(va, asid);
+  else if (one_page) mmu_flush_page(va);
+  else if (one_asid) mmu_flush_asid(asid);
   else mmu_flush_all();
   return true;
 }
@@ -258,7 +260,7 @@ top: // hart.pc, mode and CSRs may have changed in any way
   if (hart.sip & hart.sie) hart_take_interrupt();
   if (unlikely(hart.leave || budget < 0)) goto done;
 enter: {
-  tlb = &tlbs[hart_tlb_index()];
+  tlb = mmu_tlb();
   hart.slice_left = budget;
   struct block *block = block_find();
   if (unlikely(!block)) {
@@ -441,7 +443,7 @@ enter: {
     struct block *found = block_find();                                                  \
     if (unlikely(!found)) goto fetch_fault;                                              \
     /* block_find may have dropped all blocks, and this one with them. */                \
-    if (epoch == block_epoch && !found->straddles) LINKS->side = found;                  \
+    if (epoch == block_epoch && !found->second) LINKS->side = found;                  \
     op = found->ops;                                                                     \
     continue;                                                                            \
   }
@@ -450,7 +452,7 @@ enter: {
 
       jump: { // to `base`, by way of the jump cache
         const struct jump_entry *entry = jump_entry_at(base);
-        if (likely(entry->key == (base | (hart.mode == MODE_U)) && entry->gen == hart.translation_gen && budget >= 0)) {
+        if (likely(entry->key == (base ^ hart.code_tag) && budget >= 0)) {
           op = entry->block->ops;
           continue;
         }
@@ -474,7 +476,7 @@ enter: {
           hart.pc = base;
           goto top;
         }
-        tlb = &tlbs[hart_tlb_index()];
+        tlb = mmu_tlb();
         goto jump;
       case OP_ECALL:
         budget -= op->n;
@@ -504,7 +506,8 @@ enter: {
         if (!hart_interrupt_pending()) hart.wfi = hart.leave = 1;
         goto top;
       case OP_SFENCE:
-        if (unlikely(!sfence(op->rd, RS1))) goto illegal;
+        if (unlikely(!sfence(op->rs1 != 0, RS1, op->rs2 != 0, RS2))) goto illegal;
+        tlb = mmu_tlb();
         budget -= op->n;
         base += op->off + 4u;
         goto jump;

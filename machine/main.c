@@ -309,7 +309,7 @@ void machine_initialize(void) {
   build();
   run_virtual();
   block_drop_all(true);
-  fill_bytes(tlbs, 0, sizeof tlbs);
+  mmu_zero();
   if (machine.disk_name[0]) host_close(machine.disk_fd);
   machine.phase = PHASE_SNAPSHOT;
 }

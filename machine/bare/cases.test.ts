@@ -30,7 +30,7 @@ interface Written {
 const USABLE = PTE.V | PTE.R | PTE.W | PTE.A | PTE.D;
 const data = (page: number): bigint => DATA_PA + BigInt(page % DATA_PAGES) * 0x1000n;
 const page = (number: number): string => `0x${(DATA_VA + BigInt(number) * 0x1000n).toString(16)}`;
-const LEAF_TABLE = 0x82002000n;
+const LEAF_TABLE = 0x82002000n, MIDDLE_TABLE = 0x82001000n;
 /** nothing answers there, here or on QEMU's board */
 const NOWHERE = 0x11000000n;
 const ONES = (1n << 64n) - 1n;
@@ -121,6 +121,11 @@ const GROUPS: Record<string, Written[]> = {
     { name: 'a page outside of memory', pages: { 3: pte(NOWHERE, RWX) }, code: `li a0, ${page(3)}; lw a1, 0(a0); sw a1, 0(a0); lw a1, -2(a0); jr a0` },
     { name: 'an access over the edge of a page', pages: { 4: 0n, 6: pte(data(0), PTE.V | PTE.R | PTE.A) }, code: `li a0, ${page(4)}; ld a1, -4(a0); sd a0, -4(a0); lw a2, -2(a0); li a0, ${page(6)}; ld a3, -1(a0); sd a0, -1(a0); lw a4, -4(a0); li a0, ${page(5)}; ld a5, -4(a0); sd a0, -4(a0); li a0, ${page(8)}; sd a0, -3(a0); ld a6, -3(a0)` },
     { name: 'an edge whose second page lacks D', pages: { 3: pte(data(0), USABLE ^ PTE.D), 4: pte(data(1), USABLE ^ PTE.D) }, code: `li a0, ${page(4)}; sd a0, -4(a0); ld a1, -4(a0)` },
+    { name: 'sfence.vma of one address of a superpage', superPte: pte(DATA_PA, USABLE), pages: { 15: pte(MIDDLE_TABLE, USABLE) }, code: `li a0, ${SUPER_VA}; li t0, 0x1000; add a1, a0, t0; lw a2, 0(a0); lw a3, 0(a1); li t1, ${page(15)}; ld t2, 8(t1); sd zero, 8(t1); sfence.vma a0, zero; lw a4, 0(a1); lw a5, 0(a0); sd t2, 8(t1); sfence.vma a1; lw a6, 0(a1)` },
+    { name: 'sfence.vma of another ASID', pages: { 15: pte(LEAF_TABLE, USABLE) }, code: `li a0, ${page(3)}; li a1, ${page(15)}; lw a2, 0(a0); li t0, 8 * 0x23; add a1, a1, t0; ld t1, 0(a1); li t2, 5; sfence.vma zero, t2; sfence.vma a0, t2; lw a3, 0(a0); sd zero, 0(a1); sfence.vma a0, zero; lw a4, 0(a0)` },
+    { name: 'pages change under an ASID, and back', pages: { 3: pte(data(0), RWX), 4: pte(data(1), RWX), 15: pte(LEAF_TABLE, USABLE) },
+      // With ASID 1: page 3 as page 4, data and code; with ASID 0 again: as it was, since only ASID 1 was flushed.
+      code: `${put(page(3), [ADDI_A0_1, RET])}; mv s0, t6; ${put(page(4), [ADDI_A0_2, RET])}; li a0, 0; jalr s0; lw s2, 0(s0); csrr s1, satp; li t0, 1 << 44; or t1, s1, t0; csrw satp, t1; sfence.vma; li a1, ${page(15)}; li t0, 8 * 0x23; add a1, a1, t0; ld t2, 0(a1); ld t3, 8(a1); sd t3, 0(a1); li t0, 1; sfence.vma s0, t0; jalr s0; lw s3, 0(s0); csrw satp, s1; sd t2, 0(a1); sfence.vma s0; jalr s0; lw s4, 0(s0); csrw satp, t1; sfence.vma zero, t0; jalr s0; lw s5, 0(s0); csrw satp, s1; sfence.vma; li s1, 0; li t1, 0` },
     { name: 'sfence.vma after a change of the tables', pages: { 15: pte(LEAF_TABLE, USABLE) }, code: `li a0, ${page(3)}; li a1, ${page(15)}; lw a2, 0(a0); li t0, 8 * 0x23; add a1, a1, t0; ld t1, 0(a1); sd zero, 0(a1); sfence.vma a0; lw a3, 0(a0); sd t1, 0(a1); sfence.vma; lw a4, 0(a0); andi t1, t1, ~4; sd t1, 0(a1); sfence.vma a0, zero; sw a4, 0(a0); lw a5, 0(a0)` },
   ],
   'fetches': [
@@ -216,7 +221,7 @@ describe.runIf(MISSING_TOOLS.length === 0)('cases', () => {
 });
 
 /** Where each extension is tested: the base ones in isa.test.ts and by the fuzzer, these here. */
-const EXTENSIONS = ['i', 'm', 'a', 'f', 'd', 'c', 'zicntr', 'zicsr', 'zifencei', 'zicboz', 'zicond', 'zba', 'zbb', 'zbs', 'sstc', 'svadu'];
+const EXTENSIONS = ['i', 'm', 'a', 'f', 'd', 'c', 'zicntr', 'zicsr', 'zifencei', 'zicboz', 'zicond', 'zba', 'zbb', 'zbs', 'sstc', 'svadu', 'svvptc'];
 
 test('the device tree announces what is tested, no more and no less, twice the same', () => {
   const source = readFileSync(fileURLToPath(new URL('../fdt.c', import.meta.url)), 'utf8');
