@@ -28,7 +28,7 @@ static struct {
   u32 stale_count;
 } blocks;
 
-_Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_UNIT && sizeof(struct links) <= ARENA_UNIT, "units of the arena");
+_Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_UNIT && sizeof(struct link) <= ARENA_UNIT, "units of the arena");
 
 void block_init(void) {
   fuse_init();
@@ -101,47 +101,60 @@ static u32 bits_at(u32 ram_offset, u32 size) {
   return bits;
 }
 
-/* Ends the ops with `last`, which knows the length, and room for its links. */
-static u32 finish(struct block *block, u32 count, u32 instructions) {
+/* The last of `count` ops leaves the block, behind so many instructions: room for its link. Returns the new count. */
+static u32 add_link(struct block *block, u32 count, u32 instructions) {
   block->ops[count - 1].n = (u8)instructions;
-  fuse_ops(block->ops, count);
   fill_bytes(&block->ops[count], 0, sizeof(struct op));
   return count + 1;
 }
 
-static u32 decode_run(struct block *block, u32 ram_offset) {
-  u32 start = ram_offset, count = 0, instructions = 0;
+static u32 finish(struct block *block, u32 count, u32 instructions) {
+  count = add_link(block, count, instructions);
+  fuse_ops(block->ops, count);
+  return count;
+}
+
+/* Ends the ops with one that goes on at `off`. */
+static u32 finish_cut(struct block *block, u32 count, u32 instructions, u32 off) {
+  struct op *op = &block->ops[count++];
+  fill_bytes(op, 0, sizeof *op);
+  op->code = OP_NEXT;
+  op->imm = off;
+  return finish(block, count, instructions);
+}
+
+static u32 decode_run(struct block *block, u32 start) {
+  u32 off = 0, count = 0, instructions = 0;
+  // After a link there is nothing to fold with.
+  bool foldable = false;
   for (;;) {
-    u32 room = PAGE_SIZE - (ram_offset & 0xfff);
-    u32 size = bits_at(ram_offset, 2) % 4 == 3 ? 4 : 2;
-    bool leaves_page = instructions > 0 && (ram_offset >> PAGE_SHIFT != start >> PAGE_SHIFT || size > room);
-    if (leaves_page || instructions == BLOCK_MAX) {
-      struct op *op = &block->ops[count++];
-      fill_bytes(op, 0, sizeof *op);
-      op->code = OP_NEXT;
-      op->imm = ram_offset - start;
-      return finish(block, count, instructions);
-    }
-    enum decoded kind = decode(bits_at(ram_offset, size), size, ram_offset - start, &block->ops[count]);
-    if (!fuse_fold(&block->ops[count], count > 0)) count++;
+    u32 at = start + off, size = bits_at(at, 2) % 4 == 3 ? 4 : 2;
+    bool leaves_page = instructions > 0 && (at >> PAGE_SHIFT != start >> PAGE_SHIFT || size > PAGE_SIZE - (at & 0xfff));
+    if (leaves_page || instructions == BLOCK_MAX) return finish_cut(block, count, instructions, off);
+    struct op *op = &block->ops[count];
+    enum decoded kind = decode(bits_at(at, size), size, off, op);
+    bool backwards = kind == DECODED_BRANCH && op->imm <= (i64)off;
+    bool folded = fuse_fold(op, foldable);
+    if (!folded) count++;
+    foldable = kind == DECODED_PLAIN && (foldable || !folded);
     instructions++;
-    ram_offset += size;
-    if (kind != DECODED_PLAIN) return finish(block, count, instructions);
+    off += size;
+    if (kind == DECODED_BRANCH) count = add_link(block, count, instructions);
+    else if (kind != DECODED_PLAIN) return finish(block, count, instructions);
+    if (backwards) return finish_cut(block, count, instructions, off);
   }
 }
 
-/* The second half lies in another page, found by its own translation. Always takes the room of the longest outcome. */
-static u32 decode_straddling(struct block *block, u32 ram_offset, u32 high_offset) {
-  u32 bits = bits_at(ram_offset, 2) | bits_at(high_offset, 2) << 16;
-  u32 count = 1;
-  if (decode(bits, 4, 0, &block->ops[0]) == DECODED_PLAIN) {
-    fill_bytes(&block->ops[1], 0, sizeof(struct op));
-    block->ops[1].code = OP_NEXT;
-    block->ops[1].imm = 4;
-    count = 2;
-  }
-  finish(block, count, 1);
-  return 3;
+/* What decode_straddling takes: an op, its link, an op that leads on, its link. */
+#define STRADDLING_OPS 4
+
+/* The second half lies in another page, found by its own translation. */
+static void decode_straddling(struct block *block, u32 ram_offset, u32 high_offset) {
+  u32 bits = bits_at(ram_offset, 2) | bits_at(high_offset, 2) << 16, count = 1;
+  enum decoded kind = decode(bits, 4, 0, &block->ops[0]);
+  if (kind == DECODED_BRANCH) count = add_link(block, count, 1);
+  if (kind == DECODED_BRANCH || kind == DECODED_PLAIN) finish_cut(block, count, 1, 4);
+  else finish(block, count, 1);
 }
 
 static void insert(struct block *block, u32 ram_offset, u32 second) {
@@ -161,12 +174,14 @@ static struct block *lookup(u32 ram_offset, u32 second) {
 }
 
 static struct block *make(u32 ram_offset, u32 second) {
-  if (blocks.used + (BLOCK_MAX + 8) * ARENA_UNIT > ARENA_BYTES) block_drop_all(false);
+  if (blocks.used + (BLOCK_OPS_MAX + 2) * ARENA_UNIT > ARENA_BYTES) block_drop_all(false);
   claim_page(ram_offset >> PAGE_SHIFT);
   if (second) claim_page((second - 1) >> PAGE_SHIFT);
   struct block *block = (struct block *)(blocks.arena + blocks.used);
   insert(block, ram_offset, second);
-  u32 units = second ? decode_straddling(block, ram_offset, second - 1) : decode_run(block, ram_offset);
+  u32 units = STRADDLING_OPS;
+  if (second) decode_straddling(block, ram_offset, second - 1);
+  else units = decode_run(block, ram_offset);
   blocks.used += (units + 1) * ARENA_UNIT;
   return block;
 }

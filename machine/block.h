@@ -3,14 +3,15 @@
  *
  * Theory of operation
  *
- * A block is a run of instructions of one physical page, entered at its first and left at its last. It is
- * keyed by the physical address of its first instruction, so a page shared by many processes is decoded once and
+ * A block is a run of instructions of one physical page, entered at its first. Conditional branches leave it when they are
+ * taken, so it goes on to the next jump; it also ends behind a branch backwards, since what follows a loop is another matter.
+ * It is keyed by the physical address of its first instruction, so a page shared by many processes is decoded once and
  * an mm switch costs nothing here. Its ops do not know their virtual address: the interpreter keeps the virtual address
  * of the block's start (`base`), and every pc-relative immediate already contains the op's offset in the block.
  *
  * How the interpreter finds the next block:
- *   - static jump within the page: through the link that follows the block's last op, filled on first use. If the page
- *     is the same, so is its translation: no check is needed, ever;
+ *   - static jump within the page: through the link that follows the op, filled on first use. If the page is the same, so
+ *     is its translation: no check is needed, ever;
  *   - anything else: the jump cache, keyed by virtual address and hart.code_tag, which stands for mode and address space;
  *   - else `block_find`: translate, hash by physical address, decode if new.
  *
@@ -35,17 +36,16 @@ struct op {
   /** enum opcode */
   u16 code;
   u8 rd, rs1, rs2;
-  /** in the last op of a block: instructions in the block; else free for the opcode */
+  /** of what may leave the block: instructions from its start to here */
   u8 n;
-  /** offset of this instruction from the block's start, in bytes; for branches that of the next instruction */
+  /** offset of this instruction from the block's start, in bytes; for jumps that of the next instruction */
   u16 off;
   i64 imm;
 };
 
-/** Follows the last op of a block, in the place of an op. */
-struct links {
-  struct block *taken;
-  struct block *fall;
+/** Follows an op that may leave its block, in the place of an op. */
+struct link {
+  struct block *to;
 };
 
 struct block {
@@ -58,8 +58,9 @@ struct block {
   struct op ops[];
 };
 
-/** Longest block, in instructions. */
-#define BLOCK_MAX 100
+/** Longest block, in instructions; and in ops: each may have its link, and a last one leads on. */
+#define BLOCK_MAX 64
+#define BLOCK_OPS_MAX (2 * BLOCK_MAX + 2)
 
 #define JUMP_CACHE_SIZE 4096
 struct jump_entry {

@@ -379,8 +379,7 @@ static enum decoded decode_full(u32 bits, u32 off, u32 size, struct op *op) {
       if (rs2 == 0 && funct3 < 2) op->code = funct3 ? OP_BNEZ : OP_BEQZ;
       i32 target = ((i32)bits >> 31 << 12) | (i32)(field(bits, 7, 1) << 11 | field(bits, 25, 6) << 5 | field(bits, 8, 4) << 1);
       op->imm = (i64)target + off;
-      op->off = (u16)(off + size);
-      return DECODED_JUMP;
+      return DECODED_BRANCH;
     }
     case OPC_JAL: {
       i32 target = ((i32)bits >> 31 << 20) | (i32)(field(bits, 12, 8) << 12 | field(bits, 20, 1) << 11 | field(bits, 21, 10) << 1);

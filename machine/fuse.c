@@ -84,33 +84,31 @@ bool fuse_fold(struct op *last, bool has_previous) {
   return false;
 }
 
-static bool matches(const struct sequence *sequence, const struct op *ops, u32 room) {
-  if (sequence->len > room) return false;
-  for (u32 i = 1; i < sequence->len; i++)
-    if (ops[i].code != sequence->ops[i]) return false;
-  return true;
-}
+static bool has_link(u16 code) { return code >= OP_BEQ && code <= OP_NEXT; }
 
 void fuse_ops(struct op *ops, u32 count) {
+  // Without the links: where each op is, and its code. The last op's link may be that of any kind of op.
+  u8 places[BLOCK_OPS_MAX], cost[BLOCK_OPS_MAX + 1], best[BLOCK_OPS_MAX];
+  u16 codes[BLOCK_OPS_MAX];
+  u32 len = 0;
+  for (u32 i = 0; i + 1 < count; i += has_link(ops[i].code) ? 2 : 1) {
+    codes[len] = ops[i].code;
+    places[len++] = (u8)i;
+  }
   // From the end: dispatches from each op on, and with which sequence.
-  u8 cost[BLOCK_MAX + 2], best[BLOCK_MAX + 2];
-  cost[count] = 0;
-  for (u32 i = count; i-- > 0;) {
+  cost[len] = 0;
+  for (u32 i = len; i-- > 0;) {
     cost[i] = cost[i + 1] + 1;
     best[i] = 0;
-    for (u32 at = first_of[ops[i].code]; at; at = sequences[at - 1].next) {
+    for (u32 at = first_of[codes[i]]; at; at = sequences[at - 1].next) {
       const struct sequence *sequence = &sequences[at - 1];
-      if (!matches(sequence, ops + i, count - i) || cost[i + sequence->len] + 1 >= cost[i]) continue;
+      if (sequence->len > len - i || cost[i + sequence->len] + 1 >= cost[i] || !bytes_equal(sequence->ops, codes + i, sequence->len * sizeof(u16))) continue;
       cost[i] = cost[i + sequence->len] + 1;
       best[i] = (u8)at;
     }
   }
-  for (u32 i = 0; i < count;) {
-    if (best[i] == 0) {
-      i++;
-      continue;
-    }
-    ops[i].code = sequences[best[i] - 1].code;
-    i += sequences[best[i] - 1].len;
+  for (u32 i = 0; i < len;) {
+    if (best[i]) ops[places[i]].code = sequences[best[i] - 1].code;
+    i += best[i] ? sequences[best[i] - 1].len : 1;
   }
 }

@@ -31,7 +31,7 @@
 #define RS1 X(op->rs1)
 #define RS2 X(op->rs2)
 #define IMM ((u64)op->imm)
-#define LINKS ((struct links *)(op + 1))
+#define LINK ((struct link *)(op + 1))
 
 #define SEXT32(value) ((u64)(i64)(i32)(value))
 
@@ -130,11 +130,13 @@ static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
     ALU_BODY(expression)      \
     continue;
 
-#define BRANCH_BODY(condition)     \
-  {                                \
-    budget -= op->n;               \
-    if (condition) goto taken;     \
-    goto fall;                     \
+#define BRANCH_BODY(condition) \
+  {                            \
+    if (condition) {           \
+      budget -= op->n;         \
+      goto taken;              \
+    }                          \
+    op += 2;                   \
   }
 
 /* What a sequence is made of: each works on its own slot and moves on, but for those that end the block. */
@@ -204,7 +206,8 @@ static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
 
 #define BRANCH(code, condition) \
   case code:                    \
-    BRANCH_BODY(condition)
+    BRANCH_BODY(condition)      \
+    continue;
 
 #define FP_GUARD                                  \
   if (unlikely(hart.fs == FS_OFF)) goto illegal; \
@@ -425,30 +428,26 @@ enter: {
       }
       case OP_JR: DO_JR
 
-      // A link that is missing is looked for once; it is made if the target is in the same page.
-#define FOLLOW(side, offset)                                                             \
-  {                                                                                      \
-    const struct block *next = LINKS->side;                                              \
-    if (likely(next && budget >= 0)) {                                                   \
-      base += (u64)(offset);                                                             \
-      op = next->ops;                                                                    \
-      continue;                                                                          \
-    }                                                                                    \
-    u64 from = base;                                                                     \
-    base += (u64)(offset);                                                               \
-    if (budget < 0 || ((from ^ base) & PAGE_MASK)) goto jump;                            \
-    u32 epoch = block_epoch;                                                             \
-    hart.pc = base;                                                                      \
-    hart.slice_left = budget;                                                            \
-    struct block *found = block_find();                                                  \
-    if (unlikely(!found)) goto fetch_fault;                                              \
-    /* block_find may have dropped all blocks, and this one with them. */                \
-    if (epoch == block_epoch && !found->second) LINKS->side = found;                  \
-    op = found->ops;                                                                     \
-    continue;                                                                            \
-  }
-      taken: FOLLOW(taken, op->imm)
-      fall: FOLLOW(fall, op->off)
+      taken: { // to base + op->imm
+        const struct block *next = LINK->to;
+        u64 from = base;
+        base += IMM;
+        if (likely(next && budget >= 0)) {
+          op = next->ops;
+          continue;
+        }
+        if (budget < 0 || ((from ^ base) & PAGE_MASK)) goto jump;
+        // A link that is missing is looked for once; it is made if the target is in the same page.
+        u32 epoch = block_epoch;
+        hart.pc = base;
+        hart.slice_left = budget;
+        struct block *found = block_find();
+        if (unlikely(!found)) goto fetch_fault;
+        // block_find may have dropped all blocks, and this one with them.
+        if (epoch == block_epoch && !found->second) LINK->to = found;
+        op = found->ops;
+        continue;
+      }
 
       jump: { // to `base`, by way of the jump cache
         const struct jump_entry *entry = jump_entry_at(base);

@@ -334,6 +334,8 @@ static void restore(void) {
   }
 }
 
+u64 machine_instret(void) { return hart_instret(); }
+
 void machine_start(void) {
   options_read(&options);
   if (machine.phase == PHASE_SNAPSHOT) restore();

@@ -39,7 +39,7 @@ enum opcode {
   OP_LOAD_X0, /* a load whose result nobody wants; imm: offset, rd: its size */
   OP_CBO_ZERO,
   OP_AMO, /* imm: instruction */
-  /* control; these end a block and have links */
+  /* control; links follow these, and all but the branches end a block */
   OP_BEQ, OP_BNE, OP_BLT, OP_BGE, OP_BLTU, OP_BGEU, OP_BEQZ, OP_BNEZ,
   OP_JAL, OP_J, OP_JALR, OP_JR,
   OP_NEXT, /* the block was cut here; imm: offset of the next instruction */

@@ -6,7 +6,7 @@ import { afterAll, expect, test } from 'vitest';
 import { Bench, MISSING_TOOLS } from './bare.ts';
 import { Fuzzer } from './fuzz.ts';
 
-const BATCHES = 20;
+const BATCHES = 12;
 
 const folder = mkdtempSync(join(tmpdir(), 'portside-fuzz-'));
 afterAll(() => rmSync(folder, { recursive: true }));
