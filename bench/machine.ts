@@ -1,7 +1,9 @@
 /*
  * `npm run bench:machine`: the same commands in the `busybox` image in Chromium and in qemu-system-riscv64 (TCG) with the same
  * kernel and initramfs, interleaved, medians of RUNS. Times are the guest's own (`time` of its shell), which follow the host's clock.
+ * MIPS are the instructions that a command takes, counted by the machine once under Node, over its time in Chromium. `--quick` is one run.
  */
+import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from '@playwright/test';
@@ -11,7 +13,7 @@ import { QemuGuest } from '../image/qemu.ts';
 import { CMDLINE } from '../image/recipes.ts';
 import { machineLine, median, table } from './report.ts';
 
-const RUNS = 5;
+const RUNS = process.argv.includes('--quick') ? 1 : 5;
 const FILES = fileURLToPath(new URL('../.cache/guest/busybox', import.meta.url));
 const REAL = /real\s+(\d+)m ([\d.]+)s/;
 const COMMANDS: Record<string, string> = {
@@ -56,6 +58,20 @@ async function inPage(url: string): Promise<number[]> {
   }
 }
 
+/** Instructions of each command, without those of a start that does nothing. */
+function instructions(): number[] {
+  const image = fileURLToPath(new URL('../dist/images/busybox.wasm', import.meta.url)), runner = fileURLToPath(new URL('../machine/dev-run.mjs', import.meta.url));
+  const count = (code: string): number => {
+    const run = spawnSync(process.execPath, ['--no-warnings', runner, image, '--', 'sh', '-c', code], { encoding: 'utf8', input: '', env: { ...process.env, MARK: '1' } });
+    const found = /, (\d+) instructions/.exec(run.stderr);
+    if (found === null) throw new Error(`no count in: ${run.stderr}`);
+    return Number(found[1]);
+  };
+  const idle = count('true'), prepared = count(PREPARE);
+  return Object.values(COMMANDS).map((command) => command.includes('/tmp/4m') ? count(`${PREPARE}; ${command}`) - prepared : count(command) - idle);
+}
+
+const counts = instructions();
 const server = new Server();
 await server.start();
 const ours: number[][] = [];
@@ -69,7 +85,7 @@ try {
   await server.stop();
 }
 console.log(machineLine());
-console.log(table([['', 'Chromium, s', 'QEMU, s', 'ratio'], ...Object.keys(COMMANDS).map((name, i) => {
+console.log(table([['', 'Chromium, s', 'QEMU, s', 'ratio', 'guest MIPS'], ...Object.keys(COMMANDS).map((name, i) => {
   const [here, there] = [median(ours.map((times) => times[i])), median(theirs.map((times) => times[i]))];
-  return [name, here.toFixed(2), there.toFixed(2), (here / there).toFixed(2)];
+  return [name, here.toFixed(2), there.toFixed(2), (here / there).toFixed(2), (counts[i]! / here / 1e6).toFixed(0)];
 })]));

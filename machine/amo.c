@@ -39,6 +39,12 @@ bool amo_execute(u32 insn) {
   if (!is_amo(function) || (is_load && rs2)) return hart_fault(CAUSE_ILLEGAL, insn);
   u64 va = hart.x[rs1];
   if (va & (word ? 3 : 7)) return hart_fault(is_load ? CAUSE_LOAD_MISALIGNED : CAUSE_STORE_MISALIGNED, va);
+  if (function == AMO_SC && !(hart.reservation && hart.reservation_va == va)) {
+    // Unprivileged §14.2: it fails, and what does not store need not be permitted to.
+    hart.reservation = NULL;
+    if (rd) hart.x[rd] = 1;
+    return true;
+  }
   u8 *at = mmu_data(va, !is_load);
   if (!at) return false;
   u64 old = word ? (u64)(i64) * (i32 *)at : *(u64 *)at;
@@ -46,8 +52,9 @@ bool amo_execute(u32 insn) {
   u64 result = old;
   if (is_load) {
     hart.reservation = at;
+    hart.reservation_va = va;
   } else if (function == AMO_SC) {
-    // Unprivileged §14.2: one hart, so only another SC or LR ends a reservation.
+    // One hart, so only another SC or LR ends a reservation; another page may be mapped there by now.
     bool holds = hart.reservation == at;
     hart.reservation = NULL;
     if (holds && word) *(u32 *)at = (u32)operand;

@@ -2,6 +2,7 @@
 
 #include "bus.h"
 #include "decode.h"
+#include "fuse.h"
 #include "hart.h"
 #include "host.h"
 #include "mmu.h"
@@ -27,9 +28,10 @@ static struct {
   u32 stale_count;
 } blocks;
 
-_Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_UNIT && sizeof(struct links) <= ARENA_UNIT, "units of the arena");
+_Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_UNIT && sizeof(struct link) <= ARENA_UNIT, "units of the arena");
 
 void block_init(void) {
+  fuse_init();
   blocks.arena = host_memory(ARENA_BYTES);
   blocks.pages = host_memory((ram.size >> PAGE_SHIFT) * sizeof(u32));
 }
@@ -39,11 +41,8 @@ static u32 hash(u32 ram_offset) { return (ram_offset >> 1 ^ ram_offset >> 15) & 
 
 void block_drop_all(bool zero) {
   block_epoch++;
-  hart.translation_gen++;
-  if (zero) {
-    fill_bytes(blocks.arena, 0, blocks.used);
-    fill_bytes(jump_cache, 0, sizeof jump_cache);
-  }
+  fill_bytes(jump_cache, 0, sizeof jump_cache);
+  if (zero) fill_bytes(blocks.arena, 0, blocks.used);
   blocks.used = 0;
   blocks.stale_count = 0;
   fill_bytes(blocks.heads, 0, sizeof blocks.heads);
@@ -86,7 +85,7 @@ void block_fence(void) {
   for (u32 i = 0; i < blocks.stale_count; i++) drop_page(blocks.stale[i]);
   blocks.stale_count = 0;
   block_epoch++;
-  hart.translation_gen++;
+  fill_bytes(jump_cache, 0, sizeof jump_cache);
 }
 
 /* Makes the page one whose first write is seen. */
@@ -102,131 +101,115 @@ static u32 bits_at(u32 ram_offset, u32 size) {
   return bits;
 }
 
-/* Pairs as in opcode.h. What does not stand here runs op by op. */
-static u16 fused_code(u16 first, u16 second) {
-#define KEY(a, b) ((u32)(a) << 16 | (b))
-  switch (KEY(first, second)) {
-    case KEY(OP_SD, OP_SD): return OP_SD_SD;
-    case KEY(OP_LD, OP_LD): return OP_LD_LD;
-    case KEY(OP_MV, OP_MV): return OP_MV_MV;
-    case KEY(OP_SRLIW, OP_OR): return OP_SRLIW_OR;
-    case KEY(OP_OR, OP_XOR): return OP_OR_XOR;
-    case KEY(OP_SLLI, OP_ADD): return OP_SLLI_ADD;
-    case KEY(OP_ADD, OP_ADD): return OP_ADD_ADD;
-    case KEY(OP_SLLI, OP_SRLI): return OP_SLLI_SRLI;
-    case KEY(OP_ADDW, OP_ADDW): return OP_ADDW_ADDW;
-    case KEY(OP_ADDI, OP_SD): return OP_ADDI_SD;
-    case KEY(OP_ADD, OP_LBU): return OP_ADD_LBU;
-    case KEY(OP_LBU, OP_ADDI): return OP_LBU_ADDI;
-    case KEY(OP_XOR, OP_ADDW): return OP_XOR_ADDW;
-    case KEY(OP_SRLI, OP_ADD): return OP_SRLI_ADD;
-    case KEY(OP_LD, OP_ADDI): return OP_LD_ADDI;
-    case KEY(OP_LD, OP_ADD): return OP_LD_ADD;
-    case KEY(OP_ADD, OP_LD): return OP_ADD_LD;
-    case KEY(OP_ADDI, OP_ADDW): return OP_ADDI_ADDW;
-    case KEY(OP_XOR, OP_AND): return OP_XOR_AND;
-    case KEY(OP_LI, OP_ADD): return OP_LI_ADD;
-    default: return 0;
-  }
-}
-
-static void fuse(struct op *ops, u32 count) {
-  for (u32 i = 0; i + 1 < count; i++) {
-    bool rotates = i + 2 < count && ops[i].code == OP_SLLIW && ops[i + 1].code == OP_SRLIW && ops[i + 2].code == OP_OR;
-    u16 code = rotates ? OP_SLLIW_SRLIW_OR : fused_code(ops[i].code, ops[i + 1].code);
-    if (!code) continue;
-    ops[i].code = code;
-    i += rotates ? 2 : 1;
-  }
-}
-
-/* Ends the ops with `last`, which knows the length, and room for its links. */
-static u32 finish(struct block *block, u32 count, u32 instructions) {
+/* The last of `count` ops leaves the block, behind so many instructions: room for its link. Returns the new count. */
+static u32 add_link(struct block *block, u32 count, u32 instructions) {
   block->ops[count - 1].n = (u8)instructions;
-  fuse(block->ops, count);
   fill_bytes(&block->ops[count], 0, sizeof(struct op));
   return count + 1;
 }
 
-static u32 decode_run(struct block *block, u32 ram_offset) {
-  u32 start = ram_offset, count = 0, instructions = 0;
+static u32 finish(struct block *block, u32 count, u32 instructions) {
+  count = add_link(block, count, instructions);
+  fuse_ops(block->ops, count);
+  return count;
+}
+
+/* Ends the ops with one that goes on at `off`. */
+static u32 finish_cut(struct block *block, u32 count, u32 instructions, u32 off) {
+  struct op *op = &block->ops[count++];
+  fill_bytes(op, 0, sizeof *op);
+  op->code = OP_NEXT;
+  op->imm = off;
+  return finish(block, count, instructions);
+}
+
+static u32 decode_run(struct block *block, u32 start) {
+  u32 off = 0, count = 0, instructions = 0;
+  // After a link there is nothing to fold with.
+  bool foldable = false;
   for (;;) {
-    u32 room = PAGE_SIZE - (ram_offset & 0xfff);
-    u32 size = bits_at(ram_offset, 2) % 4 == 3 ? 4 : 2;
-    bool leaves_page = instructions > 0 && (ram_offset >> PAGE_SHIFT != start >> PAGE_SHIFT || size > room);
-    if (leaves_page || instructions == BLOCK_MAX) {
-      struct op *op = &block->ops[count++];
-      fill_bytes(op, 0, sizeof *op);
-      op->code = OP_NEXT;
-      op->imm = ram_offset - start;
-      return finish(block, count, instructions);
-    }
-    enum decoded kind = decode(bits_at(ram_offset, size), size, ram_offset - start, &block->ops[count]);
-    count++;
+    u32 at = start + off, size = bits_at(at, 2) % 4 == 3 ? 4 : 2;
+    bool leaves_page = instructions > 0 && (at >> PAGE_SHIFT != start >> PAGE_SHIFT || size > PAGE_SIZE - (at & 0xfff));
+    if (leaves_page || instructions == BLOCK_MAX) return finish_cut(block, count, instructions, off);
+    struct op *op = &block->ops[count];
+    enum decoded kind = decode(bits_at(at, size), size, off, op);
+    bool backwards = kind == DECODED_BRANCH && op->imm <= (i64)off;
+    bool folded = fuse_fold(op, foldable);
+    if (!folded) count++;
+    foldable = kind == DECODED_PLAIN && (foldable || !folded);
     instructions++;
-    ram_offset += size;
-    if (kind != DECODED_PLAIN) return finish(block, count, instructions);
+    off += size;
+    if (kind == DECODED_BRANCH) count = add_link(block, count, instructions);
+    else if (kind != DECODED_PLAIN) return finish(block, count, instructions);
+    if (backwards) return finish_cut(block, count, instructions, off);
   }
 }
 
-/* The second half lies in another page, found by its own translation. Always takes the room of the longest outcome. */
-static u32 decode_straddling(struct block *block, u32 ram_offset, u32 high_offset) {
-  u32 bits = bits_at(ram_offset, 2) | bits_at(high_offset, 2) << 16;
-  u32 count = 1;
-  if (decode(bits, 4, 0, &block->ops[0]) == DECODED_PLAIN) {
-    fill_bytes(&block->ops[1], 0, sizeof(struct op));
-    block->ops[1].code = OP_NEXT;
-    block->ops[1].imm = 4;
-    count = 2;
-  }
-  finish(block, count, 1);
-  return 3;
+/* What decode_straddling takes: an op, its link, an op that leads on, its link. */
+#define STRADDLING_OPS 4
+
+/* The second half lies in another page, found by its own translation. */
+static void decode_straddling(struct block *block, u32 ram_offset, u32 high_offset) {
+  u32 bits = bits_at(ram_offset, 2) | bits_at(high_offset, 2) << 16, count = 1;
+  enum decoded kind = decode(bits, 4, 0, &block->ops[0]);
+  if (kind == DECODED_BRANCH) count = add_link(block, count, 1);
+  if (kind == DECODED_BRANCH || kind == DECODED_PLAIN) finish_cut(block, count, 1, 4);
+  else finish(block, count, 1);
 }
 
-static u32 insert(struct block *block, u32 ram_offset) {
+static void insert(struct block *block, u32 ram_offset, u32 second) {
   u32 ref = (u32)((u8 *)block - blocks.arena) / ARENA_UNIT + 1;
   block->ram_offset = ram_offset;
+  block->second = second;
   block->hash_next = blocks.heads[hash(ram_offset)];
   blocks.heads[hash(ram_offset)] = ref;
   block->page_next = blocks.pages[ram_offset >> PAGE_SHIFT];
   blocks.pages[ram_offset >> PAGE_SHIFT] = ref;
-  return ref;
 }
 
-static struct block *lookup(u32 ram_offset) {
+static struct block *lookup(u32 ram_offset, u32 second) {
   u32 ref = blocks.heads[hash(ram_offset)];
-  while (ref && at(ref)->ram_offset != ram_offset) ref = at(ref)->hash_next;
+  while (ref && !(at(ref)->ram_offset == ram_offset && at(ref)->second == second)) ref = at(ref)->hash_next;
   return ref ? at(ref) : NULL;
+}
+
+static struct block *make(u32 ram_offset, u32 second) {
+  if (blocks.used + (BLOCK_OPS_MAX + 2) * ARENA_UNIT > ARENA_BYTES) block_drop_all(false);
+  claim_page(ram_offset >> PAGE_SHIFT);
+  if (second) claim_page((second - 1) >> PAGE_SHIFT);
+  struct block *block = (struct block *)(blocks.arena + blocks.used);
+  insert(block, ram_offset, second);
+  u32 units = STRADDLING_OPS;
+  if (second) decode_straddling(block, ram_offset, second - 1);
+  else units = decode_run(block, ram_offset);
+  blocks.used += (units + 1) * ARENA_UNIT;
+  return block;
 }
 
 struct block *block_find(void) {
   u64 pa;
   if (!mmu_fetch(hart.pc, &pa)) return NULL;
-  u32 ram_offset = (u32)(pa - RAM_BASE);
-  struct block *block = lookup(ram_offset);
-  if (!block || block->straddles) {
-    bool straddles = (ram_offset & 0xfff) == 0xffe && bits_at(ram_offset, 2) % 4 == 3;
-    u64 pa_high = 0;
-    if (straddles && !mmu_fetch(hart.pc + 2, &pa_high)) return NULL;
-    if (blocks.used + (BLOCK_MAX + 8) * ARENA_UNIT > ARENA_BYTES) {
-      block_drop_all(false);
-      block = NULL;
-    }
-    claim_page(ram_offset >> PAGE_SHIFT);
-    if (straddles) claim_page((u32)(pa_high - RAM_BASE) >> PAGE_SHIFT);
-    if (!block) {
-      block = (struct block *)(blocks.arena + blocks.used);
-      insert(block, ram_offset);
-      block->straddles = straddles;
-      u32 units = straddles ? decode_straddling(block, ram_offset, (u32)(pa_high - RAM_BASE)) : decode_run(block, ram_offset);
-      blocks.used += (units + 1) * ARENA_UNIT;
-    } else if (straddles) {
-      decode_straddling(block, ram_offset, (u32)(pa_high - RAM_BASE));
-    }
+  u32 ram_offset = (u32)(pa - RAM_BASE), second = 0;
+  if ((ram_offset & 0xfff) == 0xffe && bits_at(ram_offset, 2) % 4 == 3) {
+    u64 pa_high;
+    if (!mmu_fetch(hart.pc + 2, &pa_high)) return NULL;
+    second = (u32)(pa_high - RAM_BASE) + 1;
   }
+  struct block *block = lookup(ram_offset, second);
+  if (!block) block = make(ram_offset, second);
+  else if (second) decode_straddling(block, ram_offset, second - 1);
   struct jump_entry *entry = jump_entry_at(hart.pc);
-  entry->key = hart.pc | (hart.mode == MODE_U);
-  entry->gen = hart.translation_gen;
+  entry->key = hart.pc ^ hart.code_tag;
   entry->block = block;
+  mmu_note_jump(hart.pc);
   return block;
+}
+
+u32 block_instructions_before(u64 base, const struct op *op) {
+  // Ops are fewer than instructions, so these are counted where they lie.
+  u64 pa;
+  if (!mmu_fetch(base, &pa)) return 0;
+  u32 start = (u32)(pa - RAM_BASE), count = 0;
+  for (u32 off = 0; off < op->off; count++) off += bits_at(start + off, 2) % 4 == 3 ? 4 : 2;
+  return count;
 }

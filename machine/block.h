@@ -3,15 +3,16 @@
  *
  * Theory of operation
  *
- * A block is a run of instructions of one physical page, entered at its first and left at its last. It is
- * keyed by the physical address of its first instruction, so a page shared by many processes is decoded once and
+ * A block is a run of instructions of one physical page, entered at its first. Conditional branches leave it when they are
+ * taken, so it goes on to the next jump; it also ends behind a branch backwards, since what follows a loop is another matter.
+ * It is keyed by the physical address of its first instruction, so a page shared by many processes is decoded once and
  * an mm switch costs nothing here. Its ops do not know their virtual address: the interpreter keeps the virtual address
  * of the block's start (`base`), and every pc-relative immediate already contains the op's offset in the block.
  *
  * How the interpreter finds the next block:
- *   - static jump within the page: through the link that follows the block's last op, filled on first use. If the page
- *     is the same, so is its translation: no check is needed, ever;
- *   - anything else: the jump cache, keyed by virtual address and mode, valid for one `translation_gen`;
+ *   - static jump within the page: through the link that follows the op, filled on first use. If the page is the same, so
+ *     is its translation: no check is needed, ever;
+ *   - anything else: the jump cache, keyed by virtual address and hart.code_tag, which stands for mode and address space;
  *   - else `block_find`: translate, hash by physical address, decode if new.
  *
  * Coherence is the architecture's: code is valid until fence.i (Zifencei). The first write into a page that has
@@ -20,8 +21,8 @@
  * fence.i ends its own block.
  *
  * Blocks live in one arena that is only ever filled; when it is full all blocks are dropped. An instruction
- * that straddles two pages is a block of its own, is decoded anew whenever it is looked up (its second half may be
- * mapped elsewhere by then), and is never linked.
+ * that straddles two pages is a block of its own, keyed by both halves, decoded anew whenever it is looked up (fence.i knows it
+ * by its first page only), and is never linked.
  *
  * Nothing here outlives a snapshot: `block_drop_all(true)` zeroes it.
  */
@@ -30,22 +31,21 @@
 
 #include "base.h"
 
-/** One decoded instruction, or a fused pair. Register fields are byte offsets into hart.x or hart.f. */
+/** One decoded instruction; with the opcode of a sequence (fusion.h) the first of several. Register fields are byte offsets into hart.x or hart.f. */
 struct op {
   /** enum opcode */
   u16 code;
   u8 rd, rs1, rs2;
-  /** in the last op of a block: instructions in the block; else free for the opcode */
+  /** of what may leave the block: instructions from its start to here */
   u8 n;
-  /** offset of this instruction from the block's start, in bytes; for branches that of the next instruction */
+  /** offset of this instruction from the block's start, in bytes; for jumps that of the next instruction */
   u16 off;
   i64 imm;
 };
 
-/** Follows the last op of a block, in the place of an op. */
-struct links {
-  struct block *taken;
-  struct block *fall;
+/** Follows an op that may leave its block, in the place of an op. */
+struct link {
+  struct block *to;
 };
 
 struct block {
@@ -53,19 +53,19 @@ struct block {
   u32 ram_offset;
   /** next block of the hash bucket, and of the page, as index + 1 into the arena in units of 16 bytes */
   u32 hash_next, page_next;
-  /** of two pages: never linked */
-  u32 straddles;
+  /** of two pages, so never linked: offset in RAM of the second half + 1; else 0 */
+  u32 second;
   struct op ops[];
 };
 
-/** Longest block, in instructions. */
-#define BLOCK_MAX 100
+/** Longest block, in instructions; and in ops: each may have its link, and a last one leads on. */
+#define BLOCK_MAX 64
+#define BLOCK_OPS_MAX (2 * BLOCK_MAX + 2)
 
 #define JUMP_CACHE_SIZE 4096
 struct jump_entry {
-  /** virtual address, bit 0: user mode */
+  /** virtual address ^ hart.code_tag; 0: empty */
   u64 key;
-  u32 gen;
   struct block *block;
 };
 extern struct jump_entry jump_cache[JUMP_CACHE_SIZE];
@@ -76,6 +76,8 @@ static inline struct jump_entry *jump_entry_at(u64 pc) { return &jump_cache[(u32
 void block_init(void);
 /** The block at hart.pc, entered into the jump cache; NULL: a fetch fault is noted. */
 struct block *block_find(void);
+/** How many instructions of the block at `base`, which is being executed, come before `op`. */
+u32 block_instructions_before(u64 base, const struct op *op);
 /** Bumped when blocks vanish. */
 extern u32 block_epoch;
 /** A write to `pa` is about to happen. */

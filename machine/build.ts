@@ -2,7 +2,7 @@
  * Compiles the machine to wasm32-wasip1 with the clang of npm: one object per source, then wasm-ld.
  *
  * The result is kept in .cache/machine/KEY/, KEY being the hash of sources, flags and the compiler's version.
- * No libc is linked and no start file: the exports are `_start`, `wizer.initialize` and `memory`.
+ * No libc is linked and no start file: the exports are `_start`, `wizer.initialize`, `instret` and `memory`.
  */
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';

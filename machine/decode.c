@@ -264,13 +264,14 @@ static enum decoded decode_system(u32 bits, struct op *op) {
   u32 funct3 = field(bits, 12, 3), rd = field(bits, 7, 5), rs1 = field(bits, 15, 5);
   if (funct3 & 3) {
     op->imm = bits;
-    bool reads_only = (funct3 & 3) != 1 && rs1 == 0;
+    // Counters are exact at a block's end only.
+    u32 number = bits >> 20;
+    bool reads_only = (funct3 & 3) != 1 && rs1 == 0 && number != CSR_CYCLE && number != CSR_INSTRET;
     op->code = reads_only ? OP_CSR_READ : OP_CSR;
     return reads_only ? DECODED_PLAIN : DECODED_SYSTEM;
   }
-  if (funct3 == 0 && bits >> 25 == 0x09 && rd == 0) { // sfence.vma; its ASID operand is moot, ASIDLEN is 0
+  if (funct3 == 0 && bits >> 25 == 0x09 && rd == 0) {
     op->code = OP_SFENCE;
-    op->rd = rs1 != 0;
     return DECODED_SYSTEM;
   }
   switch (bits) {
@@ -378,8 +379,7 @@ static enum decoded decode_full(u32 bits, u32 off, u32 size, struct op *op) {
       if (rs2 == 0 && funct3 < 2) op->code = funct3 ? OP_BNEZ : OP_BEQZ;
       i32 target = ((i32)bits >> 31 << 12) | (i32)(field(bits, 7, 1) << 11 | field(bits, 25, 6) << 5 | field(bits, 8, 4) << 1);
       op->imm = (i64)target + off;
-      op->off = (u16)(off + size);
-      return DECODED_JUMP;
+      return DECODED_BRANCH;
     }
     case OPC_JAL: {
       i32 target = ((i32)bits >> 31 << 20) | (i32)(field(bits, 12, 8) << 12 | field(bits, 20, 1) << 11 | field(bits, 21, 10) << 1);
@@ -420,9 +420,6 @@ enum decoded decode(u32 bits, u32 size, u32 off, struct op *op) {
   op->rs2 = (u8)(field(full, 20, 5) * 8);
   op->imm = 0;
   enum decoded kind = full == EXPAND_ILLEGAL ? DECODED_SYSTEM : decode_full(full, off, size, op);
-  if (op->code == OP_ILLEGAL) {
-    op->imm = size == 2 ? bits & 0xffff : bits;
-    op->off = (u16)off;
-  }
+  if (op->code == OP_ILLEGAL) op->off = (u16)off;
   return kind;
 }

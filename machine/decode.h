@@ -9,7 +9,9 @@
 enum decoded {
   /** the block goes on behind it */
   DECODED_PLAIN,
-  /** it ends its block, and links follow it */
+  /** it may leave the block, by the link that follows it */
+  DECODED_BRANCH,
+  /** it ends its block, and a link follows it */
   DECODED_JUMP,
   /** it ends its block: state may have changed under what follows */
   DECODED_SYSTEM,

@@ -25,4 +25,4 @@ const module = await WebAssembly.compile(await readFile(image));
 const instance = await WebAssembly.instantiate(module, wasi.getImportObject());
 if (process.env.MARK) process.stderr.write(`start ${performance.now().toFixed(0)} ms\n`);
 process.exitCode = wasi.start(instance);
-if (process.env.MARK) process.stderr.write(`end ${performance.now().toFixed(0)} ms\n`);
+if (process.env.MARK) process.stderr.write(`end ${performance.now().toFixed(0)} ms, ${instance.exports.instret()} instructions\n`);

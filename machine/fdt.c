@@ -113,7 +113,7 @@ static void interrupt(u32 irq) {
 
 static void cpus(void) {
   static const char extensions[] =
-      "i\0m\0a\0f\0d\0c\0zicntr\0zicsr\0zifencei\0zicboz\0zicond\0zba\0zbb\0zbs\0sstc\0svadu";
+      "i\0m\0a\0f\0d\0c\0zicntr\0zicsr\0zifencei\0zicboz\0zicond\0zba\0zbb\0zbs\0sstc\0svadu\0svvptc";
   begin("cpus");
   property_u32("#address-cells", 1);
   property_u32("#size-cells", 0);
@@ -123,7 +123,7 @@ static void cpus(void) {
   property_u32("reg", 0);
   property_text("status", "okay");
   property_text("compatible", "riscv");
-  property_text("riscv,isa", "rv64imafdc_zicntr_zicsr_zifencei_zicboz_zicond_zba_zbb_zbs_sstc_svadu");
+  property_text("riscv,isa", "rv64imafdc_zicntr_zicsr_zifencei_zicboz_zicond_zba_zbb_zbs_sstc_svadu_svvptc");
   property_text("riscv,isa-base", "rv64i");
   property("riscv,isa-extensions", extensions, sizeof extensions);
   property_u32("riscv,cboz-block-size", CBO_BLOCK);

@@ -46,6 +46,7 @@ void hart_take_trap(u64 cause, u64 value) {
   if (hart.sstatus & SSTATUS_SIE) status |= SSTATUS_SPIE;
   hart.sstatus = status;
   hart.mode = MODE_S;
+  mmu_mode_changed();
   bool vectored = (hart.stvec & 1) && (cause & CAUSE_INTERRUPT);
   hart.pc = (hart.stvec & ~3ull) + (vectored ? (cause & 63) * 4 : 0);
 }
@@ -63,16 +64,12 @@ bool hart_take_interrupt(void) {
 bool hart_sret(void) {
   if (hart.mode != MODE_S) return false;
   hart.mode = hart.sstatus & SSTATUS_SPP ? MODE_S : MODE_U;
+  mmu_mode_changed();
   u64 status = hart.sstatus & ~(SSTATUS_SPP | SSTATUS_SIE);
   if (status & SSTATUS_SPIE) status |= SSTATUS_SIE;
   hart.sstatus = status | SSTATUS_SPIE;
   hart.pc = hart.sepc;
   return true;
-}
-
-u32 hart_tlb_index(void) {
-  if (hart.mode == MODE_U) return TLB_USER;
-  return hart.sstatus & SSTATUS_SUM ? TLB_SUPERVISOR_SUM : TLB_SUPERVISOR;
 }
 
 static bool counter_enabled(u32 number) { return hart.mode == MODE_S || (hart.scounteren >> (number & 31) & 1); }
@@ -120,13 +117,11 @@ static void write_sstatus(u64 value) {
 }
 
 static void write_satp(u64 value) {
-  // Privileged §4.1.11: an unsupported mode leaves satp as it was. ASIDLEN is 0.
+  // Privileged §4.1.11: an unsupported mode leaves satp as it was. ASIDLEN is 16.
   u64 mode = value >> SATP_MODE_SHIFT;
-  if (mode != SATP_MODE_BARE && mode != SATP_MODE_SV39) return;
-  u64 next = mode << SATP_MODE_SHIFT | (value & SATP_PPN);
-  if (next == hart.satp) return;
-  hart.satp = next;
-  mmu_flush_all();
+  if ((mode != SATP_MODE_BARE && mode != SATP_MODE_SV39) || value == hart.satp) return;
+  hart.satp = value;
+  mmu_satp_changed();
 }
 
 static bool csr_write(u32 number, u64 value) {

@@ -33,8 +33,8 @@ struct hart {
   u32 leave;
   /** waits for an interrupt */
   u32 wfi;
-  /** bumped when a translation may have changed: older jump cache entries miss */
-  u32 translation_gen;
+  /** what keys of the jump cache are made of, beside the address (mmu.h) */
+  u64 code_tag;
 
   /** instructions retired before the current slice */
   u64 instret_base;
@@ -55,8 +55,9 @@ struct hart {
 
   /** pending exception of the current instruction */
   u64 fault_cause, fault_value;
-  /** where in RAM the last LR read, or NULL */
+  /** where in RAM the last LR read, or NULL, and by which virtual address */
   u8 *reservation;
+  u64 reservation_va;
 };
 
 extern struct hart hart;
@@ -86,8 +87,6 @@ void hart_set_software(bool level);
 MUST_USE bool hart_sret(void);
 /** A Zicsr instruction, `insn` as encoded; false: illegal. */
 MUST_USE bool csr_execute(u32 insn);
-/** Which of mmu.h's TLBs serves data accesses now. */
-u32 hart_tlb_index(void);
 
 /** Instructions retired so far, exact at block boundaries. */
 static inline u64 hart_instret(void) { return hart.instret_base + (u64)(i64)(hart.slice_budget - hart.slice_left - hart.slice_stolen); }

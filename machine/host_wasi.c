@@ -263,3 +263,4 @@ EXPORT("wizer.initialize") void initialize(void) {
   scrub_stack();
 }
 EXPORT("_start") void start(void) { machine_start(); }
+EXPORT("instret") u64 instret(void) { return machine_instret(); }

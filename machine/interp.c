@@ -31,7 +31,7 @@
 #define RS1 X(op->rs1)
 #define RS2 X(op->rs2)
 #define IMM ((u64)op->imm)
-#define LINKS ((struct links *)(op + 1))
+#define LINK ((struct link *)(op + 1))
 
 #define SEXT32(value) ((u64)(i64)(i32)(value))
 
@@ -49,18 +49,20 @@ static inline u64 orc_b(u64 v) {
 static inline u64 rotate_right(u64 v, u32 by) { return v >> (by & 63) | v << (-by & 63); }
 static inline u32 rotate_right_word(u32 v, u32 by) { return v >> (by & 31) | v << (-by & 31); }
 
+static bool cbo_zero_allowed(void) { return hart.mode == MODE_S || (hart.senvcfg & SENVCFG_CBZE); }
+
 static bool cbo_zero(u64 va) {
-  bool allowed = hart.mode == MODE_S || (hart.senvcfg & SENVCFG_CBZE);
-  if (!allowed) return hart_fault(CAUSE_ILLEGAL, 0);
   u8 *block = mmu_data(va & ~(u64)(CBO_BLOCK - 1), true);
   if (!block) return false;
   fill_bytes(block, 0, CBO_BLOCK);
   return true;
 }
 
-static bool sfence(bool one_page, u64 va) {
+static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
   if (hart.mode != MODE_S) return false;
-  if (one_page) mmu_flush_page(va);
+  if (one_page && one_asid) mmu_flush_page_asid(va, asid);
+  else if (one_page) mmu_flush_page(va);
+  else if (one_asid) mmu_flush_asid(asid);
   else mmu_flush_all();
   return true;
 }
@@ -116,42 +118,99 @@ static bool sfence(bool one_page, u64 va) {
     budget = 0;                    \
   }
 
+/* An instruction that traps does not retire, but a guest that only traps must come to the end of its slice. */
+#define COUNT_TRAP        \
+  {                       \
+    budget--;             \
+    hart.slice_stolen++;  \
+  }
+
 #define ALU(code, expression) \
   case code:                  \
     ALU_BODY(expression)      \
     continue;
 
-/* Fused: each body takes its operands from its own slot, so a fault in the second is where it belongs. */
-#define PAIR(code, first, second) \
-  case code:                      \
-    first second continue;
+#define BRANCH_BODY(condition) \
+  {                            \
+    if (condition) {           \
+      budget -= op->n;         \
+      goto taken;              \
+    }                          \
+    op += 2;                   \
+  }
+
+/* What a sequence is made of: each works on its own slot and moves on, but for those that end the block. */
 #define DO_LD LOAD_BODY(u64, RD, AS_IS)
+#define DO_LW LOAD_BODY(i32, RD, SIGNED)
+#define DO_LHU LOAD_BODY(u16, RD, AS_IS)
 #define DO_LBU LOAD_BODY(u8, RD, AS_IS)
 #define DO_SD STORE_BODY(u64, RS2)
+#define DO_SW STORE_BODY(u32, RS2)
+#define DO_SB STORE_BODY(u8, RS2)
 #define DO_MV ALU_BODY(RS1)
 #define DO_LI ALU_BODY(IMM)
+#define DO_AUIPC ALU_BODY(base + IMM)
 #define DO_ADD ALU_BODY(RS1 + RS2)
-#define DO_ADDW ALU_BODY(SEXT32(RS1 + RS2))
-#define DO_ADDI ALU_BODY(RS1 + IMM)
+#define DO_SUB ALU_BODY(RS1 - RS2)
+#define DO_MUL ALU_BODY(RS1 *RS2)
+#define DO_SLTU ALU_BODY(RS1 < RS2)
 #define DO_OR ALU_BODY(RS1 | RS2)
 #define DO_XOR ALU_BODY(RS1 ^ RS2)
 #define DO_AND ALU_BODY(RS1 & RS2)
+#define DO_SRL ALU_BODY(RS1 >> (RS2 & 63))
+#define DO_ADDW ALU_BODY(SEXT32(RS1 + RS2))
+#define DO_ADDI ALU_BODY(RS1 + IMM)
+#define DO_ANDI ALU_BODY(RS1 & IMM)
+#define DO_XORI ALU_BODY(RS1 ^ IMM)
 #define DO_SLLI ALU_BODY(RS1 << (IMM & 63))
 #define DO_SRLI ALU_BODY(RS1 >> (IMM & 63))
+#define DO_ADDIW ALU_BODY(SEXT32(RS1 + IMM))
 #define DO_SLLIW ALU_BODY(SEXT32((u32)RS1 << (IMM & 31)))
 #define DO_SRLIW ALU_BODY(SEXT32((u32)RS1 >> (IMM & 31)))
+#define DO_SRAIW ALU_BODY((i64)((i32)RS1 >> (IMM & 31)))
+#define DO_SHADD ALU_BODY((RS1 << (IMM & 63)) + RS2)
+#define DO_BEQ BRANCH_BODY(RS1 == RS2)
+#define DO_BNE BRANCH_BODY(RS1 != RS2)
+#define DO_BLT BRANCH_BODY((i64)RS1 < (i64)RS2)
+#define DO_BGE BRANCH_BODY((i64)RS1 >= (i64)RS2)
+#define DO_BLTU BRANCH_BODY(RS1 < RS2)
+#define DO_BGEU BRANCH_BODY(RS1 >= RS2)
+#define DO_BEQZ BRANCH_BODY(RS1 == 0)
+#define DO_BNEZ BRANCH_BODY(RS1 != 0)
+#define DO_J         \
+  {                  \
+    budget -= op->n; \
+    goto taken;      \
+  }
+#define DO_JAL           \
+  {                      \
+    RD = base + op->off; \
+    budget -= op->n;     \
+    goto taken;          \
+  }
+#define DO_JR                   \
+  {                             \
+    budget -= op->n;            \
+    base = (RS1 + IMM) & ~1ull; \
+    goto jump;                  \
+  }
+#define FUSED2(a, b) \
+  case OP_##a##_##b: \
+    DO_##a DO_##b continue;
+#define FUSED3(a, b, c)    \
+  case OP_##a##_##b##_##c: \
+    DO_##a DO_##b DO_##c continue;
+#define FUSED4(a, b, c, d)       \
+  case OP_##a##_##b##_##c##_##d: \
+    DO_##a DO_##b DO_##c DO_##d continue;
 
-#define BRANCH(code, condition)       \
-  case code:                          \
-    budget -= op->n;                  \
-    if (condition) goto taken;        \
-    goto fall;
+#define BRANCH(code, condition) \
+  case code:                    \
+    BRANCH_BODY(condition)      \
+    continue;
 
-#define FP_GUARD                       \
-  if (unlikely(hart.fs == FS_OFF)) {   \
-    hart_fault(CAUSE_ILLEGAL, (u32)op->imm); \
-    goto fault;                        \
-  }                                    \
+#define FP_GUARD                                  \
+  if (unlikely(hart.fs == FS_OFF)) goto illegal; \
   hart.fs = FS_DIRTY;
 
 /* Exponent field neither that of infinities and NaNs nor, unless zero_fine, that of subnormals and zero. */
@@ -204,11 +263,11 @@ top: // hart.pc, mode and CSRs may have changed in any way
   if (hart.sip & hart.sie) hart_take_interrupt();
   if (unlikely(hart.leave || budget < 0)) goto done;
 enter: {
-  tlb = &tlbs[hart_tlb_index()];
+  tlb = mmu_tlb();
   hart.slice_left = budget;
   struct block *block = block_find();
   if (unlikely(!block)) {
-    budget--;
+    COUNT_TRAP
     hart_take_trap(hart.fault_cause, hart.fault_value);
     goto top;
   }
@@ -310,27 +369,9 @@ enter: {
       ALU(OP_CZERO_EQZ, RS2 ? RS1 : 0)
       ALU(OP_CZERO_NEZ, RS2 ? 0 : RS1)
 
-      PAIR(OP_SD_SD, DO_SD, DO_SD)
-      PAIR(OP_LD_LD, DO_LD, DO_LD)
-      PAIR(OP_MV_MV, DO_MV, DO_MV)
-      PAIR(OP_SLLIW_SRLIW_OR, DO_SLLIW DO_SRLIW, DO_OR)
-      PAIR(OP_SRLIW_OR, DO_SRLIW, DO_OR)
-      PAIR(OP_OR_XOR, DO_OR, DO_XOR)
-      PAIR(OP_SLLI_ADD, DO_SLLI, DO_ADD)
-      PAIR(OP_ADD_ADD, DO_ADD, DO_ADD)
-      PAIR(OP_SLLI_SRLI, DO_SLLI, DO_SRLI)
-      PAIR(OP_ADDW_ADDW, DO_ADDW, DO_ADDW)
-      PAIR(OP_ADDI_SD, DO_ADDI, DO_SD)
-      PAIR(OP_ADD_LBU, DO_ADD, DO_LBU)
-      PAIR(OP_LBU_ADDI, DO_LBU, DO_ADDI)
-      PAIR(OP_XOR_ADDW, DO_XOR, DO_ADDW)
-      PAIR(OP_SRLI_ADD, DO_SRLI, DO_ADD)
-      PAIR(OP_LD_ADDI, DO_LD, DO_ADDI)
-      PAIR(OP_LD_ADD, DO_LD, DO_ADD)
-      PAIR(OP_ADD_LD, DO_ADD, DO_LD)
-      PAIR(OP_ADDI_ADDW, DO_ADDI, DO_ADDW)
-      PAIR(OP_XOR_AND, DO_XOR, DO_AND)
-      PAIR(OP_LI_ADD, DO_LI, DO_ADD)
+      ALU(OP_SHADD, (RS1 << (IMM & 63)) + RS2)
+      ALU(OP_EXTRACT, RS1 << (IMM & 63) >> (IMM >> 8))
+      FUSED_OPS
 
       case OP_LB: LOAD(i8, RD, SIGNED)
       case OP_LH: LOAD(i16, RD, SIGNED)
@@ -346,10 +387,10 @@ enter: {
       case OP_FLW: FP_GUARD LOAD(u32, F(op->rd), BOXED)
       case OP_FLD: FP_GUARD LOAD(u64, F(op->rd), AS_IS)
       case OP_FSW:
-        if (unlikely(hart.fs == FS_OFF)) goto illegal_fp;
+        if (unlikely(hart.fs == FS_OFF)) goto illegal;
         STORE(u32, F(op->rs2))
       case OP_FSD:
-        if (unlikely(hart.fs == FS_OFF)) goto illegal_fp;
+        if (unlikely(hart.fs == FS_OFF)) goto illegal;
         STORE(u64, F(op->rs2))
       case OP_LOAD_X0:
         hart.slice_left = budget;
@@ -357,10 +398,8 @@ enter: {
         op++;
         continue;
       case OP_CBO_ZERO:
-        if (unlikely(!cbo_zero(RS1))) {
-          if (hart.fault_cause == CAUSE_ILLEGAL) hart.fault_value = IMM;
-          goto fault;
-        }
+        if (unlikely(!cbo_zero_allowed())) goto illegal;
+        if (unlikely(!cbo_zero(RS1))) goto fault;
         op++;
         continue;
       case OP_AMO:
@@ -377,14 +416,9 @@ enter: {
       BRANCH(OP_BGEU, RS1 >= RS2)
       BRANCH(OP_BEQZ, RS1 == 0)
       BRANCH(OP_BNEZ, RS1 != 0)
-      case OP_JAL:
-        RD = base + op->off;
-        budget -= op->n;
-        goto taken;
+      case OP_JAL: DO_JAL
       case OP_J:
-      case OP_NEXT:
-        budget -= op->n;
-        goto taken;
+      case OP_NEXT: DO_J
       case OP_JALR: {
         u64 target = (RS1 + IMM) & ~1ull;
         RD = base + op->off;
@@ -392,39 +426,32 @@ enter: {
         base = target;
         goto jump;
       }
-      case OP_JR:
-        budget -= op->n;
-        base = (RS1 + IMM) & ~1ull;
-        goto jump;
+      case OP_JR: DO_JR
 
-      // A link that is missing is looked for once; it is made if the target is in the same page.
-#define FOLLOW(side, offset)                                                             \
-  {                                                                                      \
-    const struct block *next = LINKS->side;                                              \
-    if (likely(next && budget >= 0)) {                                                   \
-      base += (u64)(offset);                                                             \
-      op = next->ops;                                                                    \
-      continue;                                                                          \
-    }                                                                                    \
-    u64 from = base;                                                                     \
-    base += (u64)(offset);                                                               \
-    if (budget < 0 || ((from ^ base) & PAGE_MASK)) goto jump;                            \
-    u32 epoch = block_epoch;                                                             \
-    hart.pc = base;                                                                      \
-    hart.slice_left = budget;                                                            \
-    struct block *found = block_find();                                                  \
-    if (unlikely(!found)) goto fetch_fault;                                              \
-    /* block_find may have dropped all blocks, and this one with them. */                \
-    if (epoch == block_epoch && !found->straddles) LINKS->side = found;                  \
-    op = found->ops;                                                                     \
-    continue;                                                                            \
-  }
-      taken: FOLLOW(taken, op->imm)
-      fall: FOLLOW(fall, op->off)
+      taken: { // to base + op->imm
+        const struct block *next = LINK->to;
+        u64 from = base;
+        base += IMM;
+        if (likely(next && budget >= 0)) {
+          op = next->ops;
+          continue;
+        }
+        if (budget < 0 || ((from ^ base) & PAGE_MASK)) goto jump;
+        // A link that is missing is looked for once; it is made if the target is in the same page.
+        u32 epoch = block_epoch;
+        hart.pc = base;
+        hart.slice_left = budget;
+        struct block *found = block_find();
+        if (unlikely(!found)) goto fetch_fault;
+        // block_find may have dropped all blocks, and this one with them.
+        if (epoch == block_epoch && !found->second) LINK->to = found;
+        op = found->ops;
+        continue;
+      }
 
       jump: { // to `base`, by way of the jump cache
         const struct jump_entry *entry = jump_entry_at(base);
-        if (likely(entry->key == (base | (hart.mode == MODE_U)) && entry->gen == hart.translation_gen && budget >= 0)) {
+        if (likely(entry->key == (base ^ hart.code_tag) && budget >= 0)) {
           op = entry->block->ops;
           continue;
         }
@@ -439,7 +466,8 @@ enter: {
         op++;
         continue;
       case OP_CSR:
-        hart.slice_left = budget;
+        // What a counter shows are the instructions before this one.
+        hart.slice_left = budget - (op->n - 1);
         if (unlikely(!csr_execute((u32)op->imm))) goto illegal;
         budget -= op->n;
         base += op->off + 4u;
@@ -447,7 +475,7 @@ enter: {
           hart.pc = base;
           goto top;
         }
-        tlb = &tlbs[hart_tlb_index()];
+        tlb = mmu_tlb();
         goto jump;
       case OP_ECALL:
         budget -= op->n;
@@ -467,24 +495,18 @@ enter: {
         budget -= op->n;
         if (unlikely(!hart_sret())) {
           budget += op->n;
-          hart_fault(CAUSE_ILLEGAL, 0x10200073);
-          goto fault;
+          goto illegal;
         }
         goto top;
       case OP_WFI:
-        if (unlikely(hart.mode != MODE_S)) {
-          hart_fault(CAUSE_ILLEGAL, 0x10500073);
-          goto fault;
-        }
+        if (unlikely(hart.mode != MODE_S)) goto illegal;
         budget -= op->n;
         hart.pc = base + op->off + 4;
         if (!hart_interrupt_pending()) hart.wfi = hart.leave = 1;
         goto top;
       case OP_SFENCE:
-        if (unlikely(!sfence(op->rd, RS1))) {
-          hart_fault(CAUSE_ILLEGAL, 0x12000073);
-          goto fault;
-        }
+        if (unlikely(!sfence(op->rs1 != 0, RS1, op->rs2 != 0, RS2))) goto illegal;
+        tlb = mmu_tlb();
         budget -= op->n;
         base += op->off + 4u;
         goto jump;
@@ -543,22 +565,21 @@ enter: {
         op++;
         continue;
 
-      default: // OP_ILLEGAL; op->imm holds the bits
+      default: // OP_ILLEGAL
       illegal:
-        hart_fault(CAUSE_ILLEGAL, (u32)op->imm);
-        goto fault;
-      illegal_fp: // the op's imm is an offset, so the bits are read again
-        hart_fault(CAUSE_ILLEGAL, 0);
+        hart_fault(CAUSE_ILLEGAL, mmu_instruction_bits(base + op->off));
         goto fault;
     }
   fault:
     hart.pc = base + op->off;
-    budget -= (op->off >> 2) + 1;
+    budget -= (i32)block_instructions_before(base, op);
+    COUNT_TRAP
     hart_take_trap(hart.fault_cause, hart.fault_value);
     goto top;
   }
 
 fetch_fault:
+  COUNT_TRAP
   hart_take_trap(hart.fault_cause, hart.fault_value);
   goto top;
 

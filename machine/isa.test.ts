@@ -1,17 +1,13 @@
 /*
- * One bare S-mode program runs on our machine (the wasm, under Node) and on qemu-system-riscv64: for each instruction it
+ * One bare S-mode program runs on our machine and on qemu-system-riscv64 (bare/bare.ts): for each instruction it
  * folds result and flags over a table of operands into a checksum and prints it, so a difference names the
- * instruction. Printing goes through SBI's debug console, or the legacy call where firmware has none.
+ * instruction. Traps, pages and the like are in bare/cases.test.ts.
  */
-import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
-import { buildMachine } from './build.ts';
-
-const RUNNER = fileURLToPath(new URL('./dev-run.mjs', import.meta.url));
+import { Bench, MISSING_TOOLS, assemble } from './bare/bare.ts';
 
 const INTEGERS = ['0', '1', '-1', '2', '0x7fffffff', '0x80000000', '0xffffffff', '0x7fffffffffffffff', '0x8000000000000000', '0x123456789abcdef0', '-77', '31', '63', '0x00ff00ff12003400'];
 const DOUBLES = [
@@ -99,9 +95,8 @@ print: mv s7,ra; li s8,60
 5: srl a0,s11,s8; andi a0,a0,15; li t0,10; blt a0,t0,6f; addi a0,a0,39
 6: addi a0,a0,48; call putchar; addi s8,s8,-4; bgez s8,5b
    li a0,10; mv ra,s7
-putchar: mv s9,a0; li a7,0x4442434e; li a6,2; ecall; beqz a0,7f
-   mv a0,s9; li a7,1; li a6,0; ecall
-7: ret
+putchar: la a1,char; sb a0,0(a1); li a0,1; li a2,0; li a7,0x4442434e; li a6,0; ecall; ret
+char: .byte 0
 .balign 4096
 scratch: .skip 8192
 ${table('integers', INTEGERS)}
@@ -115,24 +110,14 @@ stack_top:
 
 const folder = mkdtempSync(join(tmpdir(), 'portside-isa-'));
 afterAll(() => rmSync(folder, { recursive: true }));
-const missing = ['riscv64-linux-gnu-as', 'riscv64-linux-gnu-ld', 'riscv64-linux-gnu-objcopy', 'qemu-system-riscv64'].filter((tool) => spawnSync(tool, ['--version']).status !== 0);
-if (missing.length > 0) console.warn(`${missing.join(', ')} not installed: the instruction set is not compared with QEMU`);
+if (MISSING_TOOLS.length > 0) console.warn(`${MISSING_TOOLS.join(', ')} not installed: the instruction set is not compared with QEMU`);
 
-test.runIf(missing.length === 0)('every instruction has the result and the flags that QEMU gives it', async () => {
-  const at = (name: string): string => join(folder, name);
-  writeFileSync(at('isa.s'), program());
-  execFileSync('riscv64-linux-gnu-as', ['-march=rv64imafdc_zicsr_zifencei_zba_zbb_zbs', '-o', at('isa.o'), at('isa.s')]);
-  execFileSync('riscv64-linux-gnu-ld', ['-Ttext=0x80200000', '-e', '_start', '-o', at('isa.elf'), at('isa.o')], { stdio: 'ignore' });
-  execFileSync('riscv64-linux-gnu-objcopy', ['-O', 'binary', at('isa.elf'), at('kernel')]);
-  writeFileSync(at('config'), 'memory=64\n');
-
-  const { path } = await buildMachine();
-  const ours = spawnSync(process.execPath, ['--no-warnings', RUNNER, path, '--in', folder], { encoding: 'utf8', input: '' });
-  const theirs = spawnSync('qemu-system-riscv64', ['-M', 'virt', '-cpu', 'rv64,v=false', '-m', '64', '-nographic', '-kernel', at('kernel')], { encoding: 'utf8', input: '' });
-  const sums = (text: string): string[] => text.split(/\r?\n/).filter((line) => /^[0-9a-f]{16}$/.test(line));
-  const expected = sums(theirs.stdout), got = sums(ours.stdout);
+test.runIf(MISSING_TOOLS.length === 0)('every instruction has the result and the flags that QEMU gives it', async () => {
+  const bench = await Bench.create(folder), kernel = assemble(folder, 'isa', program());
+  const [expected, ...got] = await Promise.all((['qemu', 'native', 'wasm'] as const).map((target) => bench.run(target, kernel)));
   expect(expected).toHaveLength(GROUPS.length);
-  expect(got, ours.stderr).toHaveLength(GROUPS.length);
-  const wrong = GROUPS.filter((_, index) => expected[index] !== got[index]).map((group) => group.name);
-  expect(wrong).toEqual([]);
+  for (const sums of got) {
+    expect(sums).toHaveLength(GROUPS.length);
+    expect(GROUPS.filter((_, index) => expected![index] !== sums[index]).map((group) => group.name)).toEqual([]);
+  }
 }, 120_000);

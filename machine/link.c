@@ -3,7 +3,6 @@
 #include "host.h"
 
 #define NO_SOCKET (-1)
-#define LENGTH_LEN 4
 #define SEND_BYTES (256u << 10)
 #define RECEIVE_BYTES (256u << 10)
 
@@ -63,7 +62,7 @@ static bool fill(void) {
 }
 
 static bool length_is_sane(void) {
-  if (link.receive_end - link.receive_start < LENGTH_LEN) return true;
+  if (link.receive_end - link.receive_start < LINK_LENGTH_LEN) return true;
   u32 len = get_be32(link.receive + link.receive_start);
   return len > 0 && len <= LINK_FRAME_MAX;
 }
@@ -87,23 +86,23 @@ i32 link_poll_socket(bool *writes) {
   return link.connection;
 }
 
-bool link_send_room(void) { return !link_is_up() || SEND_BYTES - link.send_end >= LENGTH_LEN + LINK_FRAME_MAX; }
+bool link_send_room(u32 bytes) { return !link_is_up() || SEND_BYTES - link.send_end >= bytes; }
 
 u8 *link_send_frame(u32 len) {
   if (!link_is_up()) return NULL;
   set_be32(link.send + link.send_end, len);
-  u8 *frame = link.send + link.send_end + LENGTH_LEN;
-  link.send_end += LENGTH_LEN + len;
+  u8 *frame = link.send + link.send_end + LINK_LENGTH_LEN;
+  link.send_end += LINK_LENGTH_LEN + len;
   return frame;
 }
 
 bool link_next_frame(const u8 **frame, u32 *len) {
-  if (!length_is_sane() || link.receive_end - link.receive_start < LENGTH_LEN) return false;
+  if (!length_is_sane() || link.receive_end - link.receive_start < LINK_LENGTH_LEN) return false;
   u32 frame_len = get_be32(link.receive + link.receive_start);
-  if (link.receive_end - link.receive_start - LENGTH_LEN < frame_len) return false;
-  *frame = link.receive + link.receive_start + LENGTH_LEN;
+  if (link.receive_end - link.receive_start - LINK_LENGTH_LEN < frame_len) return false;
+  *frame = link.receive + link.receive_start + LINK_LENGTH_LEN;
   *len = frame_len;
   return true;
 }
 
-void link_consume_frame(void) { link.receive_start += LENGTH_LEN + get_be32(link.receive + link.receive_start); }
+void link_consume_frame(void) { link.receive_start += LINK_LENGTH_LEN + get_be32(link.receive + link.receive_start); }

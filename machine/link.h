@@ -11,6 +11,8 @@
 #include "base.h"
 
 #define LINK_FRAME_MAX 65550u
+/** in front of each frame */
+#define LINK_LENGTH_LEN 4u
 
 /** No link and nothing to listen on. */
 void link_init(void);
@@ -22,8 +24,8 @@ bool link_is_up(void);
 /** For polling: the socket whose readiness means work, negative if none; `writes`: wait for room to send. */
 i32 link_poll_socket(bool *writes);
 
-/** True if a frame of any length may be queued. */
-bool link_send_room(void);
+/** True if frames and their lengths, `bytes` in all, may be queued, or the link is down. */
+bool link_send_room(u32 bytes);
 /** Where to put the `len` bytes of the next frame; NULL while the link is down: the frame is lost. */
 u8 *link_send_frame(u32 len);
 /** The oldest frame received. Borrowed until link_consume_frame. */

@@ -15,5 +15,7 @@ void machine_power_off(u32 status);
 void machine_initialize(void);
 /** `_start`: goes on from the snapshot, or boots from /in. Never returns. */
 _Noreturn void machine_start(void);
+/** `instret`: instructions retired since power-on; benchmarks ask after the end. */
+u64 machine_instret(void);
 
 #endif

@@ -302,7 +302,7 @@ void machine_initialize(void) {
   build();
   run_virtual();
   block_drop_all(true);
-  fill_bytes(tlbs, 0, sizeof tlbs);
+  mmu_zero();
   if (machine.disk_size) {
     host_close(machine.disk_fd);
     machine.disk_fd = -1;
@@ -330,6 +330,8 @@ static void restore(void) {
     if (machine.disk_fd < 0) host_panic("the image's disk is not there", machine.disk_name);
   }
 }
+
+u64 machine_instret(void) { return hart_instret(); }
 
 void machine_start(void) {
   options_read(&options);

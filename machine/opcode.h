@@ -5,8 +5,10 @@
 #ifndef OPCODE_H
 #define OPCODE_H
 
+#include "fusion.h"
+
 enum opcode {
-  OP_ILLEGAL, /* imm: the instruction's bits */
+  OP_ILLEGAL,
   OP_NOP,
   OP_LI,    /* rd = imm */
   OP_AUIPC, /* rd = base + imm */
@@ -37,7 +39,7 @@ enum opcode {
   OP_LOAD_X0, /* a load whose result nobody wants; imm: offset, rd: its size */
   OP_CBO_ZERO,
   OP_AMO, /* imm: instruction */
-  /* control; these end a block and have links */
+  /* control; links follow these, and all but the branches end a block */
   OP_BEQ, OP_BNE, OP_BLT, OP_BGE, OP_BLTU, OP_BGEU, OP_BEQZ, OP_BNEZ,
   OP_JAL, OP_J, OP_JALR, OP_JR,
   OP_NEXT, /* the block was cut here; imm: offset of the next instruction */
@@ -47,9 +49,17 @@ enum opcode {
   OP_FP,
   OP_FADD_D, OP_FSUB_D, OP_FMUL_D, OP_FDIV_D, OP_FADD_S, OP_FSUB_S, OP_FMUL_S, OP_FDIV_S,
   OP_FSGNJ_D, OP_FSGNJN_D, OP_FSGNJX_D, OP_FMV_X_D, OP_FMV_D_X, OP_FMV_X_W, OP_FMV_W_X,
-  /* Pairs that often follow each other, run in one dispatch: the second op stays in its slot and keeps its operands. */
-  OP_SD_SD, OP_LD_LD, OP_MV_MV, OP_SLLIW_SRLIW_OR, OP_SRLIW_OR, OP_OR_XOR, OP_SLLI_ADD, OP_ADD_ADD, OP_SLLI_SRLI, OP_ADDW_ADDW,
-  OP_ADDI_SD, OP_ADD_LBU, OP_LBU_ADDI, OP_XOR_ADDW, OP_SRLI_ADD, OP_LD_ADDI, OP_LD_ADD, OP_ADD_LD, OP_ADDI_ADDW, OP_XOR_AND, OP_LI_ADD,
+  /* what two instructions make (fuse.c) */
+  OP_SHADD,   /* rd = (rs1 << imm) + rs2 */
+  OP_EXTRACT, /* rd = rs1 << imm % 256 >> imm / 256 */
+/* sequences run in one dispatch (fusion.h) */
+#define FUSED2(a, b) OP_##a##_##b,
+#define FUSED3(a, b, c) OP_##a##_##b##_##c,
+#define FUSED4(a, b, c, d) OP_##a##_##b##_##c##_##d,
+  FUSED_OPS
+#undef FUSED2
+#undef FUSED3
+#undef FUSED4
   OP_COUNT
 };
 

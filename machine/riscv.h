@@ -67,12 +67,15 @@
 #define SATP_MODE_SHIFT 60
 #define SATP_MODE_BARE 0
 #define SATP_MODE_SV39 8
+#define SATP_ASID_SHIFT 44
+#define SATP_ASID 0xffffull
 #define SATP_PPN ((1ull << 44) - 1)
 #define PTE_V (1ull << 0)
 #define PTE_R (1ull << 1)
 #define PTE_W (1ull << 2)
 #define PTE_X (1ull << 3)
 #define PTE_U (1ull << 4)
+#define PTE_G (1ull << 5)
 #define PTE_A (1ull << 6)
 #define PTE_D (1ull << 7)
 #define PTE_PPN_SHIFT 10

@@ -1,5 +1,6 @@
 /*
- * virtio-net (virtio 1.2 §5.1) over the link: MAC, STATUS, mergeable receive buffers.
+ * virtio-net (virtio 1.2 §5.1) over the link: MAC, STATUS, mergeable receive buffers, checksum and TCP offloads (net_offload.h). Frames on
+ * the link have no virtio header: long packets are cut and joined here.
  *
  * Frames from the guest go into the link's buffer as long as it has room; then they stay in the queue until it was sent.
  * Frames to the guest stay in the link's buffer while the guest has no receive buffers: a slow guest pauses its peer.
