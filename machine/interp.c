@@ -152,7 +152,7 @@ static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
 #define DO_AUIPC ALU_BODY(base + IMM)
 #define DO_ADD ALU_BODY(RS1 + RS2)
 #define DO_SUB ALU_BODY(RS1 - RS2)
-#define DO_MUL ALU_BODY(RS1 *RS2)
+#define DO_MUL ALU_BODY(RS1 * RS2)
 #define DO_SLTU ALU_BODY(RS1 < RS2)
 #define DO_OR ALU_BODY(RS1 | RS2)
 #define DO_XOR ALU_BODY(RS1 ^ RS2)
