@@ -21,6 +21,8 @@ const INTERFACES_EVERY_MS = 5000;
 const PING_WAIT_S = 5;
 /** datagrams that Node may queue on one socket before we drop, in `bytes` */
 const UDP_QUEUE_MAX = 1024 * 1024;
+/** asked for each UDP socket, in `bytes`: Linux gives what net.core.rmem_max lets it, twice the default; a burst waits there for its turn */
+const UDP_RECEIVE_BUFFER = 1024 * 1024;
 const LISTEN_BACKLOG = 511;
 /** datagrams that may wait for their socket to be connected */
 const EARLY_MAX = 64;
@@ -84,7 +86,7 @@ export class NodeHostNet implements HostNet {
   }
 
   connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
-    const socket = createSocket(typeof ip === 'number' ? 'udp4' : 'udp6');
+    const socket = createSocket({ type: typeof ip === 'number' ? 'udp4' : 'udp6', recvBufferSize: UDP_RECEIVE_BUFFER });
     const udp = new NodeUdp(socket, handlers);
     socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
     return udp;
@@ -92,7 +94,7 @@ export class NodeHostNet implements HostNet {
 
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
     return new Promise((resolve, reject) => {
-      const socket = createSocket('udp4');
+      const socket = createSocket({ type: 'udp4', recvBufferSize: UDP_RECEIVE_BUFFER });
       const onError = (error: NodeJS.ErrnoException): void => reject(forwardError(error, ip, port));
       socket.once('error', onError);
       socket.bind(port, formatIpv4(ip), () => {
