@@ -7,7 +7,8 @@
  * So whoever talks to a station (a TCP flow, the ARP table) keeps the Station and always has the right way.
  *
  * A guest in the middle of a download has nothing to say before it hears more: after its link broke it would stay unheard. So a
- * new link is taken for the way to all stations that have none; a frame of theirs from elsewhere corrects that.
+ * link that nobody has been heard by is taken for the way to all stations that have none, whether it came after the old one
+ * broke or, as a reconnect may, just before; a frame of theirs from elsewhere corrects that.
  */
 import { getU16, getU32 } from '../../bytes.ts';
 import { RelayError } from '../../relay-error.ts';
@@ -69,11 +70,7 @@ export class Switch {
     if (this.#ports.size >= this.host.maxLinks) throw new RelayError('RELAY_LIMIT', `no more than ${this.host.maxLinks} links`);
     const port = new Port(this, sink, ++this.#portsMade);
     this.#ports.add(port);
-    for (const station of this.#stations.values()) {
-      if (station.port !== null) continue;
-      station.port = port;
-      this.host.onStationMoved(station);
-    }
+    this.#adopt(port);
     return port;
   }
 
@@ -85,6 +82,17 @@ export class Switch {
       if (!station.isPresent) continue;
       station.isPresent = false;
       this.onPresence?.(station.mac, false);
+    }
+    const silent = [...this.#ports].findLast((other) => other.isSilent);
+    if (silent !== undefined) this.#adopt(silent);
+  }
+
+  /** Takes `port` for the way to all stations that have none. */
+  #adopt(port: Port): void {
+    for (const station of this.#stations.values()) {
+      if (station.port !== null) continue;
+      station.port = port;
+      this.host.onStationMoved(station);
     }
   }
 
@@ -185,6 +193,11 @@ export class Port implements LinkPort {
     this.#sink = sink;
     this.#gatewayHigh = Math.floor(owner.host.gatewayMac / 0x100000000);
     this.#gatewayLow = owner.host.gatewayMac % 0x100000000;
+  }
+
+  /** Nobody has been heard by this link. */
+  get isSilent(): boolean {
+    return this.#lastStation === null;
   }
 
   receive(bytes: Uint8Array, start: number, end: number): void {

@@ -434,6 +434,16 @@ test('a guest that comes back by another link gets at once what was lost', () =>
   expect(c.takeLines().some((line) => line.includes('len 10'))).toBe(true);
 });
 
+test('a guest whose new link is there before the old one is gone gets at once what was lost, though it says nothing', () => {
+  const c = Conversation.established();
+  const old = c.port;
+  c.port = c.attach();
+  old.close();
+  c.connection.send(bytes('meanwhile'));
+  c.settle();
+  expect(c.takeLines().some((line) => line.includes('len 9'))).toBe(true);
+});
+
 test('options: timestamps are agreed on when both want them, and PAWS refuses old ones', () => {
   const ts = (value: number): number[] => [1, 1, 8, 10, 0, 0, value >> 8, value & 255, 0, 0, 0, 0];
   const c = Conversation.synReceived({ tcpTimestamps: true }, [2, 4, 5, 180, ...ts(1000)]);
