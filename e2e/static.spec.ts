@@ -1,7 +1,10 @@
 /* The built page on a server that sends files and nothing else, and without any server at all. */
 import { expect, test, type Page, type Worker } from '@playwright/test';
-import { Guest, Server, sha256, startHostHttp } from './guest.ts';
+import type { Portside } from '../web/page/scripting.ts';
+import { Guest, noise, Server, sha256, startHostHttp } from './guest.ts';
 import { StaticServer } from './static-server.ts';
+
+declare const portside: Portside;
 
 /** Resolves when the service worker has stored the page, and the store worker the image. */
 async function stored(page: Page): Promise<void> {
@@ -36,10 +39,54 @@ test('below any path, without COOP and COEP: one reload, and the container runs'
   await files.stop();
 });
 
-test('without a service worker it says what is missing, and never loops', async ({ browser }) => {
+/** The page finds a browser without JSPI. */
+async function withoutJspi(page: Page): Promise<void> {
+  await page.addInitScript(() => { Reflect.deleteProperty(WebAssembly, 'Suspending'); });
+}
+
+test('without a service worker the container suspends instead of blocking: shell, network, a busy guest, its end', async ({ browser }) => {
+  const files = await StaticServer.start('/');
+  const relay = new Server(['--allow-origin', files.origin]);
+  await relay.start();
+  const body = noise(5_000_000);
+  const host = await startHostHttp(body);
+  const context = await browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  const guest = new Guest(page);
+  await page.goto(`${files.url}?image=busybox&net=relay=${relay.url}`);
+  await guest.ready();
+  expect(await page.evaluate(() => [crossOriginIsolated, portside.stats()?.waitingMode])).toEqual([false, 'suspend']);
+  await guest.waitFor(/[#$] ?$/m);
+  expect((await guest.run('seq 1 20000 | sha256sum')).output).toBe(`${sha256(new TextEncoder().encode(Array.from({ length: 20_000 }, (_, i) => `${i + 1}\n`).join('')))}  -`);
+  const size = await page.evaluate(() => { const { cols, rows } = portside.size(); return `${rows} ${cols}`; });
+  expect((await guest.run('stty size')).output).toBe(size);
+  expect(Number((await guest.run('seq 1 200000 | tail -1', 60_000)).output)).toBe(200_000);
+  // Much output and a loop that never waits: keys reach it all the same.
+  await guest.write('seq 300000 100000000\n');
+  await guest.waitFor(/^300\d\d\d$/m);
+  await guest.write('\x03');
+  await guest.write('echo be""gun; while :; do :; done\n');
+  await guest.waitFor(/^begun$/m);
+  await guest.write('\x03');
+  expect((await guest.run('echo still $((40 + 2))', 60_000)).output).toBe('still 42');
+  await expect(page.getByTestId('net-state')).toHaveAttribute('data-state', 'up');
+  await expect.poll(async () => (await guest.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain('192.168.127.');
+  expect((await guest.run(`wget -q -O - http://192.168.127.254:${host.port}/file | sha256sum`, 60_000)).output).toBe(`${sha256(body)}  -`);
+  await expect.poll(() => page.evaluate(() => portside.stats()?.link?.bytesToGuest ?? 0)).toBeGreaterThan(body.length);
+  await guest.write('exit 7\n');
+  await expect.poll(() => guest.state()).toBe('exited');
+  expect(await page.evaluate(() => portside.exitCode)).toBe(7);
+  await context.close();
+  await host.close();
+  await relay.stop();
+  await files.stop();
+});
+
+test('without a service worker and JSPI it says what is missing, and never loops', async ({ browser }) => {
   const files = await StaticServer.start('/');
   const context = await browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
+  await withoutJspi(page);
   let visits = 0;
   page.on('framenavigated', () => { visits++; });
   await page.goto(`${files.url}?image=busybox&net=none`);
@@ -52,6 +99,7 @@ test('without a service worker it says what is missing, and never loops', async 
 
 test('a service worker that does not help leads to one reload, and a word', async ({ page }) => {
   const files = await StaticServer.start('/');
+  await withoutJspi(page);
   // A browser that isolates nothing, whatever the headers say.
   await page.addInitScript(() => { Object.defineProperty(globalThis, 'crossOriginIsolated', { value: false }); });
   let visits = 0;

@@ -23,6 +23,15 @@ interface Performance {
 }
 declare var performance: Performance;
 
+declare function setTimeout(callback: () => void, ms: number): number;
+declare function clearTimeout(id: number | undefined): void;
+
+interface MessagePort {
+  onmessage: ((event: never) => unknown) | null;
+  postMessage(message: unknown, transfer: ArrayBuffer[]): void;
+}
+declare var MessageChannel: { new (): { readonly port1: MessagePort; readonly port2: MessagePort } };
+
 interface Crypto {
   getRandomValues<T extends ArrayBufferView | null>(array: T): T;
 }

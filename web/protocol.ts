@@ -6,6 +6,7 @@
  */
 import type { Forward } from '../shared/link/tunnel.ts';
 import type { ContainerMemory } from '../shared/memory/container-memory.ts';
+import type { LinkStats } from '../shared/memory/link-counters.ts';
 import type { ImageInfo } from '../shared/wasi/image-info.ts';
 
 /** How the container reaches a network. */
@@ -60,8 +61,17 @@ export interface ImageFailure {
 export type Loaded = { ok: true; info: ImageInfo } | { ok: false; failure: ImageFailure };
 export type Ended = { ok: true; exitCode: number } | { ok: false; failure: ImageFailure };
 
+/** Between the page and a container's worker that shares no memory with it: see shared/memory/ring-bridge.ts */
+export interface ContainerPorts {
+  stdin: MessagePort;
+  stdout: MessagePort;
+  /** speaks LinkApi: the link lives in the same thread; null without a network */
+  link: MessagePort | null;
+}
+
 export interface ContainerStart {
-  memory: ContainerMemory;
+  /** the shared memory, or where there is none the ports in its place */
+  memory: ContainerMemory | ContainerPorts;
   /** argv with the flags of the host, see shared/wasi/arguments.ts */
   args: string[];
   env: string[];
@@ -108,14 +118,16 @@ export interface CaptureStats {
 }
 
 export interface LinkApi {
-  /** Connects, and keeps connected until `close`. `bell` as in ContainerStart. */
+  /** Connects, and keeps connected until `close`. `bell` as in ContainerStart; `memory` is null where the link has it already. */
   open(
     mode: Exclude<NetMode, { kind: 'none' }>,
     origin: string,
-    memory: ContainerMemory,
+    memory: ContainerMemory | null,
     bell: MessagePort | null,
     onStatus: (status: NetStatus) => void,
   ): Promise<void>;
+  /** null before `open`; for pages that can't look into the shared memory */
+  stats(): Promise<LinkStats | null>;
   /** Says bye and closes the WebSocket. */
   close(): Promise<void>;
   /** Tries at once instead of waiting for the backoff. */

@@ -6,7 +6,8 @@
  *   link ─toGuest─▶ └───────────┘ ─fromGuest─▶ link
  *
  * One structured-cloneable object of SharedArrayBuffers that whoever starts a container makes and hands to every
- * thread; each thread then builds its own Ring and Wake views over it.
+ * thread; each thread then builds its own Ring and Wake views over it. Where there are none, page and container each make
+ * one of plain buffers, and ring-bridge.ts carries the bytes between the two.
  */
 import { ringBytes } from './ring.ts';
 import { CONTROL_BYTES } from './wake.ts';
@@ -21,20 +22,21 @@ const NO_NET_BYTES = 1024;
 
 export interface ContainerMemory {
   /** wake word and link word: see wake.ts */
-  control: SharedArrayBuffer;
-  stdin: SharedArrayBuffer;
-  stdout: SharedArrayBuffer;
-  fromGuest: SharedArrayBuffer;
-  toGuest: SharedArrayBuffer;
+  control: ArrayBufferLike;
+  stdin: ArrayBufferLike;
+  stdout: ArrayBufferLike;
+  fromGuest: ArrayBufferLike;
+  toGuest: ArrayBufferLike;
 }
 
-/** Memory for one container; without a network the frame rings are mere placeholders. */
-export function makeContainerMemory(net: boolean): ContainerMemory {
+/** Memory for one container, of SharedArrayBuffers unless told otherwise; without a network the frame rings are mere placeholders. */
+export function makeContainerMemory(net: boolean, isShared = true): ContainerMemory {
+  const make = (bytes: number): ArrayBufferLike => (isShared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes));
   return {
-    control: new SharedArrayBuffer(CONTROL_BYTES),
-    stdin: new SharedArrayBuffer(ringBytes(STDIN_BYTES)),
-    stdout: new SharedArrayBuffer(ringBytes(STDOUT_BYTES)),
-    fromGuest: new SharedArrayBuffer(ringBytes(net ? FROM_GUEST_BYTES : NO_NET_BYTES)),
-    toGuest: new SharedArrayBuffer(ringBytes(net ? TO_GUEST_BYTES : NO_NET_BYTES)),
+    control: make(CONTROL_BYTES),
+    stdin: make(ringBytes(STDIN_BYTES)),
+    stdout: make(ringBytes(STDOUT_BYTES)),
+    fromGuest: make(ringBytes(net ? FROM_GUEST_BYTES : NO_NET_BYTES)),
+    toGuest: make(ringBytes(net ? TO_GUEST_BYTES : NO_NET_BYTES)),
   };
 }

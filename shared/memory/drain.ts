@@ -45,6 +45,11 @@ export class Drain {
   /** armed: the next thing to happen is a wake-up */
   #waiting = false;
 
+  /** For a drain that ends with its ring. */
+  static start(ring: Ring, handler: DrainHandler, bell: Bell): void {
+    void new Drain(ring, handler, bell);
+  }
+
   /** Starts at once. `bell` where Atomics.waitAsync is missing. */
   constructor(ring: Ring, handler: DrainHandler, bell: Bell | null) {
     this.#ring = ring;

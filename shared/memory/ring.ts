@@ -28,7 +28,7 @@
  * Copies go through `set(subarray)`: a small garbage view, but a third of the time of a loop at 1500 bytes; up to
  * LOOP_BYTES a loop is faster and allocates nothing.
  *
- * Over a plain ArrayBuffer everything but `waitForRoom` works the same within one thread (the JSPI mode).
+ * Over a plain ArrayBuffer everything works the same within one thread (the JSPI mode), but that `waitForRoom` can't wait.
  */
 import { invariant } from '../invariant.ts';
 
@@ -67,7 +67,7 @@ export class Ring {
   #put: number;
   // Invariant: #put - tail <= capacity, and head lies between the two.
 
-  constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
+  constructor(buffer: ArrayBufferLike) {
     this.capacity = buffer.byteLength - RING_HEADER_BYTES;
     invariant(this.capacity > 0 && (this.capacity & (this.capacity - 1)) === 0, 'ring capacity is a power of two');
     this.#words = new Int32Array(buffer, 0, RING_HEADER_BYTES / 4);
@@ -139,9 +139,10 @@ export class Ring {
 
   /**
    * Blocks until `bytes` fit (at most the capacity) or `timeoutMs` have passed. Returns whether they fit.
-   * Only for threads that may block.
+   * Only for threads that may block; where the memory is not shared it says at once how things are.
    */
   waitForRoom(bytes: number, timeoutMs: number): boolean {
+    if (this.#words.buffer instanceof ArrayBuffer) return this.writable >= bytes;
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const tail = Atomics.load(this.#words, TAIL);

@@ -14,20 +14,29 @@
  *
  * `sleeps` spares the producers the system call of a notify while the container runs: the sleeper raises it before
  * Atomics.wait compares the word, the producer looks at it after the bump; one of them sees the other.
+ *
+ * Over a plain ArrayBuffer all parties share one thread (the JSPI mode, suspending.ts): the container sleeps in `sleepAsync`,
+ * and a bump calls it back.
  */
 
 const WAKE = 0;
 const SLEEPS = 8;
 const LINK = 16;
 
+/** what setTimeout can count, in ms: what is later is never, as far as one container goes */
+const LONGEST_TIMER_MS = 2 ** 31;
+
 /** where the counters begin */
 export const COUNTERS_AT = 128;
 export const CONTROL_BYTES = 256;
 
+/** who sleeps on a word that no other thread sees: by its buffer, since each party has a Wake of its own */
+const sleepers = new WeakMap<ArrayBufferLike, () => void>();
+
 export class Wake {
   readonly #words: Int32Array;
 
-  constructor(control: SharedArrayBuffer | ArrayBuffer) {
+  constructor(control: ArrayBufferLike) {
     this.#words = new Int32Array(control, 0, COUNTERS_AT / 4);
   }
 
@@ -38,13 +47,31 @@ export class Wake {
   /** Something changed that the container may wait for. */
   bump(): void {
     Atomics.add(this.#words, WAKE, 1);
-    if (Atomics.load(this.#words, SLEEPS) !== 0) Atomics.notify(this.#words, WAKE);
+    if (Atomics.load(this.#words, SLEEPS) === 0) return;
+    const sleeper = sleepers.get(this.#words.buffer);
+    if (sleeper === undefined) Atomics.notify(this.#words, WAKE);
+    else sleeper();
   }
 
   /** Blocks until the word is not `seen` any more, or for `timeoutMs`. Only the container's thread may call it. */
   sleep(seen: number, timeoutMs: number): void {
     Atomics.store(this.#words, SLEEPS, 1);
     Atomics.wait(this.#words, WAKE, seen, timeoutMs);
+    Atomics.store(this.#words, SLEEPS, 0);
+  }
+
+  /** As `sleep`, as a promise: for a word of this thread alone. */
+  async sleepAsync(seen: number, timeoutMs: number): Promise<void> {
+    if (this.value !== seen) return;
+    const { buffer } = this.#words;
+    let timer: number | undefined;
+    Atomics.store(this.#words, SLEEPS, 1);
+    await new Promise<void>((resolve) => {
+      sleepers.set(buffer, resolve);
+      if (timeoutMs < LONGEST_TIMER_MS) timer = setTimeout(resolve, timeoutMs);
+    });
+    clearTimeout(timer);
+    sleepers.delete(buffer);
     Atomics.store(this.#words, SLEEPS, 0);
   }
 

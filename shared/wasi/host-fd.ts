@@ -18,6 +18,11 @@ export abstract class HostFd extends Fd {
   /** Room that a write would find now; -1: not ready. */
   abstract writeReady(): number;
 
+  /** A write of `bytes` would not have to wait: asked where no thread can, see suspending.ts. */
+  hasRoomFor(_bytes: number): boolean {
+    return true;
+  }
+
   /** The other end has gone: said in poll events. */
   get hangup(): boolean {
     return false;

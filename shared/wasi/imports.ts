@@ -19,7 +19,7 @@
  * before anything is touched: FAULT. The shim's own functions are wrapped, so that a RangeError of a hostile pointer is
  * FAULT too, and anything else IO.
  *
- * Only `poll_oneoff`, a blocking socket and a full ring block; see poll.ts and ring.ts.
+ * Only `poll_oneoff`, a blocking socket and a full ring block; see poll.ts and ring.ts, and suspending.ts for threads that can't.
  */
 import type { Fd } from '@bjorn3/browser_wasi_shim';
 import { wasi, WASI, WASIProcExit } from '@bjorn3/browser_wasi_shim';
@@ -34,6 +34,7 @@ import { HostFd } from './host-fd.ts';
 import { Poller } from './poll.ts';
 import { CONNECTION_FD, ConnectionFd, ListenFd } from './sock.ts';
 import { StdinFd, StdoutFd } from './stdio.ts';
+import { promising, suspendingImports } from './suspending.ts';
 
 /** fd of the listening socket: what c2w's images assume when they are not told */
 export const LISTEN_FD = 3;
@@ -56,6 +57,8 @@ export interface HostOptions {
   pairs: boolean;
   /** read-only directories: guest name → file name → source */
   directories: ReadonlyMap<string, ReadonlyMap<string, FileSource>>;
+  /** its thread must not block, and has JSPI: see suspending.ts; `runSuspending` is then the way to run */
+  suspends?: boolean;
   /** called where a page or link worker cannot wait for a ring: see ring.ts */
   stdoutBell?: () => void;
   fromGuestBell?: () => void;
@@ -75,7 +78,7 @@ type Import = (...args: never[]) => number;
 
 export class WasiHost {
   /** for WebAssembly.instantiate, as `wasi_snapshot_preview1` */
-  readonly imports: Record<string, Import>;
+  readonly imports: Record<string, unknown>;
 
   readonly #wasi: WASI;
   readonly #memory = new GuestMemory();
@@ -109,13 +112,14 @@ export class WasiHost {
     this.#poller = new Poller(
       this.#memory, this.#wasi.fds, wake, options.pairs, stdin, () => this.#listener?.connection ?? null,
     );
-    this.imports = {
+    const imports = {
       ...wrapShim(this.#wasi.wasiImport),
       ...this.#processImports(),
       ...this.#fdImports(),
       ...this.#pathImports(),
       ...this.#sockImports(),
     };
+    this.imports = options.suspends === true ? suspendingImports(imports, this.#memory, this.#wasi.fds, this.#poller) : imports;
   }
 
   /**
@@ -123,17 +127,33 @@ export class WasiHost {
    * behind the last byte.
    */
   run(instance: Command): HostEnd {
-    this.#memory.bind(instance.exports.memory);
-    this.#wasi.inst = instance;
+    this.#bind(instance);
     try {
       instance.exports._start();
       return { kind: 'exit', code: 0 };
     } catch (error) {
-      if (error instanceof WASIProcExit) return { kind: 'exit', code: error.code >>> 0 };
-      return { kind: 'trap', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
+      return endOf(error);
     } finally {
       this.#stdout.close();
     }
+  }
+
+  /** The same while the thread goes on with its events. */
+  async runSuspending(instance: Command): Promise<HostEnd> {
+    this.#bind(instance);
+    try {
+      await promising(instance.exports._start)();
+      return { kind: 'exit', code: 0 };
+    } catch (error) {
+      return endOf(error);
+    } finally {
+      this.#stdout.close();
+    }
+  }
+
+  #bind(instance: Command): void {
+    this.#memory.bind(instance.exports.memory);
+    this.#wasi.inst = instance;
   }
 
   /** Arguments, environment, clocks, randomness, poll, exit. */
@@ -407,6 +427,11 @@ export class WasiHost {
     fds[fd] = connection;
     return fd;
   }
+}
+
+function endOf(error: unknown): HostEnd {
+  if (error instanceof WASIProcExit) return { kind: 'exit', code: error.code >>> 0 };
+  return { kind: 'trap', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
 }
 
 function notConnected(fd: Fd | undefined): number {

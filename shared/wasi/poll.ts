@@ -40,6 +40,13 @@ const LAST_CLOCK = wasi.CLOCKID_THREAD_CPUTIME_ID;
 /** What `#look` finds about an fd that is not one to poll. */
 const BAD_FD = -2;
 
+/** Whose turn it is in a thread that the guest shares with others. */
+export interface Turns {
+  /** the others have waited long enough */
+  readonly isDue: boolean;
+  give(): Promise<void>;
+}
+
 export class Poller {
   readonly #memory: GuestMemory;
   readonly #fds: (Fd | undefined)[];
@@ -67,11 +74,8 @@ export class Poller {
 
   /** See `poll_oneoff` in imports.ts. */
   poll(subs: number, events: number, count: number, nevents: number): number {
-    const memory = this.#memory;
-    if (count === 0 || count > MAX_SUBSCRIPTIONS) return wasi.ERRNO_INVAL;
-    if (!memory.has(subs, count * SUBSCRIPTION_BYTES) || !memory.has(events, count * EVENT_BYTES) || !memory.has(nevents, 4)) {
-      return wasi.ERRNO_FAULT;
-    }
+    const refusal = this.#refusal(subs, events, count, nevents);
+    if (refusal !== wasi.ERRNO_SUCCESS) return refusal;
     const timeoutMs = this.#timeout(subs, count);
     const other = this.#pairs && count === 2 ? this.#otherOfPair(subs) : null;
     const startMs = timeoutMs > 0 && timeoutMs < Infinity ? performance.now() : 0;
@@ -89,8 +93,54 @@ export class Poller {
     const reported = this.#report(subs, events, count, elapsedMs);
     // A wall clock that was set back, or is coarser than our wait, says that its time has not come: once more.
     if (reported === 0) return this.poll(subs, events, count, nevents);
-    memory.setU32(nevents, reported);
+    this.#memory.setU32(nevents, reported);
     return wasi.ERRNO_SUCCESS;
+  }
+
+  #refusal(subs: number, events: number, count: number, nevents: number): number {
+    const memory = this.#memory;
+    if (count === 0 || count > MAX_SUBSCRIPTIONS) return wasi.ERRNO_INVAL;
+    const isInMemory = memory.has(subs, count * SUBSCRIPTION_BYTES) && memory.has(events, count * EVENT_BYTES) && memory.has(nevents, 4);
+    return isInMemory ? wasi.ERRNO_SUCCESS : wasi.ERRNO_FAULT;
+  }
+
+  /**
+   * As `poll`, in a thread that can't block: gives a promise when it sleeps, and when `isTurnDue`, after `giveTurn` has let the
+   * thread's other work in.
+   */
+  pollSuspending(subs: number, events: number, count: number, nevents: number, turns: Turns): number | Promise<number> {
+    const refusal = this.#refusal(subs, events, count, nevents);
+    if (refusal !== wasi.ERRNO_SUCCESS) return refusal;
+    const timeoutMs = this.#timeout(subs, count);
+    if (turns.isDue || (timeoutMs > 0 && !this.#anyReady(subs, count))) return this.#pollLater(subs, events, count, nevents, timeoutMs, turns);
+    this.#memory.setU32(nevents, this.#report(subs, events, count, 0));
+    return wasi.ERRNO_SUCCESS;
+  }
+
+  async #pollLater(subs: number, events: number, count: number, nevents: number, timeoutMs: number, turns: Turns): Promise<number> {
+    const other = this.#pairs && count === 2 ? this.#otherOfPair(subs) : null;
+    const startMs = performance.now();
+    let elapsedMs = 0;
+    let reported = 0;
+    await turns.give();
+    while (reported === 0) {
+      const seen = this.#wake.value;
+      if (other !== null && other.readReady() > 0) elapsedMs = Infinity;
+      else if (elapsedMs < timeoutMs && !this.#anyReady(subs, count)) await this.#wake.sleepAsync(seen, timeoutMs - elapsedMs);
+      if (elapsedMs !== Infinity) elapsedMs = performance.now() - startMs;
+      reported = this.#report(subs, events, count, elapsedMs);
+    }
+    this.#memory.setU32(nevents, reported);
+    return wasi.ERRNO_SUCCESS;
+  }
+
+  /** As `waitReadable`, as a promise. */
+  async readable(fd: HostFd): Promise<void> {
+    for (;;) {
+      const seen = this.#wake.value;
+      if (fd.readReady() >= 0) return;
+      await this.#wake.sleepAsync(seen, Infinity);
+    }
   }
 
   /** Blocks until `fd` is ready to be read: for sockets that block. */

@@ -37,7 +37,7 @@ import { HostFd } from './host-fd.ts';
 export const CONNECTION_FD = 200;
 
 /** longest wait of a send for room, in ms */
-const STALL_MS = 200;
+export const STALL_MS = 200;
 /** after a wait in vain, frames are dropped at once for so long, in ms */
 const STALL_PAUSE_MS = 1000;
 
@@ -136,6 +136,10 @@ export class ConnectionFd extends SocketFd {
     if (this.ended) return 0;
     const room = this.#fromGuest.writable;
     return room >= LARGEST_FRAME ? room : -1;
+  }
+
+  override hasRoomFor(bytes: number): boolean {
+    return this.ended || performance.now() < this.#stalledUntilMs || this.#fromGuest.writable >= Math.min(bytes + LARGEST_FRAME, this.#fromGuest.capacity);
   }
 
   override readv(memory: GuestMemory, iovs: number, count: number, nread: number): number {

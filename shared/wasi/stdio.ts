@@ -79,8 +79,13 @@ export class StdoutFd extends HostFd {
     return wasi.ERRNO_BADF;
   }
 
+  override hasRoomFor(bytes: number): boolean {
+    return this.#ring.writable >= Math.min(bytes, this.#ring.capacity);
+  }
+
   /**
-   * fd_write(1 or 2): takes everything, and blocks on a full ring: a slow terminal slows the guest.
+   * fd_write(1 or 2): takes everything, and blocks on a full ring: a slow terminal slows the guest. In a thread that can't block,
+   * the caller has waited for room (suspending.ts), and what is longer than the ring is taken in part.
    *
    * Result: SUCCESS with the sum of all lengths.
    */
@@ -89,11 +94,13 @@ export class StdoutFd extends HostFd {
     for (let i = 0; i < count; i++) {
       let at = memory.u32(iovs + i * IOV_BYTES);
       const end = at + memory.u32(iovs + i * IOV_BYTES + 4);
-      total += end - at;
+      const start = at;
       while (at < end) {
         at += this.#ring.write(memory.bytes, at, end);
-        if (at < end) this.#ring.waitForRoom(Math.min(end - at, WRITE_STEP, this.#ring.capacity), Infinity);
+        if (at < end && !this.#ring.waitForRoom(Math.min(end - at, WRITE_STEP, this.#ring.capacity), Infinity)) break;
       }
+      total += at - start;
+      if (at < end) break;
     }
     memory.setU32(nwritten, total >>> 0);
     return wasi.ERRNO_SUCCESS;

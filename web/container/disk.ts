@@ -104,8 +104,11 @@ export class RangeSource implements FileSource {
   }
 }
 
+/** Where threads can't sleep it turns in place: this is for a server that fails, and rare. */
 function sleep(ms: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  if (typeof SharedArrayBuffer !== 'undefined') return void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
+  const untilMs = performance.now() + ms;
+  while (performance.now() < untilMs) { /* no event loop to wait in, see above */ }
 }
 
 /** Ranges of `url`, of which the manifest says that it is `bytes` long. `onFetched` hears of what the network gave; borrowed. */

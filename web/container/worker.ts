@@ -2,9 +2,11 @@
  * The worker that the guest blocks: loads the image, then runs it to its end.
  *
  * Invariant: after `_start` this thread does not return to its event loop before the container has exited. The promise of
- * `start` is therefore the last thing that it ever answers.
+ * `start` is therefore the last thing that it ever answers. But for pages without shared memory: then the guest suspends
+ * instead of blocking (own-thread.ts).
  */
 import { expose } from 'comlink';
+import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { FileSource } from '../../shared/wasi/files.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
@@ -34,9 +36,12 @@ class ContainerWorker implements ContainerApi {
       if (this.#image === null) throw new ImageError('internal', 'start came before load');
       const { keeper, module, info } = this.#image;
       this.#image = null;
+      const ports = 'control' in options.memory ? null : options.memory;
+      const own = ports === null ? null : (await import('./own-thread.ts')).joinInOwnThread(ports);
       const { stdoutBell, fromGuestBell } = options;
       const host = new WasiHost({
-        memory: options.memory,
+        memory: own?.memory ?? options.memory as ContainerMemory,
+        suspends: own !== null,
         args: options.args,
         env: options.env,
         net: options.net,
@@ -44,9 +49,11 @@ class ContainerWorker implements ContainerApi {
         directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, info.disk)]]),
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
+        ...(own === null ? {} : { stdoutBell: own.stdoutBell, fromGuestBell: own.fromGuestBell }),
       });
       const instance = await instantiate(module, host.imports as WebAssembly.ModuleImports);
-      const end = host.run(instance as unknown as Parameters<WasiHost['run']>[0]);
+      const command = instance as unknown as Parameters<WasiHost['run']>[0];
+      const end = own === null ? host.run(command) : await host.runSuspending(command);
       if (end.kind === 'exit') return { ok: true, exitCode: end.code };
       return { ok: false, failure: { code: 'trap', message: `The container's machine crashed: ${end.message}` } };
     } catch (error) {

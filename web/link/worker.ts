@@ -2,53 +2,6 @@
  * The worker that owns the WebSocket. Its event loop is free while the guest blocks another thread and the page draws.
  */
 import { expose } from 'comlink';
-import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
-import type { CaptureStats, LinkApi, NetMode, NetStatus } from '../protocol.ts';
-import { Capture } from './capture.ts';
-import { Pump } from './pump.ts';
-import { TunnelClient } from './tunnel-client.ts';
+import { Link } from './link.ts';
 
-class LinkWorker implements LinkApi {
-  #pump: Pump | null = null;
-  #client: TunnelClient | null = null;
-
-  async open(
-    mode: Exclude<NetMode, { kind: 'none' }>,
-    origin: string,
-    memory: ContainerMemory,
-    bell: MessagePort | null,
-    onStatus: (status: NetStatus) => void,
-  ): Promise<void> {
-    this.#pump = new Pump(memory, bell === null ? null : { onRing: (listener) => { bell.onmessage = listener; } });
-    this.#client = new TunnelClient(mode, origin, this.#pump, onStatus);
-    self.addEventListener('online', () => { this.#client?.retry(); });
-    this.#client.open();
-  }
-
-  async close(): Promise<void> {
-    this.#client?.close();
-    this.#pump?.close();
-  }
-
-  async startCapture(): Promise<void> {
-    if (this.#pump !== null) this.#pump.capture ??= new Capture();
-  }
-
-  async captureStats(): Promise<CaptureStats | null> {
-    const writer = this.#pump?.capture?.writer;
-    return writer === undefined ? null : { frames: writer.frames, bytes: writer.bytes, missed: writer.missed };
-  }
-
-  async stopCapture(): Promise<Blob | null> {
-    const capture = this.#pump?.capture ?? null;
-    if (capture === null) return null;
-    this.#pump!.capture = null;
-    return capture.writer.finish();
-  }
-
-  async retry(): Promise<void> {
-    this.#client?.retry();
-  }
-}
-
-expose(new LinkWorker());
+expose(new Link());

@@ -2,7 +2,7 @@
 import { icon, make, makeButton, setText } from './dom.ts';
 import { formatBytes } from './figures.ts';
 import { isolatedBy } from './isolation.ts';
-import type { RunnerStats } from './runner.ts';
+import { waitingMode, type RunnerStats } from './runner.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { wakeMode } from '../../shared/memory/drain.ts';
 import { parseCacheName } from '../stored-image.ts';
@@ -37,6 +37,7 @@ export function fillAboutPanel(panel: HTMLElement, source: AboutSource): void {
     if (image.memoryMiB !== null) fact('Memory', `${image.memoryMiB} MiB`);
   }
   fact('Threads wake by', (source.stats()?.wakeMode ?? wakeMode()) === 'wait-async' ? 'Atomics.waitAsync' : 'messages');
+  fact('The container waits by', waitingMode() === 'suspend' ? 'JSPI, in one thread with its network' : 'blocking its worker');
   fact('Terminal drawn by', document.getElementById('terminal')?.dataset['renderer'] === 'webgl' ? 'WebGL' : 'DOM');
   const isolated = fact('Isolated by', '…');
   void isolatedBy().then((who) => setText(isolated, who));

@@ -18,7 +18,7 @@ import { defaultImage, fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
-import { ContainerRunner } from './runner.ts';
+import { ContainerRunner, waitingMode } from './runner.ts';
 import { installScripting } from './scripting.ts';
 import { fillSettingsPanel } from './settings-panel.ts';
 import { loadSettings, saveSettings, type Settings } from './settings.ts';
@@ -96,7 +96,7 @@ async function begin(): Promise<void> {
   if (typeof WebAssembly !== 'object') return control.fail(noWebAssemblyFailure());
   const notIsolated = await isolate();
   if (notIsolated === 'reloading') return;
-  if (notIsolated !== null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
+  if (notIsolated !== null && waitingMode() === null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
   // An image from elsewhere needs no list: the chooser gets it when it comes.

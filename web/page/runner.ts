@@ -10,6 +10,9 @@
  * The runner makes the shared memory, starts the workers, moves the terminal's bytes, and ends it all. It draws nothing:
  * what happens is told by the callbacks of its options.
  *
+ * Without SharedArrayBuffer, but with JSPI, the page has rings of its own and ports carry what is in them (ring-bridge.ts); the
+ * container's worker holds the link as well (container/own-thread.ts).
+ *
  * Output: a drain of the stdout ring (drain.ts) hands out up to CHUNK_BYTES at a time, and goes on when the terminal says
  * `done`. A terminal that cannot keep up lets the ring fill, and the guest waits in fd_write.
  *
@@ -37,9 +40,11 @@ import { Drain, wakeMode } from '../../shared/memory/drain.ts';
 import type { LinkStats } from '../../shared/memory/link-counters.ts';
 import { LinkCounters } from '../../shared/memory/link-counters.ts';
 import { Ring } from '../../shared/memory/ring.ts';
+import { receiveRing, sendRing } from '../../shared/memory/ring-bridge.ts';
 import { Wake } from '../../shared/memory/wake.ts';
+import { canSuspend } from '../../shared/wasi/suspending.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
-import type { CaptureStats, ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
+import type { CaptureStats, ContainerApi, ContainerStart, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
 import { openStore } from './image-store.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
@@ -98,6 +103,17 @@ export interface RunnerStats {
   rates: { terminal: number; fromGuest: number; toGuest: number };
   /** how threads wake each other here */
   wakeMode: WakeMode;
+  /** how the container waits here */
+  waitingMode: WaitingMode | null;
+}
+
+/** `block`: its thread sleeps, over shared memory. `suspend`: by JSPI, without. */
+export type WaitingMode = 'block' | 'suspend';
+
+/** What this page can do; null when neither. */
+export function waitingMode(): WaitingMode | null {
+  if (typeof SharedArrayBuffer !== 'undefined' && crossOriginIsolated) return 'block';
+  return canSuspend() ? 'suspend' : null;
 }
 
 export class ContainerRunner {
@@ -113,6 +129,7 @@ export class ContainerRunner {
   #container: Worker | null = null;
   #linkWorker: Worker | null = null;
   #link: Remote<LinkApi> | null = null;
+  #lastLinkStats: LinkStats | null = null;
   /** what was being captured when the container ended: kept until somebody takes it; null while it runs */
   #lastCapture: Promise<{ stats: CaptureStats | null; file: Blob | null }> | null = null;
 
@@ -202,8 +219,7 @@ export class ContainerRunner {
 
   stats(): RunnerStats {
     const atMs = performance.now();
-    const link = this.#memory === null || this.#options.net.kind === 'none'
-      ? null : new LinkCounters(this.#memory.control).snapshot();
+    const link = this.#linkStats();
     const now = {
       atMs, terminal: this.#bytesToTerminal, fromGuest: link?.bytesFromGuest ?? 0, toGuest: link?.bytesToGuest ?? 0,
     };
@@ -222,15 +238,24 @@ export class ContainerRunner {
         toGuest: (now.toGuest - before.toGuest) / seconds,
       },
       wakeMode: wakeMode(),
+      waitingMode: waitingMode(),
     };
+  }
+
+  /** Where the counters are in another thread's memory: as they were at the last call, and asked for anew. */
+  #linkStats(): LinkStats | null {
+    if (this.#options.net.kind === 'none') return null;
+    if (this.#memory !== null) return new LinkCounters(this.#memory.control).snapshot();
+    if (this.#endedAtMs === null) void this.#link?.stats().then((stats) => { this.#lastLinkStats = stats; });
+    return this.#lastLinkStats;
   }
 
   async #run(): Promise<void> {
     const { net } = this.#options;
-    if (typeof SharedArrayBuffer === 'undefined' || !crossOriginIsolated) {
+    if (waitingMode() === null) {
       this.#fail({
         code: 'not-isolated',
-        message: 'This page has no SharedArrayBuffer: its server must send COOP same-origin and COEP require-corp.',
+        message: 'This page has no SharedArrayBuffer: its server must send COOP same-origin and COEP require-corp. And this browser has no JSPI to do without.',
       });
       return;
     }
@@ -262,6 +287,7 @@ export class ContainerRunner {
   }
 
   async #startContainer(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
+    if (waitingMode() === 'suspend') return this.#startInOwnThread(container, args, env);
     const { net } = this.#options;
     const memory = makeContainerMemory(net.kind !== 'none');
     const bells = wakeMode() === 'message' ? { stdout: new MessageChannel(), frames: new MessageChannel() } : null;
@@ -282,6 +308,33 @@ export class ContainerRunner {
     this.#finish();
   }
 
+  async #startInOwnThread(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
+    const { net } = this.#options;
+    const memory = makeContainerMemory(false, false);
+    const [stdin, stdout, frames, bell] = [new MessageChannel(), new MessageChannel(), new MessageChannel(), new MessageChannel()];
+    this.#stdin = new Ring(memory.stdin);
+    this.#stdin.bell = sendRing(memory.stdin, stdin.port1);
+    this.#wake = new Wake(memory.control);
+    this.#sendSize();
+    this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, {
+      onRing: (listener) => { bell.port2.onmessage = listener; },
+    });
+    receiveRing(memory.stdout, stdout.port1, () => { bell.port1.postMessage(0); });
+    const hasNet = net.kind !== 'none';
+    const ports = [stdin.port2, stdout.port2, ...(hasNet ? [frames.port2] : [])];
+    if (hasNet) {
+      this.#linkWorker = this.#container;
+      this.#openLink(net, wrap<LinkApi>(frames.port1), null, null);
+    } else {
+      this.#options.onNet?.({ state: 'off' });
+    }
+    const options: ContainerStart = {
+      memory: { stdin: stdin.port2, stdout: stdout.port2, link: hasNet ? frames.port2 : null }, args, env, net: hasNet, stdoutBell: null, fromGuestBell: null,
+    };
+    this.#ended = await container.start(transfer(options, ports));
+    this.#finish();
+  }
+
   #startContainerWorker(): Remote<ContainerApi> {
     const worker = new Worker(new URL('../container/worker.ts', import.meta.url), { type: 'module', name: 'container' });
     worker.onerror = (event) => { this.#fail({ code: 'internal', message: `The container's worker failed: ${event.message}` }); };
@@ -293,11 +346,15 @@ export class ContainerRunner {
     const worker = new Worker(new URL('../link/worker.ts', import.meta.url), { type: 'module', name: 'link' });
     worker.onerror = (event) => { this.#options.onNet?.({ state: 'refused', detail: `The network's worker failed: ${event.message}` }); };
     this.#linkWorker = worker;
-    this.#link = wrap<LinkApi>(worker);
+    this.#openLink(net, wrap<LinkApi>(worker), memory, bell);
+  }
+
+  #openLink(net: Exclude<NetMode, { kind: 'none' }>, link: Remote<LinkApi>, memory: ContainerMemory | null, bell: MessagePort | null): void {
+    this.#link = link;
     const onStatus = proxy((status: NetStatus) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
     });
-    void this.#link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
+    void link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
     addEventListener('pagehide', this.#onPageHide);
   }
 
@@ -379,7 +436,7 @@ export class ContainerRunner {
   /** Ends the workers, and says so. */
   #end(state: 'exited' | 'failed' | 'stopped', detail: StateDetail): void {
     this.#endedAtMs = performance.now();
-    this.#container?.terminate();
+    if (this.#linkWorker !== this.#container) this.#container?.terminate();
     this.#stdout?.close();
     if (this.#queueTimer !== null) clearTimeout(this.#queueTimer);
     this.#queue = [];
