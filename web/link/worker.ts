@@ -3,7 +3,7 @@
  */
 import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
-import type { CaptureStats, LinkApi, NetMode, NetStatus } from '../protocol.ts';
+import type { CaptureStats, LinkApi, NetMode, NetStatus, NetworkReply } from '../protocol.ts';
 import { Capture } from './capture.ts';
 import { Pump } from './pump.ts';
 import { TunnelClient } from './tunnel-client.ts';
@@ -44,6 +44,10 @@ class LinkWorker implements LinkApi {
     if (capture === null) return null;
     this.#pump!.capture = null;
     return capture.writer.finish();
+  }
+
+  async callNetwork(path: string, body: object | null): Promise<NetworkReply | null> {
+    return await this.#client?.callNetwork(path, body) ?? null;
   }
 
   async retry(): Promise<void> {

@@ -23,6 +23,7 @@ import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal, type ITheme } from '@xterm/xterm';
 import { withCtrl } from './keys.ts';
 import type { Settings } from './settings.ts';
+import { ring } from './bell.ts';
 import { DARK, LIGHT } from './terminal-theme.ts';
 
 export interface TerminalEvents {
@@ -35,7 +36,6 @@ export interface TerminalEvents {
   onCtrl(armed: boolean): void;
 }
 
-const SCROLLBACK_LINES = 10_000;
 /** A drag of the window's edge fits once per frame; the guest hears of it when the dragging pauses this long. */
 const RESIZE_PAUSE_MS = 60;
 const COLS_MIN = 10;
@@ -47,15 +47,16 @@ export class TerminalView {
   readonly #host: HTMLElement;
   readonly #events: TerminalEvents;
   #ctrlArmed = false;
+  #bell: Settings['bell'];
   #resizeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(host: HTMLElement, settings: Settings, events: TerminalEvents) {
     this.#host = host;
     this.#events = events;
+    this.#bell = settings.bell;
     this.#xterm = new Terminal({
-      scrollback: SCROLLBACK_LINES,
-      // Another page's root has no such property.
-      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono') || 'ui-monospace, monospace',
+      scrollback: settings.scrollback,
+      fontFamily: fontFamily(settings),
       fontSize: settings.fontSize,
       lineHeight: 1.15,
       cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
@@ -76,6 +77,7 @@ export class TerminalView {
     this.#xterm.onData((data) => this.#events.onInput(this.#takeCtrl(data)));
     // Mouse reports of the oldest kind are bytes, one in each character, and no UTF-8.
     this.#xterm.onBinary((data) => this.#events.onInput(Uint8Array.from(data, (c) => c.charCodeAt(0))));
+    this.#xterm.onBell(() => ring(host, this.#bell));
     this.#xterm.onResize(() => {
       clearTimeout(this.#resizeTimer);
       this.#resizeTimer = setTimeout(() => this.#events.onSize(this.#xterm.cols, this.#xterm.rows), RESIZE_PAUSE_MS);
@@ -156,6 +158,9 @@ export class TerminalView {
   applySettings(settings: Settings): void {
     this.#xterm.options.fontSize = settings.fontSize;
     this.#xterm.options.screenReaderMode = settings.screenReader;
+    this.#xterm.options.scrollback = settings.scrollback;
+    this.#xterm.options.fontFamily = fontFamily(settings);
+    this.#bell = settings.bell;
     this.applyTheme();
     this.#refit();
   }
@@ -230,6 +235,13 @@ function hasFastWebgl(): boolean {
   // A page has few contexts: the probe's goes back at once.
   context.getExtension('WEBGL_lose_context')?.loseContext();
   return typeof name !== 'string' || !SOFTWARE_RENDERER.test(name);
+}
+
+/** The page's fonts, behind the one that was chosen. */
+function fontFamily({ font }: Settings): string {
+  // Another page's root has no such property.
+  const fonts = getComputedStyle(document.documentElement).getPropertyValue('--mono') || 'ui-monospace, monospace';
+  return font === '' ? fonts : `"${font}", ${fonts}`;
 }
 
 function openLink(_event: MouseEvent, uri: string): void {
