@@ -8,15 +8,16 @@
  * Nothing here waits for the container: all of it is callbacks.
  */
 import { fillAboutPanel } from './about-panel.ts';
-import { addressFailure, imageFailure, noImagesFailure, noListFailure, noWebAssemblyFailure, unknownImageFailure } from './failures.ts';
+import { addressFailure, imageFailure, noWebAssemblyFailure } from './failures.ts';
 import { parseAddress, type Address } from './address.ts';
 import { Cards } from './cards.ts';
+import { chooseImage, type ChosenImage } from './choose-image.ts';
 import { ContainerControl } from './container-control.ts';
 import { byId, setText } from './dom.ts';
 import { setUpDrop } from './drop.ts';
 import { imageAmong, notAnImage } from './image-files.ts';
 import { fillImagePanel } from './image-panel.ts';
-import { defaultImage, fetchImages, type ListedImage } from './images.ts';
+import { fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
@@ -113,20 +114,14 @@ async function begin(): Promise<void> {
   setText(imageName, '…');
   cards.showLoading('Starting');
   // An image from elsewhere needs no list: the chooser gets it when it comes.
-  if (address.image !== null && 'url' in address.image) {
-    void readImages();
-    return start(address, { url: address.image.url, bytes: 0, sha256: null, title: lastSegment(address.image.url) });
-  }
-  const list = await readImages();
-  if (list === null) return control.fail(noListFailure(imagesProblem));
-  const wanted = address.image;
-  const image = wanted === null ? defaultImage(list) : list.find((entry) => entry.name === wanted.name);
-  if (image !== undefined) return start(address, image);
-  setText(imageName, wanted?.name ?? 'No image');
-  control.fail(wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, list.map((entry) => entry.name)));
+  if (address.image !== null && 'url' in address.image) void readImages();
+  const image = await chooseImage(address.image, async () => await readImages() ?? Promise.reject(new Error(imagesProblem)));
+  if (!('failure' in image)) return start(address, image);
+  setText(imageName, address.image !== null && 'name' in address.image ? address.image.name : 'No image');
+  control.fail(image.failure);
 }
 
-function start({ argv, net }: Pick<Address, 'argv' | 'net'>, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>, imageFiles?: ImageFiles): void {
+function start({ argv, net }: Pick<Address, 'argv' | 'net'>, image: ChosenImage, imageFiles?: ImageFiles): void {
   setText(imageName, image.title);
   document.title = `${image.title} – Portside`;
   control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, imageFiles, argv, net });
@@ -240,14 +235,4 @@ function applySettings(changed: Settings): void {
   if (changed.theme === 'system') delete document.documentElement.dataset['theme'];
   else document.documentElement.dataset['theme'] = changed.theme;
   terminal.applySettings(changed);
-}
-
-function lastSegment(url: string): string {
-  const { pathname, host } = new URL(url);
-  const name = pathname.split('/').at(-1) ?? '';
-  try {
-    return name === '' ? host : decodeURIComponent(name);
-  } catch {
-    return name;
-  }
 }
