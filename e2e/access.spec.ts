@@ -174,11 +174,22 @@ test('nothing shifts while it loads, and no request leaves for anybody else', as
   expect([...origins]).toEqual([server.url.slice(0, -1)]);
 });
 
-test('the JavaScript of the page is below 250 KiB compressed', () => {
+test('the JavaScript of the page is below 250 KiB compressed, and that is how the relay sends it', async ({ page }) => {
   const scripts = readdirSync(ASSETS, { recursive: true }).map(String).filter((name) => name.endsWith('.js'));
   expect(scripts.length).toBeGreaterThan(3);
   const sum = (compress: (bytes: Uint8Array) => Uint8Array): number => scripts.reduce((bytes, name) => bytes + compress(readFileSync(join(ASSETS, name))).length, 0);
   // As our relay would send it, and as a server with nothing but gzip does.
   expect(sum(gzipSync)).toBeLessThan(SCRIPT_BYTES_MAX);
   expect(sum(brotliCompressSync)).toBeLessThan(SCRIPT_BYTES_MAX);
+  const plain: string[] = [];
+  let answers = 0;
+  page.on('response', (response) => {
+    if (!/\.(js|css)$/.test(new URL(response.url()).pathname)) return;
+    answers++;
+    if (response.headers()['content-encoding'] === undefined && Number(response.headers()['content-length']) > 1000) plain.push(response.url());
+  });
+  await page.goto(`${server.url}?image=no-such-image`);
+  await expect(page.getByRole('alert')).toBeVisible();
+  expect(answers).toBeGreaterThan(3);
+  expect(plain).toEqual([]);
 });

@@ -19,7 +19,6 @@
  */
 import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
-import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal, type ITheme } from '@xterm/xterm';
 import { withCtrl } from './keys.ts';
 import type { Settings } from './settings.ts';
@@ -173,8 +172,13 @@ export class TerminalView {
 
   #useWebgl(): void {
     this.#host.dataset['renderer'] = 'dom';
-    if (!hasFastWebgl()) return;
+    if (hasFastWebgl()) void this.#loadWebgl();
+  }
+
+  async #loadWebgl(): Promise<void> {
     try {
+      // A quarter of the terminal's code, of use to some.
+      const { WebglAddon } = await import('@xterm/addon-webgl');
       const webgl = new WebglAddon();
       webgl.onContextLoss(() => {
         webgl.dispose();
@@ -183,7 +187,7 @@ export class TerminalView {
       this.#xterm.loadAddon(webgl);
       this.#host.dataset['renderer'] = 'webgl';
     } catch {
-      // The probe had a context and the addon got none: the DOM renderer is in place.
+      // The probe had a context and the addon got none, or the addon did not come: the DOM renderer is in place.
     }
   }
 
