@@ -1,5 +1,6 @@
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
 import { defineConfig, type Plugin } from 'vite';
 
 /** What the page needs to have SharedArrayBuffer; the relay sends the same. */
@@ -7,6 +8,8 @@ const ISOLATION = { 'Cross-Origin-Opener-Policy': 'same-origin', 'Cross-Origin-E
 
 const ROOT = fileURLToPath(new URL('web', import.meta.url));
 const OUT = fileURLToPath(new URL('dist/web', import.meta.url));
+/** a smaller one fits its packet as it is */
+const COMPRESS_MIN_BYTES = 1000;
 const SERVICE_WORKER = 'service-worker';
 
 /** files.json: what the service worker keeps for a visit without the server. */
@@ -18,6 +21,22 @@ const listFiles: Plugin = {
       .map((entry) => `${entry.parentPath}/${entry.name}`.slice(OUT.length + 1))
       .filter((name) => !/\.(map|br|gz)$/.test(name) && name !== `${SERVICE_WORKER}.js` && name !== 'index.html' && name !== 'files.json');
     writeFileSync(`${OUT}/files.json`, JSON.stringify(names.toSorted()));
+  },
+};
+
+/** NAME.br and NAME.gz beside each text: servers that can, ours too, send these. */
+const compressFiles: Plugin = {
+  name: 'portside-compress',
+  apply: 'build',
+  closeBundle() {
+    for (const entry of readdirSync(OUT, { recursive: true, withFileTypes: true })) {
+      if (!entry.isFile() || !/\.(css|html|js|json|svg)$/.test(entry.name)) continue;
+      const path = `${entry.parentPath}/${entry.name}`;
+      const bytes = readFileSync(path);
+      if (bytes.length < COMPRESS_MIN_BYTES) continue;
+      writeFileSync(`${path}.br`, brotliCompressSync(bytes));
+      writeFileSync(`${path}.gz`, gzipSync(bytes, { level: 9 }));
+    }
   },
 };
 
@@ -46,7 +65,7 @@ export default defineConfig({
     // The strict CSP of the relay knows no data: URLs.
     assetsInlineLimit: 0,
   },
-  plugins: [listFiles],
+  plugins: [listFiles, compressFiles],
   define: { PORTSIDE_VERSION: JSON.stringify((JSON.parse(readFileSync(new URL('package.json', import.meta.url), 'utf8')) as { version: string }).version) },
   worker: {
     format: 'es',

@@ -14,7 +14,7 @@ const LEVEL_AA = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 const PHONE = { width: 390, height: 844 };
 const DESKTOP = { width: 1280, height: 800 };
 /** panel → the button that opens it */
-const PANELS = { about: 'about-button', image: 'image-button', net: 'net-chip', settings: 'settings-button' };
+const PANELS = { about: 'about-button', image: 'image-button', net: 'net-chip', ports: 'ports-button', settings: 'settings-button' };
 
 const server = new Server(['-p', '127.0.0.1:0:80']);
 
@@ -58,9 +58,14 @@ for (const colorScheme of ['light', 'dark'] as const) {
       await expect(page.getByTestId('net-state')).toHaveAttribute('data-state', 'up');
       await guest.run('ls --color=always / && printf "\\033[3%dm0 " 1 2 3 4 5 6; printf "\\033[0m\\n"');
       await check(page, name('running'));
+      // Something to see in the panels.
+      await guest.run('httpd -p 80; httpd -p 127.0.0.1:631; nslookup host.containers.internal; nslookup nobody.containers.internal');
+      await guest.write('clear; nc 192.168.127.254 $PORT &\n'.replace('$PORT', String(new URL(server.url).port)));
+      await expect(page.locator('#ports-count')).toHaveText('1');
       for (const [panel, button] of Object.entries(PANELS)) {
         await page.locator(`#${button}`).click();
         await expect(page.locator(`#${panel}-panel`)).toBeVisible();
+        if (panel === 'net') await expect(page.getByRole('dialog', { name: 'Network' }).getByText('TCP · established')).toBeVisible();
         await check(page, name(`${panel}-panel`));
         await page.keyboard.press('Escape');
       }
@@ -102,7 +107,7 @@ test('all of it with the keyboard', async ({ page }) => {
     expect(await page.evaluate(() => getComputedStyle(document.activeElement!).outlineStyle), id).toBe('solid');
     await page.keyboard.press('Tab');
   }
-  expect(inBar.slice(0, 5)).toEqual(['image-button', 'net-chip', 'restart-button', 'stop-button', 'settings-button']);
+  expect(inBar.slice(0, 6)).toEqual(['image-button', 'net-chip', 'ports-button', 'restart-button', 'stop-button', 'settings-button']);
   await page.locator('#image-button').focus();
   await page.keyboard.press('Shift+Tab');
   expect(await focused()).toBe('about-button');
@@ -169,11 +174,22 @@ test('nothing shifts while it loads, and no request leaves for anybody else', as
   expect([...origins]).toEqual([server.url.slice(0, -1)]);
 });
 
-test('the JavaScript of the page is below 250 KiB compressed', () => {
+test('the JavaScript of the page is below 250 KiB compressed, and that is how the relay sends it', async ({ page }) => {
   const scripts = readdirSync(ASSETS, { recursive: true }).map(String).filter((name) => name.endsWith('.js'));
   expect(scripts.length).toBeGreaterThan(3);
   const sum = (compress: (bytes: Uint8Array) => Uint8Array): number => scripts.reduce((bytes, name) => bytes + compress(readFileSync(join(ASSETS, name))).length, 0);
   // As our relay would send it, and as a server with nothing but gzip does.
   expect(sum(gzipSync)).toBeLessThan(SCRIPT_BYTES_MAX);
   expect(sum(brotliCompressSync)).toBeLessThan(SCRIPT_BYTES_MAX);
+  const plain: string[] = [];
+  let answers = 0;
+  page.on('response', (response) => {
+    if (!/\.(js|css)$/.test(new URL(response.url()).pathname)) return;
+    answers++;
+    if (response.headers()['content-encoding'] === undefined && Number(response.headers()['content-length']) > 1000) plain.push(response.url());
+  });
+  await page.goto(`${server.url}?image=no-such-image`);
+  await expect(page.getByRole('alert')).toBeVisible();
+  expect(answers).toBeGreaterThan(3);
+  expect(plain).toEqual([]);
 });

@@ -91,6 +91,41 @@ test('startContainer: write, wait, status; and an Error that says what is wrong'
   expect(result.net).toMatch(/no such network/);
 });
 
+test('startContainer: ports that listen are told, opened on the relay\'s computer, and closed; its network can be looked at; resize', async ({ page }) => {
+  // On the relay's own origin, for that alone opens ports.
+  await page.goto(`${relay.url}embed.html`);
+  const result = await page.evaluate(async () => {
+    interface Module {
+      startContainer(options: object): Promise<NonNullable<Element['container']> & {
+        openPort(port: number): Promise<{ host: string }>; closePort(port: object): Promise<void>; resize(cols: number, rows: number): void; stop(): void; stats(): { uptimeMs: number };
+        network: { leases(): Promise<{ ip: string }[]>; flows(): Promise<{ total: number }> };
+      }>;
+    }
+    const path = './portside.js';
+    const { startContainer } = await import(new URL(path, location.href).href) as Module;
+    let told = (_ports: unknown): void => undefined;
+    const listening = new Promise((resolve) => { told = (ports) => { if ((ports as unknown[]).length > 0) resolve(ports); }; });
+    const container = await startContainer({ image: 'busybox', onPorts: (ports: unknown) => told(ports) });
+    await container.waitForText('# ');
+    const opened = await container.openPort(8080);
+    container.write('echo served >/tmp/index.html; httpd -h /tmp -p 8080\n');
+    const ports = await listening;
+    container.resize(100, 31);
+    container.write('until [ "$(stty size)" = "31 100" ]; do :; done; stty size\n');
+    await container.waitForText('31 100');
+    return { ports, opened, leases: await container.network.leases(), uptime: container.stats().uptimeMs, keep: Object.assign(globalThis, { container, opened }) !== null };
+  });
+  expect(result.ports).toEqual([{ port: 8080, local: false }]);
+  expect(result.uptime).toBeGreaterThan(0);
+  expect(result.leases.map(({ ip }) => ip)).toContain('192.168.127.1');
+  await expect.poll(async () => (await fetch(`http://${result.opened.host}/`)).text().catch(String)).toBe('served\n');
+  await page.evaluate(() => {
+    const { container, opened } = globalThis as unknown as { container: { closePort(port: object): Promise<void> }; opened: object };
+    return container.closePort(opened);
+  });
+  await expect(fetch(`http://${result.opened.host}/`)).rejects.toThrow();
+});
+
 test('the example page works, and axe finds nothing', async ({ page }) => {
   await page.goto(`${relay.url}embed.html`);
   await expect.poll(() => text(page)).toContain('BusyBox');

@@ -124,6 +124,20 @@ test('a relay elsewhere: ?net=relay=, for origins that it allows', async ({ page
   await expect.poll(async () => (await guest.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain('192.168.127.');
   const { output } = await guest.run(`wget -q -O - http://192.168.127.254:${host.port}/ | sha256sum`);
   expect(output).toBe(`${sha256(new TextEncoder().encode('over the relay'))}  -`);
+  // Its page looks at its own network there, and opens no port of that machine.
+  await page.locator('#net-chip').click();
+  await page.getByRole('radio', { name: 'Addresses' }).check();
+  await expect(page.locator('.traffic-table tbody tr').filter({ hasText: '192.168.127.3' })).toContainText('02:00:00:00:00:01');
+  await page.keyboard.press('Escape');
+  await page.locator('#ports-button').click();
+  await page.getByLabel('Another port of the container').fill('80');
+  await page.keyboard.press('Enter');
+  await expect(page.locator('.port-problem')).toContainText('a page of another origin may look at its network, and not change it');
+  await page.keyboard.press('Escape');
+  // A link of a demo: an image by its name, with a command.
+  await page.goto(`${files.url}?image=busybox&cmd=sh -c 'echo a de""mo; cat'&net=relay=${relay.url}`);
+  await guest.ready();
+  await guest.waitFor(/^a demo$/m);
   // One that was not told of this origin keeps it out; the shell works.
   await page.goto(`${files.url}?image=busybox&net=relay=${stranger.url}`);
   await guest.ready();

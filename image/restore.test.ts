@@ -2,7 +2,8 @@
  * Built images, restored under Node's own WASI as `machine/dev-run.mjs` does: what must be different in each container (clock, randomness,
  * names) and what the agent makes of flags. Needs dist/images; `npm test` builds it first.
  */
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -11,17 +12,30 @@ import { readCustomSection } from './wasm-section.ts';
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist/images');
+const REPORT = '\x1b_portside;ports=';
 
 function run(image: string, args: string[], stdin = ''): { status: number | null; screen: string } {
   const child = spawnSync(process.execPath, ['--no-warnings', join(ROOT, 'machine/dev-run.mjs'), join(DIST, `${image}.wasm`), '--disk', DIST, '--', ...args], { input: stdin, timeout: 25_000 });
   return { status: child.status, screen: child.stdout.toString().replaceAll('\r', '') };
 }
 
+/** Runs `args`; `answer` gets the screen each time that it has changed, and says what is typed then. */
+async function conversation(image: string, args: string[], answer: (screen: string) => string): Promise<string> {
+  const child = spawn(process.execPath, ['--no-warnings', join(ROOT, 'machine/dev-run.mjs'), join(DIST, `${image}.wasm`), '--disk', DIST, '--', ...args], { timeout: 25_000 });
+  let screen = '';
+  child.stdout.on('data', (chunk: Buffer) => {
+    screen += chunk.toString();
+    child.stdin.write(answer(screen));
+  });
+  await once(child, 'close');
+  return screen;
+}
+
 for (const image of ['busybox', 'debian']) {
   describe.skipIf(!existsSync(join(DIST, `${image}.wasm`)))(image, () => {
     test('the portside section', () => {
       const section = JSON.parse(Buffer.from(readCustomSection(readFileSync(join(DIST, `${image}.wasm`)), 'portside')!).toString()) as Record<string, unknown>;
-      expect(section).toMatchObject({ version: 1, name: image, net: 'qemu', resize: true });
+      expect(section).toMatchObject({ version: 1, name: image, net: 'qemu', resize: true, ports: true });
     });
 
     test('two containers of one image: fresh randomness, the right time, the name they were given', () => {
@@ -43,6 +57,21 @@ for (const image of ['busybox', 'debian']) {
     });
   });
 }
+
+test.skipIf(!existsSync(join(DIST, 'busybox.wasm')))('who asks in-band hears what listens, twice by one question each', async () => {
+  const code = 'httpd -p 8080; httpd -p 127.0.0.1:70; httpd -p [::1]:71; httpd -p 0.0.0.0:80; while [ $(netstat -ltn | grep -c LISTEN) -lt 4 ]; do :; done; stty -echo; echo as"k"; read x; echo as"k"; read x; read x';
+  const count = (screen: string, text: string): number => screen.split(text).length - 1;
+  let asked = 0;
+  const screen = await conversation('busybox', ['sh', '-c', code], (seen) => {
+    if (asked < count(seen, 'ask')) {
+      asked++;
+      return '\x1b_portside;ports\x1b\\\x1b_portside;nonsense\x1b\\\n';
+    }
+    return count(seen, REPORT) === 2 ? '\n' : '';
+  });
+  const reports = screen.split(REPORT).slice(1).map((rest) => rest.slice(0, rest.indexOf('\x1b')).split(',').sort());
+  expect(reports).toEqual([['70l', '71l', '80', '8080'], ['70l', '71l', '80', '8080']]);
+}, 30_000);
 
 test.skipIf(!existsSync(join(DIST, 'debian.wasm')))('debian: dpkg finds its database in order, every program its libraries', () => {
   const { status, screen } = run('debian', ['bash', '-c', 'dpkg --audit; dpkg --configure -a; for p in apt curl ip ps nano vim.tiny less sqv; do ldd $(command -v $p) | grep "not found"; done; dpkg -s curl | grep ^Status; vi --version | head -1 | cut -c1-3']);

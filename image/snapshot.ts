@@ -15,6 +15,7 @@ export interface ImageSection {
   title: string;
   net: 'qemu' | 'socket';
   resize: boolean;
+  ports: boolean;
   memoryMiB: number;
   disk?: { file: string; bytes: number; sha256: string };
   /** of a converted image: what its configuration says and the machine has no use for */

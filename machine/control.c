@@ -5,9 +5,10 @@
 #include "hart.h"
 #include "host.h"
 #include "map.h"
+#include "terminal.h"
 
-/* A line longer than this can't be one of ours; it is skipped. */
-#define LINE_MAX 64
+/* A line longer than this can't be one of ours; it is skipped. The longest lists the ports. */
+#define LINE_MAX 512
 /* Room for what is not an argument or a variable. */
 #define OUTPUT_FIXED 1024
 
@@ -19,13 +20,31 @@ static struct {
   bool ready;
   bool exited;
   u32 exit_status;
+  /** the agent was asked for its ports and has not answered */
+  bool asked;
   /** lines for the guest, [output_start, output_len) still to go */
   char *output;
   u32 output_capacity, output_start, output_len;
 } control;
 
+/* The agent's answer goes on to whoever asked, in-band on stdout. What it says is not judged here but for its letters. */
+static void on_ports(const char *list) {
+  control.asked = false;
+  u32 len = (u32)text_len(list);
+  for (u32 i = 0; i < len; i++)
+    if (!(list[i] >= '0' && list[i] <= '9') && list[i] != ',' && list[i] != 'l') return;
+  terminal_write((const u8 *)"\x1b_portside;ports=", 17);
+  terminal_write((const u8 *)list, len);
+  terminal_write((const u8 *)"\x1b\\", 2);
+}
+
 static void on_line(void) {
   control.line[control.line_len] = 0;
+  static const char ports_word[] = "ports ";
+  if (control.line_len >= sizeof ports_word - 1 && bytes_equal(control.line, ports_word, sizeof ports_word - 1)) {
+    on_ports(control.line + sizeof ports_word - 1);
+    return;
+  }
   if (text_equal(control.line, "ready")) {
     control.ready = true;
     hart.leave = 1;
@@ -58,6 +77,15 @@ static void on_output(const u8 *bytes, u32 len) {
       control.line[control.line_len++] = c;
     }
   }
+}
+
+void control_ask_ports(void) {
+  static const char question[] = "ports\n";
+  // Nothing of the start may be left to send, or the question would land in the middle of it.
+  if (!control.ready || control.asked || control.output_len == 0 || control.output_start < control.output_len) return;
+  if (console_input_room(&control.console) < sizeof question - 1) return;
+  control.asked = true;
+  console_input(&control.console, (const u8 *)question, sizeof question - 1);
 }
 
 void control_init(void) { console_init(&control.console, SLOT_CONTROL, on_output); }

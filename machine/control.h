@@ -13,6 +13,8 @@ bool control_is_ready(void);
 bool control_has_exit(u32 *status);
 /** Queues the lines that start the command. */
 void control_send_start(const struct options *options);
+/** Asks the agent what listens in the guest; nothing happens while an answer is awaited. The answer goes to stdout, in-band. */
+void control_ask_ports(void);
 /** Moves what waits into the guest; called each turn. */
 void control_turn(void);
 

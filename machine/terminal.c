@@ -1,5 +1,6 @@
 #include "terminal.h"
 
+#include "control.h"
 #include "dev/virtio_console.h"
 #include "host.h"
 #include "map.h"
@@ -8,10 +9,10 @@
 #define OUTPUT_MAX 16384
 #define END_OF_TRANSMISSION 0x04
 
-static const char prefix[] = "\x1b_portside;size=";
+static const char prefix[] = "\x1b_portside;";
 #define PREFIX_LEN (sizeof prefix - 1)
-/* "65535x65535" and ESC \ follow. */
-#define SEQUENCE_MAX (PREFIX_LEN + 13)
+/* "size=65535x65535" and ESC \ follow, or "ports" and ESC \. */
+#define SEQUENCE_MAX (PREFIX_LEN + 18)
 
 static struct {
   struct console console;
@@ -44,9 +45,7 @@ static u32 parse_u16(const u8 **at, const u8 *end) {
   return value;
 }
 
-/* held is complete, from ESC _ to ESC \. Nonsense sizes are swallowed: the sequence is ours all the same. */
-static void apply_size(void) {
-  const u8 *at = terminal.held + PREFIX_LEN, *end = terminal.held + terminal.held_len - 2;
+static void apply_size(const u8 *at, const u8 *end) {
   u32 cols = parse_u16(&at, end);
   if (at >= end || *at++ != 'x') return;
   u32 rows = parse_u16(&at, end);
@@ -54,11 +53,18 @@ static void apply_size(void) {
   console_resize(&terminal.console, (u16)cols, (u16)rows);
 }
 
+/* held is complete, from ESC _ to ESC \. Nonsense is swallowed: the sequence is ours all the same. */
+static void apply(void) {
+  const u8 *at = terminal.held + PREFIX_LEN, *end = terminal.held + terminal.held_len - 2;
+  if (end - at > 5 && bytes_equal(at, "size=", 5)) apply_size(at + 5, end);
+  else if (end - at == 5 && bytes_equal(at, "ports", 5)) control_ask_ports();
+}
+
 /* Whether `byte` may follow what is held. */
 static bool continues(u8 byte) {
   if (terminal.held_len < PREFIX_LEN) return byte == (u8)prefix[terminal.held_len];
   if (terminal.held[terminal.held_len - 1] == 0x1b) return byte == '\\';
-  return (byte >= '0' && byte <= '9') || byte == 'x' || byte == 0x1b;
+  return (byte >= '0' && byte <= '9') || (byte >= 'a' && byte <= 'z') || byte == '=' || byte == 0x1b;
 }
 
 static void take(u8 byte) {
@@ -71,7 +77,7 @@ static void take(u8 byte) {
   }
   terminal.held[terminal.held_len++] = byte;
   if (byte == '\\' && terminal.held_len > PREFIX_LEN) {
-    apply_size();
+    apply();
     terminal.held_len = 0;
   }
 }

@@ -66,6 +66,13 @@ export class Gate {
     if (site !== undefined && site !== 'same-origin') return 'foreign';
     return sameHost(origin, headers.host) ? 'own' : 'foreign';
   }
+
+  /** Our own page, or no page at all: not one that was let in from elsewhere. */
+  isOwn(headers: RequestHeaders): boolean {
+    const site = headers['sec-fetch-site'];
+    if (site !== undefined && site !== 'same-origin' && site !== 'none') return false;
+    return headers.origin === undefined || sameHost(headers.origin.toLowerCase(), headers.host);
+  }
 }
 
 /** `ORIGIN` of --allow-origin as browsers send it, or null: scheme://host[:port] and nothing behind. */

@@ -15,6 +15,8 @@ const CONTENT_SECURITY_POLICY = [
   "font-src 'self'",
   "manifest-src 'self'",
   "connect-src 'self' ws: wss: http: https:",
+  // Opened ports of the container, in frames without credentials (web/page/frame-card.ts).
+  'frame-src http://localhost:* http://127.0.0.1:*',
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'self'",

@@ -211,8 +211,6 @@ export class RelayServer {
   /** `SESSION/PATH`: the API of one session's network, for whoever has its token. */
   async #callNetwork(target: string, request: IncomingMessage, response: ServerResponse, verdict: OriginVerdict): Promise<void> {
     if (verdict === 'foreign') return replyError(response, 403, 'RELAY_FOREIGN_ORIGIN', this.#originRefusal(request));
-    // No page but ours reads what is said here, --allow-origin or not.
-    response.removeHeader('Access-Control-Allow-Origin');
     const slash = target.indexOf('/');
     const token = /^Bearer ([\w-]{1,200})$/.exec(request.headers.authorization ?? '')?.[1];
     const session = slash < 0 || token === undefined ? null : this.sessions.claim(target.slice(0, slash), token);
@@ -223,6 +221,10 @@ export class RelayServer {
     const path = target.slice(slash);
     if (path === EXPOSE_PATH && !isLoopback(this.#parts.config.host ?? '127.0.0.1')) {
       return replyError(response, 403, 'RELAY_FORBIDDEN', 'this relay serves other machines too: its ports are opened with -p, when it is started');
+    }
+    // A page elsewhere that was let in looks at its own network; ports of this machine are opened and closed by our page alone.
+    if (request.method !== 'GET' && !this.#gate.isOwn(request.headers)) {
+      return replyError(response, 403, 'RELAY_FORBIDDEN', 'a page of another origin may look at its network, and not change it');
     }
     const { api } = session;
     if (api === null) return replyError(response, 409, 'RELAY_NO_NETWORK', 'this session has had no link yet');
@@ -321,7 +323,7 @@ export class RelayServer {
 
 function replyPreflight(response: ServerResponse): void {
   response.setHeader('Access-Control-Allow-Methods', 'GET, HEAD, POST');
-  response.setHeader('Access-Control-Allow-Headers', 'Content-Type, Range, If-None-Match, If-Range');
+  response.setHeader('Access-Control-Allow-Headers', 'Authorization, Content-Type, Range, If-None-Match, If-Range');
   response.setHeader('Access-Control-Max-Age', 600);
   response.statusCode = 204;
   response.end();

@@ -38,6 +38,8 @@ export type ImageErrorCode =
   | 'trap'
   /** arguments and environment are longer than the image can take */
   | 'arguments'
+  /** the image's disk was not given with it */
+  | 'no-disk'
   /** SharedArrayBuffer is missing: the page was served without COOP and COEP */
   | 'not-isolated'
   | 'internal';
@@ -90,6 +92,15 @@ export interface ImageSource {
   bytes: number | null;
   /** SHA-256 in hex, if it is known: a stored image of this version is started without asking anybody */
   sha256: string | null;
+  /** the image itself, from this computer: nothing is fetched and nothing is kept */
+  files?: ImageFiles | undefined;
+}
+
+/** An image that the user has given. */
+export interface ImageFiles {
+  wasm: File;
+  /** what lies beside it, if it has a disk and that was given, too */
+  disk: File | null;
 }
 
 export interface ContainerApi {
@@ -138,4 +149,12 @@ export interface LinkApi {
   captureStats(): Promise<CaptureStats | null>;
   /** The pcapng file; null when nothing was captured. */
   stopCapture(): Promise<Blob | null>;
+  /** Asks the network about itself: a path of relay/api/network-api.ts, by POST with a `body`. Null where nobody can be asked. */
+  callNetwork(path: string, body: object | null): Promise<NetworkReply | null>;
+}
+
+export interface NetworkReply {
+  /** of HTTP */
+  status: number;
+  text: string;
 }

@@ -193,6 +193,8 @@ describe('zones, addresses, numbers', () => {
       protocol: 'tcp', from: 'host', guest: '192.168.127.3:7', remote: expect.stringMatching(/^192\.168\.127\.1:\d+$/), host: `127.0.0.1:${socket.localPort}`,
       bytesFromGuest: 3, bytesToGuest: 3, ageMs: expect.any(Number), idleMs: expect.any(Number), state: 'established',
     }]]);
+    await guest.lookUp('gateway.containers.internal', 1);
+    expect((await ask('/services/dns/log')).json()).toMatchObject([{ name: 'gateway.containers.internal', type: 'A', via: 'gateway', status: 'NOERROR', answers: ['192.168.127.1'] }]);
     expect((await ask('/flows?limit=0')).json()).toEqual({ total: 1, flows: [] });
     expect([(await ask('/flows?limit=20001')).status, (await ask('/flows?limit=x')).status]).toEqual([400, 400]);
   });

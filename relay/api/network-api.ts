@@ -5,7 +5,7 @@
  *   /services/dns/all|add                     zones
  *   /services/dhcp/leases, /leases            addresses, the gateway's and the static ones included
  *   /cam  /stats  /tunnel                     stations by link · counters · a TCP connection into a guest
- *   /flows  /metrics                          ours
+ *   /flows  /services/dns/log  /metrics        ours
  *
  * Programs written for gvproxy must not notice: paths, methods, JSON names, status codes and plain text for errors are
  * gvproxy's, names in a request are read without regard to case as Go's decoder does, unknown ones are ignored. What
@@ -30,7 +30,7 @@ import { readJson, textField } from './json-body.ts';
 import { gvproxyStats } from './network-stats.ts';
 
 export type ApiNetwork = Pick<VirtualNetwork,
-  'config' | 'addForward' | 'forwards' | 'forwardTcp' | 'leases' | 'stats' | 'flows' | 'stations' | 'zones' | 'addZone'>;
+  'config' | 'addForward' | 'forwards' | 'forwardTcp' | 'leases' | 'stats' | 'flows' | 'stations' | 'zones' | 'addZone' | 'dnsLog'>;
 
 export interface NetworkApiOptions {
   /** makes listeners on UNIX sockets; absent: `unix` is refused */
@@ -70,6 +70,7 @@ export class NetworkApi {
         case '/services/forwarder/expose': return await this.#expose(request, response);
         case '/services/forwarder/unexpose': return await this.#unexpose(request, response);
         case '/services/dns/all': return sendJson(response, this.#network.zones().map(zoneJson));
+        case '/services/dns/log': return sendJson(response, this.#network.dnsLog());
         case '/services/dns/add': return await this.#addZone(request, response);
         case '/services/dhcp/leases':
         case '/leases': return sendJson(response, this.#leases());

@@ -85,7 +85,7 @@ test('limits of a session: loopback only, no paths, no regular expressions, a nu
   await expect(once(connect(Number(local.split(':')[1]), '127.0.0.1'), 'connect')).rejects.toThrow(/ECONNREFUSED/);
 });
 
-test('only with the token, from no foreign page, for one network; nothing is shared by CORS', async () => {
+test('only with the token, from no foreign page, for one network; a page elsewhere that was let in may look, and not change', async () => {
   const relay = await start({ config: { allowOrigins: ['https://friend.example'] } });
   const { grant } = await joined(relay);
   const other = await relay.newSession();
@@ -98,9 +98,12 @@ test('only with the token, from no foreign page, for one network; nothing is sha
   // No network before the first link.
   expect(await status({}, other)).toBe(409);
   const shared = await call(relay, grant, '/leases', undefined, { origin: 'https://friend.example' });
-  expect(shared.headers['access-control-allow-origin']).toBeUndefined();
+  expect([shared.status, shared.headers['access-control-allow-origin']]).toEqual([200, 'https://friend.example']);
+  for (const headers of [{ origin: 'https://friend.example' }, { origin: relay.origin, 'sec-fetch-site': 'cross-site' }] as Record<string, string>[]) {
+    expect((await call(relay, grant, '/services/forwarder/expose', { local: '127.0.0.1:0', remote: ':80' }, headers)).status).toBe(403);
+  }
   const preflight = await relay.request(`/api/networks/${grant.session}/leases`, { method: 'OPTIONS', headers: { origin: 'https://friend.example' } });
-  expect(preflight.headers['access-control-allow-headers']?.toLowerCase()).not.toContain('authorization');
+  expect(preflight.headers['access-control-allow-headers']?.toLowerCase()).toContain('authorization');
   expect((await call(relay, grant, '/services/dns/add', { Name: 'x'.repeat(5000) })).status).toBe(413);
 });
 

@@ -9,7 +9,7 @@ export const IMAGE_SECTION = 'portside';
 /** longest section that is looked at, in bytes */
 export const MAX_SECTION_BYTES = 64 << 10;
 
-/** Takes `resize` and `disk` only from a section of ours. */
+/** Takes `resize`, `ports` and `disk` only from a section of ours. */
 export interface ImageInfo {
   /** made by Portside; else by container2wasm */
   ours: boolean;
@@ -19,6 +19,8 @@ export interface ImageInfo {
   net: 'qemu' | 'socket';
   /** takes window sizes in-band on stdin */
   resize: boolean;
+  /** tells which ports it listens on, when asked in-band */
+  ports: boolean;
   memoryMiB: number | null;
   /** file beside the wasm that the host offers as `/portside/FILE` */
   disk: { file: string; bytes: number } | null;
@@ -26,7 +28,7 @@ export interface ImageInfo {
 
 /** What is assumed of an image that says nothing: c2w's present form. */
 export const FOREIGN_IMAGE: ImageInfo = {
-  ours: false, name: '', title: '', net: 'socket', resize: false, memoryMiB: null, disk: null,
+  ours: false, name: '', title: '', net: 'socket', resize: false, ports: false, memoryMiB: null, disk: null,
 };
 
 /** a plain file name: no separator, no leading dot, so that it cannot leave the image's directory */
@@ -43,7 +45,7 @@ export function parseImageInfo(section: Uint8Array): ImageInfo {
     return FOREIGN_IMAGE;
   }
   if (typeof value !== 'object' || value === null) return FOREIGN_IMAGE;
-  const { version, name, title, net, resize, memoryMiB, disk } = value as Record<string, unknown>;
+  const { version, name, title, net, resize, ports, memoryMiB, disk } = value as Record<string, unknown>;
   if (version !== 1) return FOREIGN_IMAGE;
   return {
     ours: true,
@@ -51,6 +53,7 @@ export function parseImageInfo(section: Uint8Array): ImageInfo {
     title: text(title),
     net: net === 'socket' ? 'socket' : 'qemu',
     resize: resize === true,
+    ports: ports === true,
     memoryMiB: typeof memoryMiB === 'number' && memoryMiB > 0 ? memoryMiB : null,
     disk: parseDisk(disk),
   };

@@ -15,6 +15,11 @@
 import type { FileSource } from '../../shared/wasi/files.ts';
 import { CHUNK_BYTES, STORED_HEADER } from '../stored-image.ts';
 
+/** of workers; the DOM's library does not know it */
+declare class FileReaderSync {
+  readAsArrayBuffer(blob: Blob): ArrayBuffer;
+}
+
 const CACHE_BYTES = 64 << 20;
 /** chunks of one request when reads come in sequence */
 const READ_AHEAD = 4;
@@ -101,6 +106,28 @@ export class RangeSource implements FileSource {
       if (bytes !== null && (bytes.length === end - start || bytes.length === this.bytes)) return bytes;
     }
     return null;
+  }
+}
+
+/** A disk that the user has given as a file: read where it lies. */
+export class BlobSource implements FileSource {
+  readonly bytes: number;
+  readonly #blob: Blob;
+  readonly #reader = new FileReaderSync();
+
+  constructor(blob: Blob) {
+    this.bytes = blob.size;
+    this.#blob = blob;
+  }
+
+  readAt(offset: number, into: Uint8Array): boolean {
+    try {
+      into.set(new Uint8Array(this.#reader.readAsArrayBuffer(this.#blob.slice(offset, offset + into.length))));
+      return true;
+    } catch {
+      // The file was changed or taken away meanwhile.
+      return false;
+    }
   }
 }
 

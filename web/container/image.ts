@@ -17,7 +17,7 @@
  */
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
-import type { ImageErrorCode, ImageFailure, ImageSource, Progress } from '../protocol.ts';
+import type { ImageErrorCode, ImageFailure, ImageFiles, ImageSource, Progress } from '../protocol.ts';
 import { BYTES_HEADER } from '../stored-image.ts';
 import type { ImageKeeper } from './keeper.ts';
 import { WasmSections } from './wasm-sections.ts';
@@ -46,6 +46,7 @@ export function toFailure(error: unknown): ImageFailure {
 export async function loadImage(
   source: ImageSource, keeper: ImageKeeper, onProgress: (progress: Progress) => void,
 ): Promise<{ module: WebAssembly.Module; info: ImageInfo }> {
+  if (source.files !== undefined) return loadFiles(source.files, onProgress);
   const stored = await keeper.stored();
   if (stored !== null) {
     try {
@@ -71,6 +72,14 @@ export async function loadImage(
   keeper.begin(response);
   const loaded = await compile(response, source.bytes, onProgress, (bytes) => keeper.keep(bytes));
   keeper.end();
+  return loaded;
+}
+
+async function loadFiles({ wasm, disk }: ImageFiles, onProgress: (progress: Progress) => void): Promise<{ module: WebAssembly.Module; info: ImageInfo }> {
+  const loaded = await compile(new Response(wasm), wasm.size, (progress) => onProgress({ ...progress, stored: true }), null);
+  const wanted = loaded.info.disk;
+  if (wanted !== null && disk === null) throw new ImageError('no-disk', `${wasm.name} reads its disk from the file ${wanted.file}.`);
+  if (wanted !== null && disk!.size !== wanted.bytes) throw new ImageError('no-disk', `${disk!.name} has ${disk!.size} bytes; the disk of ${wasm.name} has ${wanted.bytes}.`);
   return loaded;
 }
 

@@ -10,8 +10,8 @@ import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { FileSource } from '../../shared/wasi/files.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
-import type { ContainerApi, ContainerStart, Ended, ImageSource, Loaded, Progress } from '../protocol.ts';
-import { httpRanges, RangeSource } from './disk.ts';
+import type { ContainerApi, ContainerStart, Ended, ImageFiles, ImageSource, Loaded, Progress } from '../protocol.ts';
+import { BlobSource, httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
 import { ImageKeeper } from './keeper.ts';
 
@@ -19,12 +19,12 @@ import { ImageKeeper } from './keeper.ts';
 const DISK_DIRECTORY = '/portside';
 
 class ContainerWorker implements ContainerApi {
-  #image: { keeper: ImageKeeper; module: WebAssembly.Module; info: ImageInfo } | null = null;
+  #image: { keeper: ImageKeeper; files: ImageFiles | undefined; module: WebAssembly.Module; info: ImageInfo } | null = null;
 
   async load(source: ImageSource, store: MessagePort | null, onProgress: (progress: Progress) => void): Promise<Loaded> {
     try {
       const keeper = new ImageKeeper(source.url, source.sha256, store);
-      this.#image = { keeper, ...await loadImage(source, keeper, onProgress) };
+      this.#image = { keeper, files: source.files, ...await loadImage(source, keeper, onProgress) };
       return { ok: true, info: this.#image.info };
     } catch (error) {
       return { ok: false, failure: toFailure(error) };
@@ -34,7 +34,7 @@ class ContainerWorker implements ContainerApi {
   async start(options: ContainerStart): Promise<Ended> {
     try {
       if (this.#image === null) throw new ImageError('internal', 'start came before load');
-      const { keeper, module, info } = this.#image;
+      const { keeper, files, module, info } = this.#image;
       this.#image = null;
       const ports = 'control' in options.memory ? null : options.memory;
       const own = ports === null ? null : (await import('./own-thread.ts')).joinInOwnThread(ports);
@@ -46,7 +46,7 @@ class ContainerWorker implements ContainerApi {
         env: options.env,
         net: options.net,
         pairs: !info.ours,
-        directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, info.disk)]]),
+        directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, files, info.disk)]]),
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
         ...(own === null ? {} : { stdoutBell: own.stdoutBell, fromGuestBell: own.fromGuestBell }),
@@ -62,8 +62,10 @@ class ContainerWorker implements ContainerApi {
   }
 }
 
-/** The disk lies in the image's own directory. */
-function diskFiles(keeper: ImageKeeper, disk: { file: string; bytes: number }): Map<string, FileSource> {
+/** The disk lies in the image's own directory, or came with it. */
+function diskFiles(keeper: ImageKeeper, files: ImageFiles | undefined, disk: { file: string; bytes: number }): Map<string, FileSource> {
+  const given = files?.disk ?? null;
+  if (given !== null) return new Map([[disk.file, new BlobSource(given)]]);
   const url = keeper.diskUrl(disk.file);
   return new Map([[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes, (start, bytes) => keeper.keepDisk(url, disk.bytes, start, bytes)))]]);
 }

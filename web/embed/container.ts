@@ -4,12 +4,15 @@
  * The words of its options are those of the page's address (page/address.ts), so that both are checked by the same code.
  */
 import { parseAddress } from '../page/address.ts';
+import { chooseImage } from '../page/choose-image.ts';
 import { ContainerControl } from '../page/container-control.ts';
-import { imageFailure, noImagesFailure, noListFailure, unknownImageFailure } from '../page/failures.ts';
-import { defaultImage, fetchImages, type ListedImage } from '../page/images.ts';
+import { imageFailure } from '../page/failures.ts';
+import { fetchImages } from '../page/images.ts';
 import { typed } from '../page/keys.ts';
 import { ContainerRunner, type NetStatus, type Progress, type RunnerStats } from '../page/runner.ts';
+import { NetworkApi, type OpenPort } from '../page/network-api.ts';
 import type { PageState } from '../page/status-words.ts';
+import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import { TextTail } from './text-tail.ts';
 
 const WAIT_MS = 30_000;
@@ -29,6 +32,8 @@ export interface StartOptions {
   onState?(state: ContainerState, detail: { exitCode?: number; error?: Error }): void;
   onProgress?(progress: Progress): void;
   onNet?(status: NetStatus): void;
+  /** What listens in the container, at each change; an image that does not tell is silent. Without this nobody asks. */
+  onPorts?(ports: ListeningPort[]): void;
   /** Output, a copy that may be kept. The next comes after `done`: without it the container waits. */
   onOutput?(bytes: Uint8Array, done: () => void): void;
 }
@@ -38,6 +43,9 @@ export type ContainerState = PageState;
 export class Container {
   /** the exit status; rejects when the container fails or is stopped */
   readonly exited: Promise<number>;
+
+  /** Flows, names, addresses and open ports of its network; with `net: 'relay'` only */
+  readonly network: NetworkApi;
 
   readonly #control: ContainerControl;
   readonly #tail = new TextTail();
@@ -61,7 +69,10 @@ export class Container {
         this.#tell();
       },
       onProgress: (progress) => options.onProgress?.(progress),
-      onNet: (status) => options.onNet?.(status),
+      onNet: (status) => {
+        options.onNet?.(status);
+        this.#tell();
+      },
       onOutput: (bytes, done) => {
         this.#tail.push(bytes);
         this.#tell();
@@ -69,7 +80,9 @@ export class Container {
         else options.onOutput(bytes, done);
       },
       onBegin: () => options.size ?? SIZE,
+      ...(options.onPorts === undefined ? {} : { onPorts: (ports: ListeningPort[] | null) => { if (ports !== null) options.onPorts!(ports); } }),
     }, (runnerOptions) => new ContainerRunner(runnerOptions));
+    this.network = new NetworkApi((path, body) => this.#control.callNetwork(path, body));
     void this.#begin(options);
   }
 
@@ -95,28 +108,24 @@ export class Container {
   /** Resolves when `text` matches, with the match; rejects after `timeoutMs`, or when the container has ended without. */
   waitForText(pattern: string | RegExp, timeoutMs = WAIT_MS): Promise<RegExpExecArray> {
     const wanted = typeof pattern === 'string' ? new RegExp(pattern.replaceAll(/[\\^$.*+?()[\]{}|]/g, '\\$&')) : pattern;
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        wanted.lastIndex = 0;
-        const found = wanted.exec(this.text);
-        const ended = this.state === 'exited' || this.state === 'failed' || this.state === 'stopped';
-        if (found === null && !ended) return;
-        stop();
-        if (found !== null) resolve(found);
-        else reject(new Error(`The container ended (${this.state}) without ${wanted}. ${this.error?.message ?? ''}`.trim()));
-      };
-      const timer = setTimeout(() => {
-        stop();
-        reject(new Error(`${wanted} did not come within ${timeoutMs} ms. The end of the output: ${this.text.slice(-500)}`));
-      }, timeoutMs);
-      const stop = (): void => {
-        clearTimeout(timer);
-        this.#waiting.delete(look);
-      };
-      this.#waiting.add(look);
-      look();
-    });
+    return this.#until(() => {
+      wanted.lastIndex = 0;
+      const found = wanted.exec(this.text);
+      if (found === null && this.#hasEnded) throw new Error(`The container ended (${this.state}) without ${wanted}. ${this.error?.message ?? ''}`.trim());
+      return found;
+    }, timeoutMs, () => `${wanted} did not come within ${timeoutMs} ms. The end of the output: ${this.text.slice(-500)}`);
   }
+
+  /**
+   * Makes a TCP port of the container one of the relay's computer: `host` of what it resolves with is `127.0.0.1:PORT`. Waits for
+   * the network first; rejects when the relay does not do that.
+   */
+  async openPort(port: number): Promise<OpenPort> {
+    await this.#online();
+    return this.network.openPort(port);
+  }
+
+  closePort(port: OpenPort): Promise<void> { return this.network.closePort(port); }
 
   resize(cols: number, rows: number): void { this.#control.resize(cols, rows); }
   stats(): RunnerStats | null { return this.#control.stats(); }
@@ -139,26 +148,48 @@ export class Container {
     if ('parameter' in address) {
       return this.#control.fail(imageFailure({ code: 'arguments', message: `${address.parameter}: ${address.problem}. ${address.advice}` }, ''));
     }
-    const image = await this.#image(address.image, base);
-    if (image === null) return;
+    const image = await chooseImage(address.image, () => fetchImages(base.href));
+    if ('failure' in image) return this.#control.fail(image.failure);
     const net = address.net.kind === 'relay' ? { kind: 'relay', origin: address.net.origin ?? base.origin } as const : address.net;
     this.#control.begin({
       imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv: Array.isArray(options.cmd) ? options.cmd : address.argv, net,
     });
   }
 
-  /** Null when there is none: `fail` was told. */
-  async #image(wanted: { name: string } | { url: string } | null, base: URL): Promise<Pick<ListedImage, 'url' | 'bytes' | 'sha256'> | null> {
-    if (wanted !== null && 'url' in wanted) return { url: wanted.url, bytes: 0, sha256: null };
-    try {
-      const list = await fetchImages(base.href);
-      const image = wanted === null ? defaultImage(list) : list.find(({ name }) => name === wanted.name);
-      if (image !== undefined) return image;
-      this.#control.fail(wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, list.map(({ name }) => name)));
-    } catch (error) {
-      this.#control.fail(noListFailure(error instanceof Error ? error.message : String(error)));
-    }
-    return null;
+  get #hasEnded(): boolean { return this.state === 'exited' || this.state === 'failed' || this.state === 'stopped'; }
+
+  #online(timeoutMs = WAIT_MS): Promise<true> {
+    return this.#until(() => {
+      const { state, detail } = this.net;
+      if (state === 'refused' || this.#hasEnded) throw new Error(detail ?? 'The container has no network.');
+      return state === 'up' ? true : null;
+    }, timeoutMs, () => `The network is not up after ${timeoutMs} ms.`);
+  }
+
+  /** Looks now and at each event, until `look` gives something or throws. */
+  #until<T>(look: () => T | null, timeoutMs: number, late: () => string): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const again = (): void => {
+        try {
+          const found = look();
+          if (found === null) return;
+          resolve(found);
+        } catch (error) {
+          reject(error instanceof Error ? error : new Error(String(error)));
+        }
+        stop();
+      };
+      const timer = setTimeout(() => {
+        stop();
+        reject(new Error(late()));
+      }, timeoutMs);
+      const stop = (): void => {
+        clearTimeout(timer);
+        this.#waiting.delete(again);
+      };
+      this.#waiting.add(again);
+      again();
+    });
   }
 
   #tell(): void {

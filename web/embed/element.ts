@@ -4,7 +4,7 @@
  * It starts when it comes into the document and ends when it leaves. A change of an attribute starts it anew. Its style is in
  * a shadow root, its theme is the system's: the page around it gives it a size. What happens is told by events:
  *
- *   portside-state   detail { state, exitCode?, error? }        portside-net   detail NetStatus
+ *   portside-state   detail { state, exitCode?, error? }        portside-net   detail NetStatus        portside-ports   detail { port, local }[]
  */
 import xtermCss from '@xterm/xterm/css/xterm.css?inline';
 import { setText } from '../page/dom.ts';
@@ -98,6 +98,7 @@ export class PortsideTerminal extends HTMLElement {
         setText(this.#word, state === 'running' ? '' : state === 'exited' ? `Exited with code ${detail.exitCode}` : detail.error?.message ?? 'Starting…');
         this.dispatchEvent(new CustomEvent('portside-state', { detail: { state, ...detail } }));
       },
+      onPorts: (ports) => { if (this.#container === container) this.dispatchEvent(new CustomEvent('portside-ports', { detail: ports })); },
       onNet: (status) => { if (this.#container === container) this.dispatchEvent(new CustomEvent('portside-net', { detail: status })); },
     });
     this.#container = container;

@@ -12,6 +12,8 @@ import { Container, type ContainerState, type StartOptions } from './container.t
 import { PortsideTerminal } from './element.ts';
 
 export type { Container, ContainerState, StartOptions };
+export type { AddressLease, DnsQuery, Flow, NetworkApi, OpenPort } from '../page/network-api.ts';
+export type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 
 /** Resolves with the container when it has shown its first output; rejects with an Error that says what is wrong. */
 export async function startContainer(options: StartOptions = {}): Promise<Container> {

@@ -1,7 +1,7 @@
 /* A container's link as the page sees it: the WebSocket's owner, the pump, the capture. */
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { LinkStats } from '../../shared/memory/link-counters.ts';
-import type { CaptureStats, LinkApi, NetMode, NetStatus } from '../protocol.ts';
+import type { CaptureStats, LinkApi, NetMode, NetStatus, NetworkReply } from '../protocol.ts';
 import { Capture } from './capture.ts';
 import { Pump } from './pump.ts';
 import { TunnelClient } from './tunnel-client.ts';
@@ -58,6 +58,10 @@ export class Link implements LinkApi {
     if (capture === null) return null;
     this.#pump!.capture = null;
     return capture.writer.finish();
+  }
+
+  async callNetwork(path: string, body: object | null): Promise<NetworkReply | null> {
+    return await this.#client?.callNetwork(path, body) ?? null;
   }
 
   async retry(): Promise<void> {

@@ -27,7 +27,7 @@ import {
   CLOSE_LIMIT, CLOSE_MALFORMED, CLOSE_NORMAL, CLOSE_REPLACED, CLOSE_UNAUTHORIZED, HELLO_TIMEOUT_MS, parseRelayMessage,
   parseSessionGrant, SESSION_PATH, TUNNEL_SUBPROTOCOL, TUNNEL_VERSION,
 } from '../../shared/link/tunnel.ts';
-import type { NetMode, NetStatus } from '../protocol.ts';
+import type { NetMode, NetStatus, NetworkReply } from '../protocol.ts';
 import { Backoff } from './backoff.ts';
 import type { Pump } from './pump.ts';
 
@@ -37,6 +37,9 @@ export const GRACE_MS = 5000;
 const CONNECT_TIMEOUT_MS = HELLO_TIMEOUT_MS;
 /** longest time for the answer of POST /api/session, in ms */
 const GRANT_TIMEOUT_MS = 10_000;
+const API_TIMEOUT_MS = 10_000;
+/** longest answer of the API that is read, in bytes */
+const API_BYTES_MAX = 1 << 20;
 const NO_FORWARDS: Forward[] = [];
 
 /** A reason not to try again. */
@@ -80,6 +83,17 @@ export class TunnelClient {
     this.#backoff.reset();
     this.#clearRetry();
     void this.#connect();
+  }
+
+  /** A call of the API of this session's network. Null without a session; rejects when the relay does not answer. */
+  async callNetwork(path: string, body: object | null): Promise<NetworkReply | null> {
+    if (this.#grant === null) return null;
+    const { session, token } = this.#grant;
+    const response = await fetch(new URL(`/api/networks/${session}${path}`, this.#origin), {
+      method: body === null ? 'GET' : 'POST', headers: { Authorization: `Bearer ${token}` }, signal: AbortSignal.timeout(API_TIMEOUT_MS),
+      ...(body === null ? {} : { body: JSON.stringify(body) }),
+    });
+    return { status: response.status, text: await textOf(response, API_BYTES_MAX) };
   }
 
   /** Ends the session: the relay forgets it. Idempotent. */
@@ -260,6 +274,23 @@ async function requestGrant(origin: string): Promise<SessionGrant> {
   const grant = parseSessionGrant(await response.text());
   if (typeof grant === 'string') throw new Refused(`The server of this page is no relay (${grant}).`);
   return grant;
+}
+
+/** Rejects when it is longer than `maxBytes`. */
+async function textOf(response: Response, maxBytes: number): Promise<string> {
+  const reader = response.body?.getReader();
+  const decoder = new TextDecoder();
+  let text = '';
+  let bytes = 0;
+  for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) {
+    bytes += read.value.length;
+    if (bytes > maxBytes) {
+      await reader!.cancel();
+      throw new Error(`The relay's answer is longer than ${maxBytes} bytes.`);
+    }
+    text += decoder.decode(read.value, { stream: true });
+  }
+  return text + decoder.decode();
 }
 
 /** Only what the WebSocket constructor itself refuses is for good: it throws a SyntaxError or a SecurityError. */

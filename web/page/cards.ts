@@ -10,6 +10,8 @@ import { formatBytes, formatRate, formatSeconds, RateMeter } from './figures.ts'
 const RATE_WINDOW_MS = 3000;
 /** A time that is left is worth showing only when it is not about to be over. */
 const LEFT_MIN_MS = 1500;
+/** Long enough to be read twice. */
+const HINT_MS = 8000;
 const PHASES: Progress['phase'][] = ['download', 'compile', 'start'];
 
 export interface CardActions {
@@ -33,6 +35,9 @@ export class Cards {
   readonly #failure = byId('failure-card', HTMLElement);
   readonly #banner = byId('exit-banner', HTMLElement);
   readonly #exitText = byId('exit-text', HTMLElement);
+  readonly #hint = byId('hint', HTMLElement);
+  readonly #hintText = byId('hint-text', HTMLElement);
+  #hintTimer: ReturnType<typeof setTimeout> | undefined;
   #meter = new RateMeter(RATE_WINDOW_MS);
 
   constructor(actions: CardActions) {
@@ -96,6 +101,14 @@ export class Cards {
     this.showNothing();
     setText(this.#exitText, text);
     this.#banner.hidden = false;
+  }
+
+  /** A sentence for a while, over whatever is there. */
+  showHint(text: string): void {
+    setText(this.#hintText, text);
+    this.#hint.hidden = false;
+    clearTimeout(this.#hintTimer);
+    this.#hintTimer = setTimeout(() => { this.#hint.hidden = true; }, HINT_MS);
   }
 
   #showDownload(loaded: number, total: number): void {

@@ -9,7 +9,8 @@
  * before anything can fail, and has a handler of its own, so that a page on which nobody waits reports no unhandled rejection.
  */
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
-import type { CaptureStats, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
+import type { CaptureStats, ImageFailure, ImageFiles, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
+import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import type { ContainerRunner, RunnerOptions, RunnerStats } from './runner.ts';
 import { cancelledFailure, failureLine, imageFailure, type Failure } from './failures.ts';
 import type { PageState } from './status-words.ts';
@@ -18,6 +19,8 @@ export interface ContainerSpec {
   imageUrl: string;
   imageBytes: number;
   imageSha256: string | null;
+  /** the image itself; `imageUrl` is only a name then */
+  imageFiles?: ImageFiles | undefined;
   argv: string[];
   net: NetMode;
 }
@@ -27,13 +30,15 @@ export interface ContainerView {
   onState(state: PageState): void;
   onProgress(progress: Progress): void;
   onNet(status: NetStatus): void;
+  /** what listens in the container; null: it does not tell. Absent: it is not asked */
+  onPorts?(ports: ListeningPort[] | null): void;
   onOutput(bytes: Uint8Array, done: () => void): void;
   /** a run begins: the terminal is to be blank; returns its size */
   onBegin(): { cols: number; rows: number };
 }
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork'>;
 
 interface Ready {
   promise: Promise<void>;
@@ -55,6 +60,7 @@ export class ContainerControl {
   #exitCode: number | undefined;
   #failure: Failure | null = null;
   #net: NetStatus = { state: 'off' };
+  #ports: ListeningPort[] | null = null;
 
   constructor(view: ContainerView, createRunner: (options: RunnerOptions) => Runner) {
     this.#view = view;
@@ -65,6 +71,7 @@ export class ContainerControl {
   get exitCode(): number | undefined { return this.#exitCode; }
   get failure(): Failure | null { return this.#failure; }
   get net(): NetStatus { return this.#net; }
+  get ports(): ListeningPort[] | null { return this.#ports; }
   get ready(): Promise<void> { return this.#ready.promise; }
   get spec(): ContainerSpec | null { return this.#spec; }
 
@@ -79,6 +86,7 @@ export class ContainerControl {
       imageUrl: spec.imageUrl,
       ...(spec.imageBytes > 0 ? { imageBytes: spec.imageBytes } : {}),
       imageSha256: spec.imageSha256,
+      imageFiles: spec.imageFiles,
       args: spec.argv,
       env: { TERM: 'xterm-256color' },
       net: spec.net,
@@ -96,6 +104,7 @@ export class ContainerControl {
         }
       },
       onNet: (status) => { if (live()) this.#setNet(status); },
+      ...(this.#view.onPorts === undefined ? {} : { onPorts: (ports: ListeningPort[]) => { if (live()) this.#setPorts(ports); } }),
     });
     this.#runner = runner;
     void runner.start();
@@ -142,6 +151,11 @@ export class ContainerControl {
     return this.#runner?.info ?? null;
   }
 
+  /** As ContainerRunner's. */
+  async callNetwork(path: string, body: object | null = null): Promise<NetworkReply | null> {
+    return await this.#runner?.callNetwork(path, body) ?? null;
+  }
+
   async startCapture(): Promise<void> {
     await this.#runner?.startCapture();
   }
@@ -168,6 +182,7 @@ export class ContainerControl {
     this.#failure = failure;
     this.#setState(state);
     this.#setNet({ state: 'off' });
+    this.#setPorts(null);
     // A command without output has come and gone: whoever waited for it need not wait on.
     if (state === 'exited') this.#ready.resolve();
     else this.#ready.reject(new Error(failure === null ? 'The container was stopped.' : failureLine(failure)));
@@ -182,6 +197,11 @@ export class ContainerControl {
   #setNet(status: NetStatus): void {
     this.#net = status;
     this.#view.onNet(status);
+  }
+
+  #setPorts(ports: ListeningPort[] | null): void {
+    this.#ports = ports;
+    this.#view.onPorts?.(ports);
   }
 
   #end(): void {
@@ -201,6 +221,7 @@ export class ContainerControl {
     this.#state = 'loading';
     this.#view.onState('loading');
     this.#view.onNet(this.#net);
+    this.#setPorts(null);
     return this.#run;
   }
 }

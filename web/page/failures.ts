@@ -93,6 +93,12 @@ const WORDS: Record<ImageErrorCode, Words> = {
     next: 'Shorten ?cmd= in the address, and type the rest into the shell.',
     retry: false,
   },
+  'no-disk': {
+    title: 'The image’s disk is missing',
+    what: 'This image keeps its files on a disk, in a second file beside the .wasm.',
+    next: 'Choose or drop both files together.',
+    retry: false,
+  },
   'not-isolated': {
     title: 'This page is not isolated',
     what: 'The browser lends SharedArrayBuffer only to pages that are served with the headers Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp, from https:// or localhost. This one was not, and our service worker could not make up for it.',

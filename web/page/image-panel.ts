@@ -10,6 +10,8 @@ export interface ImageChoice {
   /** why there is no list; empty otherwise */
   problem: string;
   currentUrl: string | null;
+  /** files of this computer were chosen */
+  onFiles(files: File[]): void;
 }
 
 export function fillImagePanel(panel: HTMLElement, choice: ImageChoice): void {
@@ -20,7 +22,7 @@ export function fillImagePanel(panel: HTMLElement, choice: ImageChoice): void {
   else if (choice.images === null) parts.push(make('p', '', 'Reading the list…'));
   else if (choice.images.length === 0) parts.push(make('p', '', 'This server has no images of its own.'));
   else parts.push(list);
-  panel.replaceChildren(...parts, make('h2', '', 'From elsewhere'), urlForm());
+  panel.replaceChildren(...parts, make('h2', '', 'From elsewhere'), urlForm(), fileField(choice.onFiles));
 }
 
 function imageLink(image: ListedImage, current: boolean): HTMLAnchorElement {
@@ -33,6 +35,16 @@ function imageLink(image: ListedImage, current: boolean): HTMLAnchorElement {
   const bytes = image.bytes + image.diskBytes;
   link.append(make('strong', '', image.title), make('span', 'bytes', bytes > 0 ? formatBytes(bytes) : ''), make('small', '', image.description));
   return link;
+}
+
+function fileField(onFiles: (files: File[]) => void): HTMLElement {
+  const input = make('input', 'visually-hidden');
+  input.type = 'file';
+  input.multiple = true;
+  input.accept = '.wasm,.disk';
+  input.addEventListener('change', () => onFiles([...input.files ?? []]));
+  const label = make('label', 'button file-button', 'Open a file…', input);
+  return make('div', 'file-field', label, make('small', '', 'A .wasm of this computer, with its .disk if it has one. Dropping it on the page does the same.'));
 }
 
 function urlForm(): HTMLFormElement {

@@ -5,7 +5,7 @@ import type { TerminalView } from './terminal.ts';
 
 type Direction = Parameters<typeof arrowKey>[0];
 
-const WORDS: [text: string, label: string, data: string][] = [['Esc', 'Escape', '\x1b'], ['Tab', 'Tab', '\t']];
+const WORDS: [text: string, label: string, data: string][] = [['Esc', 'Esc', '\x1b'], ['Tab', 'Tab', '\t']];
 const SIGNS: [text: string, label: string][] = [['|', 'Pipe'], ['-', 'Minus'], ['/', 'Slash']];
 const ARROWS: [text: string, label: string, direction: Direction][] = [['←', 'Left', 'left'], ['↑', 'Up', 'up'], ['↓', 'Down', 'down'], ['→', 'Right', 'right']];
 
@@ -22,7 +22,7 @@ export function setUpKeyBar(bar: HTMLElement, terminal: () => TerminalView): (ar
   };
   for (const [text, label, data] of WORDS) add(text, label, 'key key-word', () => terminal().press(data));
   let armed = false;
-  const ctrl = add('Ctrl', 'Control, for the next key', 'key key-word', () => terminal().armCtrl(!armed));
+  const ctrl = add('Ctrl', 'Ctrl, for the next key', 'key key-word', () => terminal().armCtrl(!armed));
   ctrl.setAttribute('aria-pressed', 'false');
   for (const [text, label] of SIGNS) add(text, label, 'key', () => terminal().press(text));
   for (const [text, label, direction] of ARROWS) add(text, label, 'key', () => terminal().press(arrowKey(direction, terminal().applicationCursorKeys)));

@@ -8,21 +8,27 @@
  * Nothing here waits for the container: all of it is callbacks.
  */
 import { fillAboutPanel } from './about-panel.ts';
-import { addressFailure, imageFailure, noImagesFailure, noListFailure, noWebAssemblyFailure, unknownImageFailure } from './failures.ts';
+import { addressFailure, imageFailure, noWebAssemblyFailure } from './failures.ts';
 import { parseAddress, type Address } from './address.ts';
 import { Cards } from './cards.ts';
+import { chooseImage, type ChosenImage } from './choose-image.ts';
 import { ContainerControl } from './container-control.ts';
 import { byId, setText } from './dom.ts';
+import { setUpDrop } from './drop.ts';
+import { imageAmong, notAnImage } from './image-files.ts';
 import { fillImagePanel } from './image-panel.ts';
-import { defaultImage, fetchImages, type ListedImage } from './images.ts';
+import { fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
+import { NetworkApi } from './network-api.ts';
+import { PortsPanel } from './ports-panel.ts';
 import { ContainerRunner, waitingMode } from './runner.ts';
 import { installScripting } from './scripting.ts';
 import { fillSettingsPanel } from './settings-panel.ts';
 import { loadSettings, saveSettings, type Settings } from './settings.ts';
 import { StatusBar } from './status-bar.ts';
+import type { ImageFiles } from '../protocol.ts';
 import type { PageState } from './status-words.ts';
 import { TerminalView } from './terminal.ts';
 
@@ -65,7 +71,12 @@ const cards = new Cards({
 const control = new ContainerControl({
   onState: showState,
   onProgress: (progress) => cards.showProgress(progress),
-  onNet: () => statusBar.showNet(),
+  onNet: () => {
+    statusBar.showNet();
+    ports.show();
+    if (control.net.state === 'up') void ports.refresh();
+  },
+  onPorts: () => ports.show(),
   onOutput: (bytes, done) => terminal.output(bytes, done),
   onBegin: () => {
     terminal.reset();
@@ -73,7 +84,10 @@ const control = new ContainerControl({
   },
 }, (options) => new ContainerRunner(options));
 
+const networkApi = new NetworkApi((path, body) => control.callNetwork(path, body));
+const ports = new PortsPanel({ listening: () => control.ports, net: () => control.net, api: networkApi });
 const statusBar = new StatusBar({
+  api: networkApi,
   state: () => control.state,
   exitCode: () => control.exitCode,
   net: () => control.net,
@@ -100,24 +114,28 @@ async function begin(): Promise<void> {
   setText(imageName, '…');
   cards.showLoading('Starting');
   // An image from elsewhere needs no list: the chooser gets it when it comes.
-  if (address.image !== null && 'url' in address.image) {
-    void readImages();
-    return start(address, { url: address.image.url, bytes: 0, sha256: null, title: lastSegment(address.image.url) });
-  }
-  const list = await readImages();
-  if (list === null) return control.fail(noListFailure(imagesProblem));
-  const wanted = address.image;
-  const image = wanted === null ? defaultImage(list) : list.find((entry) => entry.name === wanted.name);
-  if (image !== undefined) return start(address, image);
-  setText(imageName, wanted?.name ?? 'No image');
-  control.fail(wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, list.map((entry) => entry.name)));
+  if (address.image !== null && 'url' in address.image) void readImages();
+  const image = await chooseImage(address.image, async () => await readImages() ?? Promise.reject(new Error(imagesProblem)));
+  if (!('failure' in image)) return start(address, image);
+  setText(imageName, address.image !== null && 'name' in address.image ? address.image.name : 'No image');
+  control.fail(image.failure);
 }
 
-function start({ argv, net }: Address, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>): void {
+function start({ argv, net }: Pick<Address, 'argv' | 'net'>, image: ChosenImage, imageFiles?: ImageFiles): void {
   setText(imageName, image.title);
   document.title = `${image.title} – Portside`;
-  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv, net });
+  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, imageFiles, argv, net });
   terminal.focus();
+}
+
+/** Files that were chosen or dropped: an image takes the place of whatever runs. */
+function startFiles(files: File[]): boolean {
+  const image = imageAmong(files);
+  if (image === null) return false;
+  imagePanel.hidePopover();
+  const command = 'parameter' in address ? { argv: [], net: { kind: 'relay' } as const } : { argv: [], net: address.net };
+  start(command, { url: `file:///${encodeURIComponent(image.wasm.name)}`, bytes: image.wasm.size, sha256: null, title: image.wasm.name }, image);
+  return true;
 }
 
 function restart(): void {
@@ -160,7 +178,12 @@ async function readImages(): Promise<ListedImage[] | null> {
 }
 
 function showImages(): void {
-  fillImagePanel(imagePanel, { images, problem: imagesProblem, currentUrl: control.spec?.imageUrl ?? null });
+  fillImagePanel(imagePanel, { images, problem: imagesProblem, currentUrl: control.spec?.imageUrl ?? null, onFiles: (files) => void (startFiles(files) || refuseFiles(files)) });
+}
+
+function refuseFiles(files: File[]): boolean {
+  cards.showHint(notAnImage(files));
+  return true;
 }
 
 function setUpPage(): void {
@@ -171,6 +194,10 @@ function setUpPage(): void {
     showImages();
   }, backToTerminal);
   setUpPanel(byId('net-panel', HTMLElement), byId('net-chip', HTMLButtonElement), () => statusBar.fillPanel(), backToTerminal);
+  setUpPanel(byId('ports-panel', HTMLElement), byId('ports-button', HTMLButtonElement), () => {
+    ports.fill();
+    void ports.refresh();
+  }, backToTerminal);
   const aboutPanel = byId('about-panel', HTMLElement);
   setUpPanel(aboutPanel, byId('about-button', HTMLButtonElement), () => fillAboutPanel(aboutPanel, {
     image: () => control.image,
@@ -185,8 +212,17 @@ function setUpPage(): void {
   byId('bar', HTMLElement).addEventListener('keydown', (event) => {
     if (event.key === 'Escape' && document.querySelector('[popover]:popover-open') === null) terminal.focus();
   });
+  // Wherever the focus is, unless it is on something that Enter means something to.
+  document.addEventListener('keydown', (event) => {
+    if (event.key !== 'Enter' || event.defaultPrevented || event.isComposing || !cards.endShown) return;
+    const { target } = event;
+    if (target instanceof Element && (target.closest('button, a, input, select, textarea, [popover]') !== null || target.closest('#terminal') !== null)) return;
+    event.preventDefault();
+    restart();
+  });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => terminal.applyTheme());
   followVisualViewport();
+  setUpDrop([startFiles, refuseFiles]);
 }
 
 /** After a panel has closed, unless a click elsewhere took the focus where it wanted it. */
@@ -199,14 +235,4 @@ function applySettings(changed: Settings): void {
   if (changed.theme === 'system') delete document.documentElement.dataset['theme'];
   else document.documentElement.dataset['theme'] = changed.theme;
   terminal.applySettings(changed);
-}
-
-function lastSegment(url: string): string {
-  const { pathname, host } = new URL(url);
-  const name = pathname.split('/').at(-1) ?? '';
-  try {
-    return name === '' ? host : decodeURIComponent(name);
-  } catch {
-    return name;
-  }
 }

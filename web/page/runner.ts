@@ -44,7 +44,9 @@ import { receiveRing, sendRing } from '../../shared/memory/ring-bridge.ts';
 import { Wake } from '../../shared/memory/wake.ts';
 import { canSuspend } from '../../shared/wasi/suspending.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
-import type { CaptureStats, ContainerApi, ContainerStart, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
+import type { CaptureStats, ContainerApi, ContainerStart, Ended, ImageFailure, ImageFiles, LinkApi, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
+import { PORTS_QUESTION, type ListeningPort } from '../../shared/wasi/ports-report.ts';
+import { PortsWatch } from './ports-watch.ts';
 import { openStore } from './image-store.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
@@ -73,6 +75,8 @@ export interface RunnerOptions {
   imageBytes?: number;
   /** SHA-256 of the image from the manifest, in hex; with it a stored image is started without a server */
   imageSha256?: string | null;
+  /** the image itself, of which `imageUrl` is only a name then */
+  imageFiles?: ImageFiles | undefined;
   /** the command and its arguments, put behind the flags; empty runs the image's own */
   args: string[];
   env: Record<string, string>;
@@ -89,6 +93,8 @@ export interface RunnerOptions {
   onProgress?(progress: Progress): void;
   onState?(state: RunnerState, detail: StateDetail): void;
   onNet?(status: NetStatus): void;
+  /** what listens in the container, at each change; who gives it makes the image tell */
+  onPorts?(ports: ListeningPort[]): void;
 }
 
 export interface RunnerStats {
@@ -118,6 +124,7 @@ export function waitingMode(): WaitingMode | null {
 
 export class ContainerRunner {
   readonly #options: RunnerOptions;
+  readonly #ports: PortsWatch;
   #state: RunnerState = 'idle';
   #info: ImageInfo | null = null;
   #size: { cols: number; rows: number };
@@ -151,6 +158,7 @@ export class ContainerRunner {
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#size = options.size;
+    this.#ports = new PortsWatch(options.onPorts ?? null, () => this.#send(new TextEncoder().encode(PORTS_QUESTION)));
   }
 
   get state(): RunnerState {
@@ -211,6 +219,12 @@ export class ContainerRunner {
     return (await last).file;
   }
 
+  /** Asks the network about itself: a path of relay/api/network-api.ts, by POST with a `body`. Null where nobody can be asked. */
+  async callNetwork(path: string, body: object | null = null): Promise<NetworkReply | null> {
+    if (this.#state !== 'starting' && this.#state !== 'running') return null;
+    return await this.#link?.callNetwork(path, body) ?? null;
+  }
+
   /** Ends the container and its workers. Idempotent; a runner is not started twice: make a new one. */
   stop(): void {
     if (this.#state === 'exited' || this.#state === 'failed' || this.#state === 'stopped') return;
@@ -261,8 +275,8 @@ export class ContainerRunner {
     }
     const container = this.#startContainerWorker();
     const url = new URL(this.#options.imageUrl, location.href).href;
-    const source = { url, bytes: this.#options.imageBytes ?? null, sha256: this.#options.imageSha256 ?? null };
-    const store = openStore();
+    const source = { url, bytes: this.#options.imageBytes ?? null, sha256: this.#options.imageSha256 ?? null, files: this.#options.imageFiles };
+    const store = source.files === undefined ? openStore() : null;
     const loaded = await container.load(source, store === null ? null : transfer(store, [store]), proxy((progress: Progress) => {
       if (this.#state === 'loading') this.#options.onProgress?.(progress);
     }));
@@ -366,19 +380,28 @@ export class ContainerRunner {
   readonly #onOutput = (ring: Ring, next: () => void): void => {
     const bytes = new Uint8Array(Math.min(ring.readable, CHUNK_BYTES));
     ring.read(bytes, 0, bytes.length);
-    this.#bytesToTerminal += bytes.length;
     if (this.#state === 'starting') {
       this.#runningSinceMs = performance.now();
       this.#setState('running', {});
       this.#settle();
+      if (this.#info?.ports === true) this.#ports.begin();
     }
-    this.#options.onOutput(bytes, next);
+    this.#show(this.#ports.filter(bytes), next);
   };
 
   readonly #onOutputEnd = (): void => {
-    this.#outputRead = true;
-    this.#finish();
+    const finish = (): void => {
+      this.#outputRead = true;
+      this.#finish();
+    };
+    this.#show(this.#ports.flush(), finish);
   };
+
+  #show(bytes: Uint8Array, next: () => void): void {
+    this.#bytesToTerminal += bytes.length;
+    if (bytes.length === 0) next();
+    else this.#options.onOutput(bytes, next);
+  }
 
   /** The container has ended: reported when its last byte is on the screen. */
   #finish(): void {
@@ -438,6 +461,7 @@ export class ContainerRunner {
     this.#endedAtMs = performance.now();
     if (this.#linkWorker !== this.#container) this.#container?.terminate();
     this.#stdout?.close();
+    this.#ports.close();
     if (this.#queueTimer !== null) clearTimeout(this.#queueTimer);
     this.#queue = [];
     removeEventListener('pagehide', this.#onPageHide);

@@ -20,6 +20,8 @@ export interface Portside {
   readonly error: { code: string; message: string } | null;
   /** state of the network: `'off'`, `'connecting'`, `'up'`, `'down'` or `'refused'`, with a sentence, forwards and the time of the next attempt */
   readonly net: { state: string; detail?: string; forwards: { host: string; guest: number; protocol?: 'tcp' | 'udp' }[]; retryAtMs?: number };
+  /** what listens in the container, `local` where it alone reaches it; null while the image does not tell */
+  readonly ports: { port: number; local: boolean }[] | null;
   /** Text of the terminal with its scrollback (of a full-screen program: its screen); wrapped lines joined, trailing blanks removed. */
   screen(): string;
   /** Types `text`: `\n` is the Enter key, `\x03` Ctrl-C. False when it was refused: nothing runs, or 4 MiB are waiting. */
@@ -51,6 +53,7 @@ export function installScripting(control: ContainerControl, terminal: TerminalVi
     get exitCode() { return control.exitCode; },
     get error() { return control.failure === null ? null : { code: control.failure.code, message: failureLine(control.failure) }; },
     get net() { return { ...control.net, forwards: control.net.forwards ?? [] }; },
+    get ports() { return control.ports; },
     screen: () => terminal.screen(),
     write: (text) => control.write(typed(text)),
     size: () => terminal.size(),

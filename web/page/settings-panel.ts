@@ -1,8 +1,10 @@
 /** Settings and shortcuts. Changes apply at once and are kept. */
 import { make, makeButton } from './dom.ts';
-import { FONT_SIZE_MAX, FONT_SIZE_MIN, type Settings } from './settings.ts';
+import { FONT_SIZE_MAX, FONT_SIZE_MIN, fontName, SCROLLBACKS, type Settings } from './settings.ts';
 
 const THEMES: [Settings['theme'], string][] = [['system', 'System'], ['light', 'Light'], ['dark', 'Dark']];
+
+const BELLS: [Settings['bell'], string][] = [['none', 'Off'], ['flash', 'Flash'], ['sound', 'Sound']];
 
 const SHORTCUTS: [string, string[]][] = [
   ['Leave the terminal', ['Ctrl', 'Shift', 'Space']],
@@ -21,6 +23,9 @@ export function fillSettingsPanel(panel: HTMLElement, settings: Settings, onChan
     make('h2', '', 'Settings'),
     themeSetting(settings, change),
     fontSetting(settings, change),
+    fontNameSetting(settings, change),
+    scrollbackSetting(settings, change),
+    bellSetting(settings, change),
     screenReaderSetting(settings, change),
     make('h2', '', 'Shortcuts'),
     shortcuts(),
@@ -30,16 +35,43 @@ export function fillSettingsPanel(panel: HTMLElement, settings: Settings, onChan
 type Change = (changes: Partial<Settings>) => void;
 
 function themeSetting(settings: Settings, change: Change): HTMLElement {
+  return choice('Theme', 'theme', THEMES, settings.theme, (theme) => change({ theme }));
+}
+
+function bellSetting(settings: Settings, change: Change): HTMLElement {
+  return choice('Bell', 'bell', BELLS, settings.bell, (bell) => change({ bell }));
+}
+
+function scrollbackSetting(settings: Settings, change: Change): HTMLElement {
+  return choice('Scrollback, lines', 'scrollback', SCROLLBACKS.map((lines) => [lines, lines.toLocaleString('en')]), settings.scrollback, (scrollback) => change({ scrollback }));
+}
+
+/** One of a few, side by side. */
+function choice<T>(what: string, name: string, options: [T, string][], chosen: T, onChoose: (value: T) => void): HTMLElement {
   const segments = make('span', 'segments');
-  for (const [theme, text] of THEMES) {
+  for (const [value, text] of options) {
     const input = make('input', '');
     input.type = 'radio';
-    input.name = 'theme';
-    input.checked = settings.theme === theme;
-    input.addEventListener('change', () => change({ theme }));
+    input.name = name;
+    input.checked = value === chosen;
+    input.addEventListener('change', () => onChoose(value));
     segments.append(make('label', 'segment', input, make('span', '', text)));
   }
-  return make('fieldset', 'setting', make('legend', '', 'Theme'), segments);
+  return make('fieldset', 'setting', make('legend', '', what), segments);
+}
+
+function fontNameSetting(settings: Settings, change: Change): HTMLElement {
+  const input = make('input', 'text-input');
+  input.type = 'text';
+  input.value = settings.font;
+  input.placeholder = 'System monospace';
+  input.autocomplete = 'off';
+  input.spellcheck = false;
+  input.addEventListener('change', () => {
+    change({ font: fontName(input.value) });
+    input.value = settings.font;
+  });
+  return make('label', 'setting', 'Font', input);
 }
 
 function fontSetting(settings: Settings, change: Change): HTMLElement {

@@ -5,14 +5,19 @@ const DEFAULTS = defaultSettings(1280);
 
 describe('parseSettings', () => {
   it('reads back what was stored', () => {
-    const settings = { theme: 'dark', fontSize: 18, screenReader: true } as const;
+    const settings = { theme: 'dark', fontSize: 18, screenReader: true, font: 'My Mono 2', scrollback: 50_000, bell: 'sound' } as const;
     expect(parseSettings(JSON.stringify(settings), DEFAULTS)).toEqual(settings);
   });
 
   it('takes defaults for what does not fit', () => {
-    for (const stored of [null, '', '{', '1', '"x"', '[]', '{}', '{"theme":"pink","fontSize":"9","screenReader":1}', 'null']) {
+    for (const stored of [null, '', '{', '1', '"x"', '[]', '{}', '{"theme":"pink","fontSize":"9","screenReader":1,"font":7,"scrollback":12,"bell":"gong"}', 'null']) {
       expect(parseSettings(stored, DEFAULTS), String(stored)).toEqual(DEFAULTS);
     }
+  });
+
+  it('takes of a font\'s name what can stand in quotes', () => {
+    expect(parseSettings('{"font":"  Fira; Code\\"} "}', DEFAULTS).font).toBe('Fira Code');
+    expect(parseSettings(JSON.stringify({ font: 'x'.repeat(200) }), DEFAULTS).font).toHaveLength(80);
   });
 
   it('keeps the font readable and the terminal usable', () => {

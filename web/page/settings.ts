@@ -5,17 +5,26 @@ export interface Settings {
   fontSize: number;
   /** xterm's mode for screen readers: slower output, read aloud line by line */
   screenReader: boolean;
+  /** a font of this computer for the terminal; empty: the page's choice */
+  font: string;
+  /** lines that can be scrolled back to */
+  scrollback: number;
+  /** what a program's bell (^G) does */
+  bell: 'none' | 'flash' | 'sound';
 }
 
 export const FONT_SIZE_MIN = 9;
 export const FONT_SIZE_MAX = 28;
+export const SCROLLBACKS = [1000, 10_000, 50_000];
+/** of a font's name, in characters */
+const FONT_CHARS_MAX = 80;
 
 /** public/theme.js reads `theme` from here before the first paint. */
 const KEY = 'portside.settings';
 
 /** `fontSize` of a first visit depends on the room there is. */
 export function defaultSettings(viewportWidth: number): Settings {
-  return { theme: 'system', fontSize: viewportWidth < 600 ? 12 : 14, screenReader: false };
+  return { theme: 'system', fontSize: viewportWidth < 600 ? 12 : 14, screenReader: false, font: '', scrollback: 10_000, bell: 'flash' };
 }
 
 /** Stored text may be of another version or not ours at all: each field that does not fit is the default's. */
@@ -27,12 +36,20 @@ export function parseSettings(stored: string | null, defaults: Settings): Settin
     return defaults;
   }
   if (typeof value !== 'object' || value === null) return defaults;
-  const { theme, fontSize, screenReader } = value as Record<string, unknown>;
+  const { theme, fontSize, screenReader, font, scrollback, bell } = value as Record<string, unknown>;
   return {
     theme: theme === 'light' || theme === 'dark' || theme === 'system' ? theme : defaults.theme,
     fontSize: typeof fontSize === 'number' ? clampFontSize(fontSize, defaults.fontSize) : defaults.fontSize,
     screenReader: typeof screenReader === 'boolean' ? screenReader : defaults.screenReader,
+    font: typeof font === 'string' ? fontName(font) : defaults.font,
+    scrollback: SCROLLBACKS.includes(scrollback as number) ? scrollback as number : defaults.scrollback,
+    bell: bell === 'none' || bell === 'flash' || bell === 'sound' ? bell : defaults.bell,
   };
+}
+
+/** What may stand in quotes in a list of fonts. */
+export function fontName(text: string): string {
+  return text.replaceAll(/[^\p{L}\p{N} ._+-]/gu, '').trim().slice(0, FONT_CHARS_MAX);
 }
 
 export function clampFontSize(size: number, otherwise: number): number {

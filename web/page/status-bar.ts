@@ -6,9 +6,11 @@
  */
 import type { NetMode, NetStatus } from '../protocol.ts';
 import { CaptureSection, type CaptureSource } from './capture-section.ts';
-import { byId, icon, make, makeButton, setText } from './dom.ts';
+import { byId, make, makeButton, setText } from './dom.ts';
 import { formatBytes, formatRate, RateMeter } from './figures.ts';
 import type { RunnerStats } from './runner.ts';
+import type { NetworkApi } from './network-api.ts';
+import { TrafficSection } from './traffic-section.ts';
 import { containerWords, forwardUrl, forwardWords, netPeer, netTrouble, netWords, type PageState } from './status-words.ts';
 
 const TICK_MS = 500;
@@ -25,6 +27,7 @@ export interface StatusSource extends CaptureSource {
   mode(): NetMode;
   stats(): RunnerStats | null;
   retryNet(): void;
+  api: NetworkApi;
 }
 
 export class StatusBar {
@@ -45,6 +48,7 @@ export class StatusBar {
   readonly #noticeText = byId('net-notice-text', HTMLElement);
   readonly #announcer = byId('announcer', HTMLElement);
   readonly #capture: CaptureSection;
+  readonly #traffic: TrafficSection;
   #forwardsShown = '';
   #troubleSinceMs: number | null = null;
   #noticeHidden = false;
@@ -53,6 +57,7 @@ export class StatusBar {
   constructor(source: StatusSource) {
     this.#source = source;
     this.#capture = new CaptureSection(source);
+    this.#traffic = new TrafficSection(source.api);
     byId('net-retry', HTMLButtonElement).addEventListener('click', () => source.retryNet());
     byId('net-notice-close', HTMLButtonElement).addEventListener('click', () => {
       this.#noticeHidden = true;
@@ -95,6 +100,7 @@ export class StatusBar {
   fillPanel(): void {
     void this.#capture.refresh();
     this.#panel.replaceChildren(...this.#panelParts());
+    if (this.#traffic.element.isConnected) void this.#traffic.refresh();
   }
 
   tick(): void {
@@ -107,6 +113,7 @@ export class StatusBar {
     if (!this.#panel.matches(':popover-open')) return;
     this.#refreshPanel();
     void this.#capture.refresh();
+    if (this.#traffic.element.isConnected) void this.#traffic.refresh();
   }
 
   #measure(status: NetStatus): void {
@@ -167,26 +174,7 @@ export class StatusBar {
     facts.id = 'net-facts';
     for (const [what, value] of this.#facts()) facts.append(make('dt', '', what), make('dd', '', value));
     parts.push(facts);
-    const forwards = status.forwards ?? [];
-    parts.push(make('h2', '', 'Forwarded ports'));
-    if (forwards.length === 0) parts.push(make('p', '', 'None. Start the relay with -p 8000:80 to reach port 80 of the container at localhost:8000.'));
-    else {
-      const list = make('ul', 'forward-list');
-      for (const forward of forwards) {
-        const url = forwardUrl(forward);
-        const item = make('li', '');
-        if (url === null) item.textContent = forwardWords(forward);
-        else {
-          const link = make('a', '', forwardWords(forward), ' ', icon('out', 'icon icon-small'));
-          link.href = url;
-          link.target = '_blank';
-          link.rel = 'noopener';
-          item.append(link);
-        }
-        list.append(item);
-      }
-      parts.push(list);
-    }
+    if (status.state === 'up' && mode.kind === 'relay') parts.push(this.#traffic.element);
     if (status.state !== 'off' || this.#capture.running) parts.push(this.#capture.element);
     return parts;
   }
@@ -220,10 +208,9 @@ export class StatusBar {
     const sentence = this.#panel.querySelector('#net-sentence');
     const values = [...this.#panel.querySelectorAll('#net-facts dd')];
     const facts = this.#source.mode().kind === 'none' ? [] : this.#facts();
-    const { state, forwards } = this.#source.net();
-    const key = `${state} ${JSON.stringify(forwards ?? [])}`;
-    if (sentence === null || values.length !== facts.length || this.#panel.dataset['shown'] !== key) {
-      this.#panel.dataset['shown'] = key;
+    const { state } = this.#source.net();
+    if (sentence === null || values.length !== facts.length || this.#panel.dataset['shown'] !== state) {
+      this.#panel.dataset['shown'] = state;
       this.fillPanel();
       return;
     }

@@ -19,10 +19,10 @@
  */
 import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
-import { WebglAddon } from '@xterm/addon-webgl';
 import { Terminal, type ITheme } from '@xterm/xterm';
 import { withCtrl } from './keys.ts';
 import type { Settings } from './settings.ts';
+import { ring } from './bell.ts';
 import { DARK, LIGHT } from './terminal-theme.ts';
 
 export interface TerminalEvents {
@@ -35,7 +35,6 @@ export interface TerminalEvents {
   onCtrl(armed: boolean): void;
 }
 
-const SCROLLBACK_LINES = 10_000;
 /** A drag of the window's edge fits once per frame; the guest hears of it when the dragging pauses this long. */
 const RESIZE_PAUSE_MS = 60;
 const COLS_MIN = 10;
@@ -47,15 +46,16 @@ export class TerminalView {
   readonly #host: HTMLElement;
   readonly #events: TerminalEvents;
   #ctrlArmed = false;
+  #bell: Settings['bell'];
   #resizeTimer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(host: HTMLElement, settings: Settings, events: TerminalEvents) {
     this.#host = host;
     this.#events = events;
+    this.#bell = settings.bell;
     this.#xterm = new Terminal({
-      scrollback: SCROLLBACK_LINES,
-      // Another page's root has no such property.
-      fontFamily: getComputedStyle(document.documentElement).getPropertyValue('--mono') || 'ui-monospace, monospace',
+      scrollback: settings.scrollback,
+      fontFamily: fontFamily(settings),
       fontSize: settings.fontSize,
       lineHeight: 1.15,
       cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
@@ -76,6 +76,7 @@ export class TerminalView {
     this.#xterm.onData((data) => this.#events.onInput(this.#takeCtrl(data)));
     // Mouse reports of the oldest kind are bytes, one in each character, and no UTF-8.
     this.#xterm.onBinary((data) => this.#events.onInput(Uint8Array.from(data, (c) => c.charCodeAt(0))));
+    this.#xterm.onBell(() => ring(host, this.#bell));
     this.#xterm.onResize(() => {
       clearTimeout(this.#resizeTimer);
       this.#resizeTimer = setTimeout(() => this.#events.onSize(this.#xterm.cols, this.#xterm.rows), RESIZE_PAUSE_MS);
@@ -156,6 +157,9 @@ export class TerminalView {
   applySettings(settings: Settings): void {
     this.#xterm.options.fontSize = settings.fontSize;
     this.#xterm.options.screenReaderMode = settings.screenReader;
+    this.#xterm.options.scrollback = settings.scrollback;
+    this.#xterm.options.fontFamily = fontFamily(settings);
+    this.#bell = settings.bell;
     this.applyTheme();
     this.#refit();
   }
@@ -168,8 +172,13 @@ export class TerminalView {
 
   #useWebgl(): void {
     this.#host.dataset['renderer'] = 'dom';
-    if (!hasFastWebgl()) return;
+    if (hasFastWebgl()) void this.#loadWebgl();
+  }
+
+  async #loadWebgl(): Promise<void> {
     try {
+      // A quarter of the terminal's code, of use to some.
+      const { WebglAddon } = await import('@xterm/addon-webgl');
       const webgl = new WebglAddon();
       webgl.onContextLoss(() => {
         webgl.dispose();
@@ -178,7 +187,7 @@ export class TerminalView {
       this.#xterm.loadAddon(webgl);
       this.#host.dataset['renderer'] = 'webgl';
     } catch {
-      // The probe had a context and the addon got none: the DOM renderer is in place.
+      // The probe had a context and the addon got none, or the addon did not come: the DOM renderer is in place.
     }
   }
 
@@ -230,6 +239,13 @@ function hasFastWebgl(): boolean {
   // A page has few contexts: the probe's goes back at once.
   context.getExtension('WEBGL_lose_context')?.loseContext();
   return typeof name !== 'string' || !SOFTWARE_RENDERER.test(name);
+}
+
+/** The page's fonts, behind the one that was chosen. */
+function fontFamily({ font }: Settings): string {
+  // Another page's root has no such property.
+  const fonts = getComputedStyle(document.documentElement).getPropertyValue('--mono') || 'ui-monospace, monospace';
+  return font === '' ? fonts : `"${font}", ${fonts}`;
 }
 
 function openLink(_event: MouseEvent, uri: string): void {

@@ -26,6 +26,7 @@ import {
 } from '../wire/dns.ts';
 import { getU16, setU16 } from '../../bytes.ts';
 import type { DhcpServer } from './dhcp-server.ts';
+import { DnsLog, type DnsVia } from './dns-log.ts';
 import { DnsZones } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
 import { copyOf } from '../wire/copy.ts';
@@ -76,6 +77,7 @@ interface Upstream extends Wakeable {
 
 export class DnsServer {
   readonly zones: DnsZones;
+  readonly log = new DnsLog();
   readonly #stack: Stack;
   readonly #hostNet: HostNet;
   readonly #config: NetworkConfig;
@@ -115,16 +117,20 @@ export class DnsServer {
       counters.drop('dns-malformed');
       return reply(emitDnsStatus(query, null, DNS_FORMERR));
     }
-    const send = (answer: Uint8Array): void => reply(!isTcp && answer.length > question.udpMax ? truncated(answer, question.end) : answer);
+    const askedMs = this.#stack.nowMs;
+    const send = (answer: Uint8Array, via: DnsVia): void => {
+      this.log.note(question, answer, via, askedMs, this.#stack.nowMs);
+      reply(!isTcp && answer.length > question.udpMax ? truncated(answer, question.end) : answer);
+    };
     const local = question.class === DNS_CLASS_IN ? this.#answerLocally(query, question) : null;
-    if (local !== null) return send(local);
+    if (local !== null) return send(local, 'gateway');
     const key = keyOf(question);
     const cached = this.#fromCache(key);
     if (cached !== null) {
       counters.dnsCacheHits++;
-      return send(answerTo(query, question.end, cached));
+      return send(answerTo(query, question.end, cached), 'cache');
     }
-    this.#ask(`${isTcp ? 't' : 'u'}${key}`, query, question, isTcp, send);
+    this.#ask(`${isTcp ? 't' : 'u'}${key}`, query, question, isTcp, (answer) => send(answer, 'resolver'));
   }
 
   close(): void {

@@ -202,6 +202,12 @@ test('DNS: local names, then the resolver; the answer is cached, aged and forgot
   // Nobody answers: SERVFAIL after three attempts.
   lab.clock.advance(6100);
   expect(lab.frames.pop()![45] & 15).toBe(2);
+  // What was asked, the newest first.
+  expect(lab.network.dnsLog().map(({ name, type, via, status, answers }) => `${name} ${type} ${via} ${status} ${answers.join()}`.trim())).toEqual([
+    'example.org A resolver SERVFAIL', 'example.org A cache NOERROR 1.2.3.4', 'example.org A resolver NOERROR 1.2.3.4', 'example.org A resolver NOERROR 1.2.3.4',
+    'nobody.containers.internal A gateway NXDOMAIN', 'host.containers.internal A gateway NOERROR 192.168.127.254',
+  ]);
+  expect(lab.network.dnsLog()[0]).toMatchObject({ ageMs: 6100, tookMs: 6000 });
   lab.clock.advance(20_000);
   lab.expectNothingLeft();
 });

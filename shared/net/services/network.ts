@@ -22,13 +22,14 @@ import type { Lease } from './dhcp-server.ts';
 import { DhcpServer } from './dhcp-server.ts';
 import { DnsServer } from './dns-server.ts';
 import { DnsTcpSession } from './dns-tcp.ts';
+import type { DnsLogEntry } from './dns-log.ts';
 import type { DnsZone } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
 import { DEFAULT_NETWORK_CONFIG } from './network-config.ts';
 import { copyOf } from '../wire/copy.ts';
 import { IPV6_MTU_MIN } from '../wire/ipv6.ts';
 
-export type { FlowInfo, Forward, ForwardSpec, Lease };
+export type { DnsLogEntry, FlowInfo, Forward, ForwardSpec, Lease };
 
 export interface NetworkOptions {
   clock: Clock;
@@ -141,6 +142,11 @@ export class VirtualNetwork {
   /** Throws RelayError RELAY_LIMIT at the caps. */
   addZone(zone: DnsZone): void {
     this.#dns.zones.add(zone);
+  }
+
+  /** What guests asked the gateway's DNS for last, the newest first. */
+  dnsLog(): DnsLogEntry[] {
+    return this.#dns.log.entries(this.nowMs());
   }
 
   /** Counters, and gauges: with no traffic those that end in `Open` or `Held` fall to 0, but for the links. */

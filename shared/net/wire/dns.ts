@@ -82,7 +82,7 @@ export function parseDnsQuestion(bytes: Uint8Array, start: number, end: number, 
   };
 }
 
-function nameChar(byte: number): string {
+export function nameChar(byte: number): string {
   if (byte >= 0x41 && byte <= 0x5a) return String.fromCharCode(byte + 32);
   if (byte > 0x20 && byte < 0x7f && byte !== 0x2e && byte !== 0x5c) return String.fromCharCode(byte);
   return `\\${String(byte).padStart(3, '0')}`;
@@ -101,7 +101,7 @@ function skipName(bytes: Uint8Array, at: number, end: number): number {
 }
 
 /** Calls `fn` with type, section (0 answer, 1 authority, 2 additional), offset of the TTL and data range. False if malformed. */
-function walkRecords(
+export function walkRecords(
   bytes: Uint8Array, start: number, recordsStart: number, end: number, fn: (type: number, section: number, ttlAt: number, dataEnd: number) => void,
 ): boolean {
   let at = recordsStart;

@@ -1,0 +1,18 @@
+import { expect, test } from 'vitest';
+import { imageAmong, notAnImage } from './image-files.ts';
+
+const files = (...names: string[]): File[] => names.map((name) => new File(['x'], name));
+
+test('an image, and the disk that is its own', () => {
+  expect(imageAmong(files('a.txt'))).toBeNull();
+  expect(imageAmong([])).toBeNull();
+  expect(imageAmong(files('App.WASM'))).toMatchObject({ wasm: { name: 'App.WASM' }, disk: null });
+  expect(imageAmong(files('other.disk', 'debian.disk', 'debian.wasm'))).toMatchObject({ wasm: { name: 'debian.wasm' }, disk: { name: 'debian.disk' } });
+  expect(imageAmong(files('renamed.wasm', 'debian.disk'))?.disk?.name).toBe('debian.disk');
+});
+
+test('what else was given is told from an image', () => {
+  expect(notAnImage(files('app.tar.gz'))).toContain('portside convert app.tar.gz');
+  expect(notAnImage(files('notes.txt'))).toBe('notes.txt is not an image: those end in .wasm.');
+  expect(notAnImage([])).toBe('There was no file.');
+});
