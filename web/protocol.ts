@@ -14,7 +14,9 @@ export type NetMode =
   | { kind: 'relay'; origin?: string; mtu?: number }
   | { kind: 'none' }
   /** any c2w-net or other QEMU framing over a WebSocket */
-  | { kind: 'delegate'; url: string };
+  | { kind: 'delegate'; url: string }
+  /** the stack in this page. `isFallback`: because there is no relay at the server of the page */
+  | { kind: 'browser'; isFallback?: boolean };
 
 /** Why an image cannot be run; each has a sentence of its own in the page. */
 export type ImageErrorCode =
@@ -120,6 +122,8 @@ export interface LinkApi {
   close(): Promise<void>;
   /** Tries at once instead of waiting for the backoff. */
   retry(): Promise<void>;
+  /** Takes one request of port-protocol.ts to a port of the container; closes it where the network is not this page's. */
+  servePort(port: MessagePort): Promise<void>;
   /** Writes down every frame from now on; nothing new while that is done already. */
   startCapture(): Promise<void>;
   /** null while nothing is captured */

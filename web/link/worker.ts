@@ -1,9 +1,10 @@
 /*
- * The worker that owns the WebSocket. Its event loop is free while the guest blocks another thread and the page draws.
+ * The worker that owns the WebSocket, or the network that takes its place. Its event loop is free while the guest blocks another thread and the page draws.
  */
 import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { CaptureStats, LinkApi, NetMode, NetStatus } from '../protocol.ts';
+import type { BrowserLink } from './browser-link.ts';
 import { Capture } from './capture.ts';
 import { Pump } from './pump.ts';
 import { TunnelClient } from './tunnel-client.ts';
@@ -11,6 +12,8 @@ import { TunnelClient } from './tunnel-client.ts';
 class LinkWorker implements LinkApi {
   #pump: Pump | null = null;
   #client: TunnelClient | null = null;
+  #browser: BrowserLink | null = null;
+  #isClosed = false;
 
   async open(
     mode: Exclude<NetMode, { kind: 'none' }>,
@@ -20,13 +23,21 @@ class LinkWorker implements LinkApi {
     onStatus: (status: NetStatus) => void,
   ): Promise<void> {
     this.#pump = new Pump(memory, bell === null ? null : { onRing: (listener) => { bell.onmessage = listener; } });
+    if (mode.kind === 'browser') {
+      onStatus({ state: 'connecting' });
+      const { BrowserLink } = await import('./browser-link.ts');
+      if (!this.#isClosed) this.#browser = new BrowserLink(this.#pump, mode.isFallback === true, origin, onStatus);
+      return;
+    }
     this.#client = new TunnelClient(mode, origin, this.#pump, onStatus);
     self.addEventListener('online', () => { this.#client?.retry(); });
     this.#client.open();
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#client?.close();
+    this.#browser?.close();
     this.#pump?.close();
   }
 
@@ -44,6 +55,11 @@ class LinkWorker implements LinkApi {
     if (capture === null) return null;
     this.#pump!.capture = null;
     return capture.writer.finish();
+  }
+
+  async servePort(port: MessagePort): Promise<void> {
+    if (this.#browser === null) port.close();
+    else this.#browser.servePort(port);
   }
 
   async retry(): Promise<void> {

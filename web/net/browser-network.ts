@@ -12,6 +12,7 @@ import { DEFAULT_NETWORK_CONFIG } from '../../shared/net/services/network-config
 import type { FrameBatch, FrameSink, LinkPort } from '../../shared/net/stack/link-port.ts';
 import type { Ipv4, Mac } from '../../shared/net/wire/addr.ts';
 import { parseMac } from '../../shared/net/wire/addr.ts';
+import { SEATS, seatMac } from '../seats.ts';
 import { BrowserClock, browserRandom } from './browser-clock.ts';
 import { HttpGateway } from './http-gateway.ts';
 import { NamePool } from './name-pool.ts';
@@ -24,20 +25,12 @@ const TCP_FLOWS_MAX = 2048;
 const UDP_FLOWS_MAX = 256;
 const TCP_MEMORY_BUDGET = 32 << 20;
 const LINKS_MAX = 64;
-/** guests that may share the network: .3 to .253 */
-export const SEATS = 251;
-
 export interface NetworkEnv {
   fetch: (url: string, init: RequestInit) => Promise<Response>;
   readonly pageOrigin: string;
   /** null: no TLS, and so no HTTPS */
   readonly acceptTls: PageServices['acceptTls'];
   readonly mtu?: number;
-}
-
-/** The MAC of the guest with this seat; seat 0 is a guest that is alone. */
-export function seatMac(seat: number): string {
-  return `02:00:00:00:00:${(seat + 1).toString(16).padStart(2, '0')}`;
 }
 
 export function seatIp(seat: number): Ipv4 {

@@ -33,7 +33,7 @@ export interface ContainerView {
 }
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'openPort'>;
 
 interface Ready {
   promise: Promise<void>;
@@ -152,6 +152,12 @@ export class ContainerControl {
 
   async stopCapture(): Promise<Blob | null> {
     return await (this.#runner ?? this.#lastRunner)?.stopCapture() ?? null;
+  }
+
+  /** The address of a port of the container, for a frame of this page; rejects with a sentence where there is none. */
+  async openPort(port: number): Promise<string> {
+    if (this.#runner === null) throw new Error('No container is running.');
+    return this.#runner.openPort(port);
   }
 
   stats(): RunnerStats | null {

@@ -9,7 +9,7 @@
  */
 import { fillAboutPanel } from './about-panel.ts';
 import { addressFailure, imageFailure, noImagesFailure, noListFailure, noWebAssemblyFailure, unknownImageFailure } from './failures.ts';
-import { parseAddress, type Address } from './address.ts';
+import { parseAddress } from './address.ts';
 import { Cards } from './cards.ts';
 import { ContainerControl } from './container-control.ts';
 import { byId, setText } from './dom.ts';
@@ -18,7 +18,9 @@ import { defaultImage, fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
-import { ContainerRunner } from './runner.ts';
+import type { Preview } from './preview.ts';
+import { settleNet } from './relay-probe.ts';
+import { ContainerRunner, type NetMode } from './runner.ts';
 import { installScripting } from './scripting.ts';
 import { fillSettingsPanel } from './settings-panel.ts';
 import { loadSettings, saveSettings, type Settings } from './settings.ts';
@@ -36,6 +38,8 @@ const imagePanel = byId('image-panel', HTMLElement);
 /** null until the server has told */
 let images: ListedImage[] | null = null;
 let imagesProblem = '';
+/** made when a port is shown for the first time */
+let preview: Promise<Preview> | null = null;
 
 const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => terminal);
 const terminal = new TerminalView(byId('terminal', HTMLElement), settings, {
@@ -77,15 +81,16 @@ const statusBar = new StatusBar({
   state: () => control.state,
   exitCode: () => control.exitCode,
   net: () => control.net,
-  mode: () => ('parameter' in address ? { kind: 'none' } : address.net),
+  mode: () => control.spec?.net ?? { kind: 'none' },
   stats: () => control.stats(),
   retryNet: () => control.retryNet(),
+  showPort,
   startCapture: () => control.startCapture(),
   captureStats: () => control.captureStats(),
   stopCapture: () => control.stopCapture(),
 });
 
-installScripting(control, terminal, restart);
+installScripting(control, terminal, restart, showPort);
 setUpPage();
 void begin();
 
@@ -99,21 +104,22 @@ async function begin(): Promise<void> {
   if (notIsolated !== null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
+  const net = settleNet(address.net, location.origin);
   // An image from elsewhere needs no list: the chooser gets it when it comes.
   if (address.image !== null && 'url' in address.image) {
     void readImages();
-    return start(address, { url: address.image.url, bytes: 0, sha256: null, title: lastSegment(address.image.url) });
+    return start(address.argv, await net, { url: address.image.url, bytes: 0, sha256: null, title: lastSegment(address.image.url) });
   }
   const list = await readImages();
   if (list === null) return control.fail(noListFailure(imagesProblem));
   const wanted = address.image;
   const image = wanted === null ? defaultImage(list) : list.find((entry) => entry.name === wanted.name);
-  if (image !== undefined) return start(address, image);
+  if (image !== undefined) return start(address.argv, await net, image);
   setText(imageName, wanted?.name ?? 'No image');
   control.fail(wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, list.map((entry) => entry.name)));
 }
 
-function start({ argv, net }: Address, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>): void {
+function start(argv: string[], net: NetMode, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>): void {
   setText(imageName, image.title);
   document.title = `${image.title} – Portside`;
   control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv, net });
@@ -133,11 +139,19 @@ function showState(state: PageState): void {
     case 'running':
       // For a visit without the server; not before, so that nothing is in the way of a start.
       void register();
+      if (!('parameter' in address) && address.port !== null && control.spec?.net.kind === 'browser') showPort(address.port);
       return cards.showNothing();
     case 'exited': return showEnd(`The container exited with code ${control.exitCode}`);
     case 'stopped': return control.failure === null ? showEnd('The container was stopped') : cards.showFailure(control.failure);
     case 'failed': return control.failure === null ? undefined : cards.showFailure(control.failure);
   }
+}
+
+/** Shows a port of the container beside the terminal. */
+function showPort(port: number): void {
+  byId('net-panel', HTMLElement).hidePopover();
+  preview ??= import('./preview.ts').then(({ Preview }) => new Preview(byId('stage', HTMLElement), (wanted) => control.openPort(wanted), () => terminal.focus()));
+  void preview.then((view) => view.show(port));
 }
 
 function showEnd(text: string): void {
@@ -175,7 +189,7 @@ function setUpPage(): void {
   setUpPanel(aboutPanel, byId('about-button', HTMLButtonElement), () => fillAboutPanel(aboutPanel, {
     image: () => control.image,
     stats: () => control.stats(),
-    relayOrigin: () => ('parameter' in address || address.net.kind !== 'relay' ? null : address.net.origin ?? location.origin),
+    relayOrigin: () => (control.spec?.net.kind === 'relay' ? control.spec.net.origin ?? location.origin : null),
   }), backToTerminal);
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);

@@ -41,6 +41,7 @@ import { Wake } from '../../shared/memory/wake.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import type { CaptureStats, ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
 import { openStore } from './image-store.ts';
+import { PagePorts } from './ports.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
 export type { LinkStats } from '../../shared/memory/link-counters.ts';
@@ -113,6 +114,8 @@ export class ContainerRunner {
   #container: Worker | null = null;
   #linkWorker: Worker | null = null;
   #link: Remote<LinkApi> | null = null;
+  /** of a network in this page */
+  #ports: PagePorts | null = null;
   /** what was being captured when the container ended: kept until somebody takes it; null while it runs */
   #lastCapture: Promise<{ stats: CaptureStats | null; file: Blob | null }> | null = null;
 
@@ -192,6 +195,12 @@ export class ContainerRunner {
     if (last === null) return await this.#link?.stopCapture() ?? null;
     this.#lastCapture = Promise.resolve({ stats: null, file: null });
     return (await last).file;
+  }
+
+  /** The address of a port of the container, for a frame of this page. Rejects where the network is not this page's. */
+  async openPort(port: number): Promise<string> {
+    if (this.#ports === null) throw new Error('Ports of the container open in a frame with ?net=browser only; with a relay they are forwarded (-p).');
+    return this.#ports.open(port);
   }
 
   /** Ends the container and its workers. Idempotent; a runner is not started twice: make a new one. */
@@ -293,11 +302,13 @@ export class ContainerRunner {
     const worker = new Worker(new URL('../link/worker.ts', import.meta.url), { type: 'module', name: 'link' });
     worker.onerror = (event) => { this.#options.onNet?.({ state: 'refused', detail: `The network's worker failed: ${event.message}` }); };
     this.#linkWorker = worker;
-    this.#link = wrap<LinkApi>(worker);
+    const link = wrap<LinkApi>(worker);
+    this.#link = link;
+    if (net.kind === 'browser') this.#ports = new PagePorts((port) => { void link.servePort(transfer(port, [port])); });
     const onStatus = proxy((status: NetStatus) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
     });
-    void this.#link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
+    void link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
     addEventListener('pagehide', this.#onPageHide);
   }
 
@@ -384,6 +395,7 @@ export class ContainerRunner {
     if (this.#queueTimer !== null) clearTimeout(this.#queueTimer);
     this.#queue = [];
     removeEventListener('pagehide', this.#onPageHide);
+    this.#ports?.close();
     const worker = this.#linkWorker;
     if (worker !== null) {
       const link = this.#link!;

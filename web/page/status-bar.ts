@@ -8,6 +8,7 @@ import type { NetMode, NetStatus } from '../protocol.ts';
 import { CaptureSection, type CaptureSource } from './capture-section.ts';
 import { byId, icon, make, makeButton, setText } from './dom.ts';
 import { formatBytes, formatRate, RateMeter } from './figures.ts';
+import { portForm } from './port-form.ts';
 import type { RunnerStats } from './runner.ts';
 import { containerWords, forwardUrl, forwardWords, netPeer, netTrouble, netWords, type PageState } from './status-words.ts';
 
@@ -25,6 +26,8 @@ export interface StatusSource extends CaptureSource {
   mode(): NetMode;
   stats(): RunnerStats | null;
   retryNet(): void;
+  /** shows a port of the container, where the network is this page's */
+  showPort(port: number): void;
 }
 
 export class StatusBar {
@@ -167,6 +170,11 @@ export class StatusBar {
     facts.id = 'net-facts';
     for (const [what, value] of this.#facts()) facts.append(make('dt', '', what), make('dd', '', value));
     parts.push(facts);
+    if (mode.kind === 'browser') {
+      parts.push(make('h2', '', 'Web servers in the container'), portForm((port) => this.#source.showPort(port)));
+      if (status.state !== 'off' || this.#capture.running) parts.push(this.#capture.element);
+      return parts;
+    }
     const forwards = status.forwards ?? [];
     parts.push(make('h2', '', 'Forwarded ports'));
     if (forwards.length === 0) parts.push(make('p', '', 'None. Start the relay with -p 8000:80 to reach port 80 of the container at localhost:8000.'));
