@@ -101,3 +101,24 @@ test('a web server in the container opens in a frame: text, images, absolute lin
   await tab.close();
   await page.close();
 });
+
+test('tabs of one origin share a network: ping, wget, a frame; and it outlives the tab that was its gateway', async () => {
+  const url = `${site.url}?image=busybox&net=browser=lab`;
+  const [a, b, c] = [new Guest(await context.newPage()), new Guest(await context.newPage()), new Guest(await context.newPage())];
+  for (const [i, tab] of [a, b, c].entries()) {
+    await tab.open(url);
+    await expect.poll(async () => (await tab.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain(`192.168.127.${3 + i}/24`);
+  }
+  await b.run(`mkdir /www; printf '<h1 id=t>of b</h1>' > /www/index.html; httpd -p 80 -h /www`);
+  expect((await a.run('ping -c 2 -W 10 192.168.127.4')).status).toBe(0);
+  expect((await a.run('wget -q -O - http://192.168.127.4/')).output).toContain('of b');
+  // What the second tab fetches goes out by the first one.
+  expect((await b.run(`wget -q -O - http://192.168.127.254:${filesPort}/file | sha256sum`)).output).toBe(`${sha256(file)}  -`);
+  await b.page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(80));
+  await expect(b.page.frameLocator('.preview-frame').locator('#t')).toHaveText('of b');
+  await a.page.close();
+  expect((await c.run('wget -q -O - http://192.168.127.4/')).output).toContain('of b');
+  expect((await c.run(`wget -q -O - http://192.168.127.254:${filesPort}/file | sha256sum`)).output).toBe(`${sha256(file)}  -`);
+  await b.page.close();
+  await c.page.close();
+});

@@ -15,8 +15,11 @@ export type NetMode =
   | { kind: 'none' }
   /** any c2w-net or other QEMU framing over a WebSocket */
   | { kind: 'delegate'; url: string }
-  /** the stack in this page. `isFallback`: because there is no relay at the server of the page */
-  | { kind: 'browser'; isFallback?: boolean };
+  /**
+   * the stack in this page. `isFallback`: because there is no relay at the server of the page. `network`: shared by all tabs of the
+   * origin that name it, in which this one has the seat
+   */
+  | { kind: 'browser'; isFallback?: boolean; network?: string; seat?: number };
 
 /** Why an image cannot be run; each has a sentence of its own in the page. */
 export type ImageErrorCode =

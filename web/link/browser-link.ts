@@ -4,48 +4,107 @@
  *   fromGuest ring ─▶ pump ─ send ─▶ BrowserNetwork ─▶ fetch
  *   toGuest ring  ◀── pump ◀─ receive ─ GuestSink ◀─┘
  *
+ * In a network of several tabs (tab-network.ts) this one is a member until it gets the gateway's lock, which may be at once. The guest
+ * sees nothing of a change: link, addresses and the gateway's MAC stay as they are.
+ *
  * Loaded only when it is wanted: with a relay, no page carries a TCP/IP stack.
  */
-import type { NetStatus } from '../protocol.ts';
+import type { NetMode, NetStatus } from '../protocol.ts';
 import { BrowserNetwork, GuestSink, receiveFrames, seatIp } from '../net/browser-network.ts';
-import { PortServer, type CallPort } from '../net/port-server.ts';
+import { PortServer } from '../net/port-server.ts';
+import { standForGateway, TabGateway, TabMember } from '../net/tab-network.ts';
 import type { Pump } from './pump.ts';
 
-const NO_RELAY = 'There is no relay at the server of this page.';
 const DETAIL = 'Everything stays in this browser: HTTP goes out by fetch, to servers that let this page in (CORS). Other protocols need a relay.';
+const NO_RELAY = 'There is no relay at the server of this page.';
+
+export type BrowserMode = Extract<NetMode, { kind: 'browser' }>;
 
 export class BrowserLink {
   readonly #pump: Pump;
-  readonly #network: BrowserNetwork;
-  readonly #sink: GuestSink;
-  readonly #ports: PortServer;
+  readonly #mode: BrowserMode;
+  readonly #pageOrigin: string;
   readonly #onStatus: (status: NetStatus) => void;
+  readonly #candidacy: { release(): void } | null = null;
+  #member: TabMember | null = null;
+  #gateway: Gateway | null = null;
 
-  constructor(pump: Pump, isFallback: boolean, pageOrigin: string, onStatus: (status: NetStatus) => void) {
+  constructor(pump: Pump, mode: BrowserMode, pageOrigin: string, onStatus: (status: NetStatus) => void) {
     this.#pump = pump;
+    this.#mode = mode;
+    this.#pageOrigin = pageOrigin;
     this.#onStatus = onStatus;
-    const network = new BrowserNetwork({ pageOrigin, acceptTls: null, fetch: (url, init) => fetch(url, init) });
-    this.#network = network;
-    this.#sink = new GuestSink(pump);
-    const port = network.attach(this.#sink);
-    this.#sink.port = port;
-    this.#ports = new PortServer((guestPort) => network.connect(seatIp(0), guestPort));
-    pump.socket = { bufferedAmount: 0, send: (batch) => receiveFrames(port, batch), soon: (fn) => network.soon(fn) };
-    pump.wake.link = 1;
-    onStatus({ state: 'up', detail: isFallback ? `${NO_RELAY} ${DETAIL}` : DETAIL });
+    const { network } = mode;
+    if (network === undefined) {
+      this.#lead();
+      return;
+    }
+    this.#member = new TabMember(network, mode.seat ?? 0, {
+      receive: (bytes) => pump.receive(bytes),
+      get hasRoom() { return pump.hasRoom; },
+      onWelcome: () => {
+        pump.socket = this.#member;
+        this.#up(`This tab is on the network “${network}”; another one is its gateway. ${DETAIL}`);
+      },
+    }, navigator.locks);
+    this.#candidacy = standForGateway(navigator.locks, network, () => this.#lead());
   }
 
   /** A request of a frame that shows one of the container's ports. */
-  servePort(port: CallPort): void {
-    this.#ports.serve(port);
+  servePort(port: MessagePort): void {
+    if (this.#gateway !== null) this.#gateway.ports.serve(port);
+    else if (this.#member !== null) this.#member.servePort(port);
+    else port.close();
   }
 
   /** Idempotent. */
   close(): void {
     this.#pump.socket = null;
     this.#pump.wake.link = 0;
+    this.#member?.close();
+    this.#gateway?.close();
+    this.#member = null;
+    this.#gateway = null;
+    this.#candidacy?.release();
+    this.#onStatus({ state: 'off' });
+  }
+
+  #lead(): void {
+    const { network, isFallback, seat } = this.#mode;
+    this.#member?.close();
+    this.#member = null;
+    this.#gateway = new Gateway(this.#pump, network ?? null, seat ?? 0, this.#pageOrigin);
+    const shared = network === undefined ? '' : `This tab is the gateway of the network “${network}”. `;
+    this.#up(`${isFallback === true ? `${NO_RELAY} ` : ''}${shared}${DETAIL}`);
+  }
+
+  #up(detail: string): void {
+    this.#pump.wake.link = 1;
+    this.#onStatus({ state: 'up', detail });
+  }
+}
+
+/** The network in this tab, with the guest of this tab on it. */
+class Gateway {
+  readonly ports: PortServer;
+  readonly #network: BrowserNetwork;
+  readonly #sink: GuestSink;
+  readonly #tabs: TabGateway | null;
+
+  constructor(pump: Pump, name: string | null, seat: number, pageOrigin: string) {
+    const network = new BrowserNetwork({ pageOrigin, acceptTls: null, fetch: (url, init) => fetch(url, init) });
+    this.#network = network;
+    this.#sink = new GuestSink(pump);
+    const port = network.attach(this.#sink);
+    this.#sink.port = port;
+    this.ports = new PortServer((guestPort) => network.connect(seatIp(seat), guestPort));
+    pump.socket = { bufferedAmount: 0, send: (batch) => receiveFrames(port, batch), soon: (fn) => network.soon(fn) };
+    this.#tabs = name === null ? null : new TabGateway(name, network, navigator.locks);
+  }
+
+  close(): void {
+    this.#tabs?.close();
     this.#sink.close();
     this.#network.close();
-    this.#onStatus({ state: 'off' });
   }
 }

@@ -26,7 +26,7 @@ class LinkWorker implements LinkApi {
     if (mode.kind === 'browser') {
       onStatus({ state: 'connecting' });
       const { BrowserLink } = await import('./browser-link.ts');
-      if (!this.#isClosed) this.#browser = new BrowserLink(this.#pump, mode.isFallback === true, origin, onStatus);
+      if (!this.#isClosed) this.#browser = new BrowserLink(this.#pump, mode, origin, onStatus);
       return;
     }
     this.#client = new TunnelClient(mode, origin, this.#pump, onStatus);

@@ -52,6 +52,8 @@ describe('parseAddress', () => {
     expect(at('?net=relay=https://relay.example:8443')).toMatchObject({ net: { kind: 'relay', origin: 'https://relay.example:8443' } });
     expect(at('?net=relay=http://localhost:8081/', 'https://example.com/')).toMatchObject({ net: { kind: 'relay', origin: 'http://localhost:8081' } });
     expect(at('?net=browser')).toMatchObject({ net: { kind: 'browser' } });
+    expect(at('?net=browser=lab-1')).toMatchObject({ net: { kind: 'browser', network: 'lab-1' } });
+    expect(problem('?net=browser=a b')).toBe('net: a shared network has a name of letters, digits, - and _');
     expect(at('?net=none')).toMatchObject({ net: { kind: 'none' } });
     expect(at('?net=delegate=ws://localhost:8888')).toMatchObject({ net: { kind: 'delegate', url: 'ws://localhost:8888/' } });
     expect(at('?net=delegate=wss://example.org/link?a=b%26c')).toMatchObject({ net: { kind: 'delegate', url: 'wss://example.org/link?a=b&c' } });

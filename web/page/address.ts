@@ -9,6 +9,7 @@ import { splitWords } from './words.ts';
  *     ?net=relay         the network of the relay that serves the page (the default where there is one)
  *     ?net=relay=https://HOST:PORT   the relay of another server; it must let this page in (--allow-origin)
  *     ?net=browser       the same network within this page, HTTP by fetch (the default where no relay answers)
+ *     ?net=browser=NAME  the same, shared by all tabs of this origin that name it
  *     ?net=none          no network
  *     ?ports=80          shows port 80 of the container beside the terminal, with ?net=browser
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
@@ -25,7 +26,7 @@ export interface Address {
 }
 
 /** `orBrowser`: the address says nothing, and what the server of the page is decides */
-export type NetChoice = { kind: 'relay'; origin?: string; orBrowser?: boolean } | { kind: 'browser' } | { kind: 'none' } | { kind: 'delegate'; url: string };
+export type NetChoice = { kind: 'relay'; origin?: string; orBrowser?: boolean } | { kind: 'browser'; network?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
@@ -94,8 +95,9 @@ function parseNet(value: string | null, page: URL): NetChoice | AddressProblem {
   if (text === '') return { kind: 'relay', orBrowser: true };
   if (text === 'relay') return { kind: 'relay' };
   if (text === 'browser') return { kind: 'browser' };
+  if (text.startsWith('browser=')) return parseNetwork(text);
   if (text === 'none') return { kind: 'none' };
-  const advice = 'The networks are relay, relay=https://HOST:PORT, browser, none, and delegate=ws://HOST:PORT.';
+  const advice = 'The networks are relay, relay=https://HOST:PORT, browser, browser=NAME, none, and delegate=ws://HOST:PORT.';
   if (text.startsWith('relay=')) return parseRelay(text, page, advice);
   if (!text.startsWith('delegate=')) return { parameter: 'net', value: text, problem: 'there is no such network', advice };
   const target = text.slice('delegate='.length);
@@ -118,6 +120,12 @@ function parsePort(value: string | null): number | null | AddressProblem {
   if (text === '') return null;
   const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
   return port >= 1 && port <= 65_535 ? port : { parameter: 'ports', value: text, problem: 'this is no port', advice: 'Name one: ?ports=80' };
+}
+
+function parseNetwork(text: string): NetChoice | AddressProblem {
+  const network = text.slice('browser='.length);
+  if (/^[\w-]{1,32}$/.test(network)) return { kind: 'browser', network };
+  return { parameter: 'net', value: text, problem: 'a shared network has a name of letters, digits, - and _', advice: 'For instance ?net=browser=lab, in each of the tabs.' };
 }
 
 function parseRelay(text: string, page: URL, advice: string): NetChoice | AddressProblem {

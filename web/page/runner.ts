@@ -40,8 +40,10 @@ import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import type { CaptureStats, ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
+import { seatMac } from '../seats.ts';
 import { openStore } from './image-store.ts';
 import { PagePorts } from './ports.ts';
+import { claimSeat, type Seat } from './seat.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
 export type { LinkStats } from '../../shared/memory/link-counters.ts';
@@ -116,6 +118,8 @@ export class ContainerRunner {
   #link: Remote<LinkApi> | null = null;
   /** of a network in this page */
   #ports: PagePorts | null = null;
+  /** of a network of several tabs */
+  #seat: Seat | null = null;
   /** what was being captured when the container ended: kept until somebody takes it; null while it runs */
   #lastCapture: Promise<{ stats: CaptureStats | null; file: Blob | null }> | null = null;
 
@@ -257,7 +261,13 @@ export class ContainerRunner {
       return;
     }
     this.#info = loaded.info;
-    const line = { ...this.#options, net: net.kind !== 'none' };
+    const seat = net.kind === 'browser' && net.network !== undefined ? await claimSeat(net.network) : null;
+    if (this.state !== 'loading') {
+      seat?.release();
+      return;
+    }
+    this.#seat = seat;
+    const line = { ...this.#options, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none' };
     const args = guestArguments(loaded.info, line);
     const env = guestEnvironment(line);
     const tooLong = argumentsFit(loaded.info, args, env);
@@ -308,7 +318,8 @@ export class ContainerRunner {
     const onStatus = proxy((status: NetStatus) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
     });
-    void link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
+    const mode = net.kind === 'browser' && this.#seat !== null ? { ...net, seat: this.#seat.number } : net;
+    void link.open(mode, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
     addEventListener('pagehide', this.#onPageHide);
   }
 
@@ -396,6 +407,7 @@ export class ContainerRunner {
     this.#queue = [];
     removeEventListener('pagehide', this.#onPageHide);
     this.#ports?.close();
+    this.#seat?.release();
     const worker = this.#linkWorker;
     if (worker !== null) {
       const link = this.#link!;
