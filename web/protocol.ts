@@ -113,6 +113,8 @@ export interface CaptureStats {
 }
 
 export interface LinkApi {
+  /** What a container must know of a network in this page before it starts, as environment for images that understand it. */
+  prepare(mode: Extract<NetMode, { kind: 'browser' }>): Promise<Record<string, string>>;
   /** Connects, and keeps connected until `close`. `bell` as in ContainerStart. */
   open(
     mode: Exclude<NetMode, { kind: 'none' }>,

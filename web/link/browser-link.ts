@@ -12,26 +12,37 @@
 import type { NetMode, NetStatus } from '../protocol.ts';
 import { BrowserNetwork, GuestSink, receiveFrames, seatIp } from '../net/browser-network.ts';
 import { PortServer } from '../net/port-server.ts';
+import { Authority, makeAuthority } from '../net/tls/authority.ts';
+import { sharedAuthority } from '../net/tls/authority-store.ts';
+import { acceptTls } from '../net/tls/tls-server.ts';
 import { standForGateway, TabGateway, TabMember } from '../net/tab-network.ts';
 import type { Pump } from './pump.ts';
 
-const DETAIL = 'Everything stays in this browser: HTTP goes out by fetch, to servers that let this page in (CORS). Other protocols need a relay.';
+const DETAIL = 'Everything stays in this browser: HTTP and HTTPS go out by fetch, to servers that let this page in (CORS). Other protocols need a relay.';
 const NO_RELAY = 'There is no relay at the server of this page.';
+
+/** A network of several tabs has one for all of them, whichever is the gateway; any other network a new one. */
+export async function authorityFor({ network }: BrowserMode): Promise<Authority> {
+  const nowMs = Date.now();
+  return new Authority(network === undefined ? await makeAuthority(nowMs) : await sharedAuthority(network, nowMs));
+}
 
 export type BrowserMode = Extract<NetMode, { kind: 'browser' }>;
 
 export class BrowserLink {
   readonly #pump: Pump;
   readonly #mode: BrowserMode;
+  readonly #authority: Authority;
   readonly #pageOrigin: string;
   readonly #onStatus: (status: NetStatus) => void;
   readonly #candidacy: { release(): void } | null = null;
   #member: TabMember | null = null;
   #gateway: Gateway | null = null;
 
-  constructor(pump: Pump, mode: BrowserMode, pageOrigin: string, onStatus: (status: NetStatus) => void) {
+  constructor(pump: Pump, mode: BrowserMode, authority: Authority, pageOrigin: string, onStatus: (status: NetStatus) => void) {
     this.#pump = pump;
     this.#mode = mode;
+    this.#authority = authority;
     this.#pageOrigin = pageOrigin;
     this.#onStatus = onStatus;
     const { network } = mode;
@@ -73,7 +84,7 @@ export class BrowserLink {
     const { network, isFallback, seat } = this.#mode;
     this.#member?.close();
     this.#member = null;
-    this.#gateway = new Gateway(this.#pump, network ?? null, seat ?? 0, this.#pageOrigin);
+    this.#gateway = new Gateway(this.#pump, network ?? null, seat ?? 0, this.#authority, this.#pageOrigin);
     const shared = network === undefined ? '' : `This tab is the gateway of the network “${network}”. `;
     this.#up(`${isFallback === true ? `${NO_RELAY} ` : ''}${shared}${DETAIL}`);
   }
@@ -91,8 +102,11 @@ class Gateway {
   readonly #sink: GuestSink;
   readonly #tabs: TabGateway | null;
 
-  constructor(pump: Pump, name: string | null, seat: number, pageOrigin: string) {
-    const network = new BrowserNetwork({ pageOrigin, acceptTls: null, fetch: (url, init) => fetch(url, init) });
+  constructor(pump: Pump, name: string | null, seat: number, authority: Authority, pageOrigin: string) {
+    const network = new BrowserNetwork({
+      pageOrigin, fetch: (url, init) => fetch(url, init),
+      acceptTls: (stream, reader, { host }) => acceptTls(stream, reader, (serverName) => authority.certificateFor(serverName ?? host)),
+    });
     this.#network = network;
     this.#sink = new GuestSink(pump);
     const port = network.attach(this.#sink);

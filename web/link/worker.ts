@@ -4,7 +4,8 @@
 import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { CaptureStats, LinkApi, NetMode, NetStatus } from '../protocol.ts';
-import type { BrowserLink } from './browser-link.ts';
+import type { Authority } from '../net/tls/authority.ts';
+import type { BrowserLink, BrowserMode } from './browser-link.ts';
 import { Capture } from './capture.ts';
 import { Pump } from './pump.ts';
 import { TunnelClient } from './tunnel-client.ts';
@@ -14,6 +15,13 @@ class LinkWorker implements LinkApi {
   #client: TunnelClient | null = null;
   #browser: BrowserLink | null = null;
   #isClosed = false;
+  #authority: Authority | null = null;
+
+  async prepare(mode: BrowserMode): Promise<Record<string, string>> {
+    const { authorityFor } = await import('./browser-link.ts');
+    this.#authority = await authorityFor(mode);
+    return { PORTSIDE_CA: this.#authority.pem };
+  }
 
   async open(
     mode: Exclude<NetMode, { kind: 'none' }>,
@@ -25,8 +33,9 @@ class LinkWorker implements LinkApi {
     this.#pump = new Pump(memory, bell === null ? null : { onRing: (listener) => { bell.onmessage = listener; } });
     if (mode.kind === 'browser') {
       onStatus({ state: 'connecting' });
-      const { BrowserLink } = await import('./browser-link.ts');
-      if (!this.#isClosed) this.#browser = new BrowserLink(this.#pump, mode, origin, onStatus);
+      const { BrowserLink, authorityFor } = await import('./browser-link.ts');
+      const authority = this.#authority ?? await authorityFor(mode);
+      if (!this.#isClosed) this.#browser = new BrowserLink(this.#pump, mode, authority, origin, onStatus);
       return;
     }
     this.#client = new TunnelClient(mode, origin, this.#pump, onStatus);

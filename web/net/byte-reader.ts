@@ -1,5 +1,5 @@
 /*
- * Reads a byte stream by heads, lines and lengths: what HTTP/1.1 needs of a connection.
+ * Reads a byte stream by heads, lines and lengths: what HTTP/1.1 and TLS need of a connection.
  *
  * Chunks are kept as they came and handed out as views of them: a body is not copied. Only a head or a line that was cut is joined, and
  * neither is longer than HEAD_MAX.
@@ -19,8 +19,8 @@ const LINE_MAX = 8192;
 /** of all trailer fields behind a chunked body, in lines */
 const TRAILERS_MAX = 100;
 
-/** The peer does not speak HTTP, or stopped in the middle of it. */
-export class HttpError extends Error {}
+/** The peer does not speak what it should, or stopped in the middle of it. */
+export class ProtocolError extends Error {}
 
 export class ByteReader {
   readonly #source: ByteSource;
@@ -43,7 +43,19 @@ export class ByteReader {
     return this.#rest;
   }
 
-  /** A head without its empty line; null when the stream ends before it begins. Throws HttpError. */
+  /** So many bytes, a copy; null when the stream has ended before them. Throws ProtocolError when it ends within. */
+  async exactly(length: number): Promise<Uint8Array<ArrayBuffer> | null> {
+    if (await this.peek() === null) return null;
+    const out = new Uint8Array(length);
+    let at = 0;
+    for await (const piece of this.#take(length)) {
+      out.set(piece, at);
+      at += piece.length;
+    }
+    return out;
+  }
+
+  /** A head without its empty line; null when the stream ends before it begins. Throws ProtocolError. */
   async head(): Promise<string | null> {
     // RFC 9112 §2.2: an empty line or two in front of a request are forgiven.
     for (let at = 0; ;) {
@@ -56,18 +68,18 @@ export class ByteReader {
     }
     for (let from = 0; ;) {
       const end = endOfHead(this.#rest, from);
-      if (end > HEAD_MAX || (end < 0 && this.#rest.length > HEAD_MAX)) throw new HttpError('the head is too long');
+      if (end > HEAD_MAX || (end < 0 && this.#rest.length > HEAD_MAX)) throw new ProtocolError('the head is too long');
       if (end >= 0) {
         const text = latin1(this.#rest.subarray(0, end));
         this.#rest = this.#rest.subarray(end);
         return text.replace(/\r?\n\r?\n$/, '');
       }
       from = Math.max(0, this.#rest.length - 3);
-      if (!await this.#more()) throw new HttpError('the connection ended within a head');
+      if (!await this.#more()) throw new ProtocolError('the connection ended within a head');
     }
   }
 
-  /** The body behind a head, piece by piece. Throws HttpError when it ends early. */
+  /** The body behind a head, piece by piece. Throws ProtocolError when it ends early. */
   async *body(length: BodyLength): AsyncGenerator<Uint8Array, void, undefined> {
     switch (length.kind) {
       case 'length': return yield* this.#take(length.bytes);
@@ -82,17 +94,17 @@ export class ByteReader {
   async *#chunks(): AsyncGenerator<Uint8Array, void, undefined> {
     for (;;) {
       const size = parseChunkSize(await this.#line());
-      if (size < 0) throw new HttpError('a chunk without a size');
+      if (size < 0) throw new ProtocolError('a chunk without a size');
       if (size === 0) break;
       yield* this.#take(size);
-      if ((await this.#line()).trim() !== '') throw new HttpError('a chunk that is longer than it says');
+      if ((await this.#line()).trim() !== '') throw new ProtocolError('a chunk that is longer than it says');
     }
-    for (let lines = 0; (await this.#line()).trim() !== ''; lines++) if (lines >= TRAILERS_MAX) throw new HttpError('too many trailers');
+    for (let lines = 0; (await this.#line()).trim() !== ''; lines++) if (lines >= TRAILERS_MAX) throw new ProtocolError('too many trailers');
   }
 
   async *#take(bytes: number): AsyncGenerator<Uint8Array, void, undefined> {
     for (let left = bytes; left > 0;) {
-      if (await this.peek() === null) throw new HttpError('the connection ended within a body');
+      if (await this.peek() === null) throw new ProtocolError('the connection ended within a body');
       const piece = this.#rest.subarray(0, left);
       this.#rest = this.#rest.subarray(piece.length);
       left -= piece.length;
@@ -103,14 +115,14 @@ export class ByteReader {
   async #line(): Promise<string> {
     for (let from = 0; ;) {
       const end = this.#rest.indexOf(LF, from);
-      if (end > LINE_MAX || (end < 0 && this.#rest.length > LINE_MAX)) throw new HttpError('a line is too long');
+      if (end > LINE_MAX || (end < 0 && this.#rest.length > LINE_MAX)) throw new ProtocolError('a line is too long');
       if (end >= 0) {
         const text = latin1(this.#rest.subarray(0, end));
         this.#rest = this.#rest.subarray(end + 1);
         return text;
       }
       from = this.#rest.length;
-      if (!await this.#more()) throw new HttpError('the connection ended within a line');
+      if (!await this.#more()) throw new ProtocolError('the connection ended within a line');
     }
   }
 

@@ -1,6 +1,6 @@
 /** One HTTP/1.1 request over a connection of its own: what a browser would be to the container's server. */
 import type { ByteReader } from './byte-reader.ts';
-import { HttpError } from './byte-reader.ts';
+import { ProtocolError } from './byte-reader.ts';
 import type { BodyLength, Field, ResponseHead } from './http1.ts';
 import { emitHead, parseResponseHead, responseBody } from './http1.ts';
 import type { ByteStream } from './page-socket.ts';
@@ -34,15 +34,15 @@ export async function exchange(stream: ByteStream, reader: ByteReader, request: 
 async function readHead(reader: ByteReader, method: string): Promise<{ head: ResponseHead; length: BodyLength }> {
   for (let i = 0; i <= INTERIM_MAX; i++) {
     const text = await reader.head();
-    if (text === null) throw new HttpError('the server ended the connection without an answer');
+    if (text === null) throw new ProtocolError('the server ended the connection without an answer');
     const head = parseResponseHead(text);
-    if (typeof head === 'string') throw new HttpError(`the server does not speak HTTP (${head})`);
+    if (typeof head === 'string') throw new ProtocolError(`the server does not speak HTTP (${head})`);
     if (head.status < 200 && head.status !== 101) continue;
     const length = responseBody(head, method);
-    if (typeof length === 'string') throw new HttpError(`the body has no clear length (${length})`);
+    if (typeof length === 'string') throw new ProtocolError(`the body has no clear length (${length})`);
     return { head, length };
   }
-  throw new HttpError('the server never comes to its answer');
+  throw new ProtocolError('the server never comes to its answer');
 }
 
 async function sendChunks(stream: ByteStream, body: AsyncIterable<Uint8Array>): Promise<void> {

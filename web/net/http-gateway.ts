@@ -19,7 +19,7 @@
  * The page's own server would take our requests for the page's: it gets GET and HEAD, nothing else.
  */
 import type { ByteReader } from './byte-reader.ts';
-import { HttpError } from './byte-reader.ts';
+import { ProtocolError } from './byte-reader.ts';
 import type { Field, RequestHead } from './http1.ts';
 import { emitHead, endToEnd, fieldOf, isPersistent, parseRequestHead, requestBody, wordsOf } from './http1.ts';
 import type { Destination } from './page-host-net.ts';
@@ -66,7 +66,7 @@ export class HttpGateway {
       try {
         text = await reader.head();
       } catch (error) {
-        if (!(error instanceof HttpError)) throw error;
+        if (!(error instanceof ProtocolError)) throw error;
         return refuse(stream, '400 Bad Request', error.message);
       }
       if (text === null) {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest';
-import { ByteReader, HttpError } from './byte-reader.ts';
+import { ByteReader, ProtocolError } from './byte-reader.ts';
 import type { BodyLength } from './http1.ts';
 import { emitHead, endToEnd, isPersistent, parseChunkSize, parseRequestHead, parseResponseHead, requestBody, responseBody } from './http1.ts';
 
@@ -75,11 +75,11 @@ describe('a stream, however it is cut', () => {
     for (let end = 0; end < whole.length; end++) {
       const reader = cut(whole.slice(0, end), 3);
       const outcome = reader.head().then(async (head) => (head === null ? 'nothing' : bodyOf(reader, { kind: 'chunked' }))).catch((error: unknown) => error);
-      expect([end, await outcome]).toEqual([end, end <= 2 ? 'nothing' : expect.any(HttpError)]);
+      expect([end, await outcome]).toEqual([end, end <= 2 ? 'nothing' : expect.any(ProtocolError)]);
     }
   });
 
   test.each(['g\r\n', '3\r\nabcd\r\n', `${'1'.repeat(9000)}`, `0\r\n${'a: b\r\n'.repeat(150)}\r\n`])('chunks that are none: %.20j', async (text) => {
-    await expect(bodyOf(cut(text, 100), { kind: 'chunked' })).rejects.toThrow(HttpError);
+    await expect(bodyOf(cut(text, 100), { kind: 'chunked' })).rejects.toThrow(ProtocolError);
   });
 });

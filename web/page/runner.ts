@@ -267,7 +267,9 @@ export class ContainerRunner {
       return;
     }
     this.#seat = seat;
-    const line = { ...this.#options, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none' };
+    const known = net.kind === 'browser' && loaded.info.ours ? await this.#makeLink().prepare(net) : {};
+    if (this.state !== 'loading') return;
+    const line = { ...this.#options, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none', env: { ...this.#options.env, ...known } };
     const args = guestArguments(loaded.info, line);
     const env = guestEnvironment(line);
     const tooLong = argumentsFit(loaded.info, args, env);
@@ -308,12 +310,17 @@ export class ContainerRunner {
     return wrap<ContainerApi>(worker);
   }
 
-  #startLink(net: Exclude<NetMode, { kind: 'none' }>, memory: ContainerMemory, bell: MessagePort | null): void {
+  #makeLink(): Remote<LinkApi> {
+    if (this.#link !== null) return this.#link;
     const worker = new Worker(new URL('../link/worker.ts', import.meta.url), { type: 'module', name: 'link' });
     worker.onerror = (event) => { this.#options.onNet?.({ state: 'refused', detail: `The network's worker failed: ${event.message}` }); };
     this.#linkWorker = worker;
-    const link = wrap<LinkApi>(worker);
-    this.#link = link;
+    this.#link = wrap<LinkApi>(worker);
+    return this.#link;
+  }
+
+  #startLink(net: Exclude<NetMode, { kind: 'none' }>, memory: ContainerMemory, bell: MessagePort | null): void {
+    const link = this.#makeLink();
     if (net.kind === 'browser') this.#ports = new PagePorts((port) => { void link.servePort(transfer(port, [port])); });
     const onStatus = proxy((status: NetStatus) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
