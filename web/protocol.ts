@@ -15,7 +15,12 @@ export type NetMode =
   | { kind: 'relay'; origin?: string; mtu?: number }
   | { kind: 'none' }
   /** any c2w-net or other QEMU framing over a WebSocket */
-  | { kind: 'delegate'; url: string };
+  | { kind: 'delegate'; url: string }
+  /**
+   * the stack in this page. `isFallback`: because there is no relay at the server of the page. `network`: shared by all tabs of the
+   * origin that name it, in which this one has the seat
+   */
+  | { kind: 'browser'; isFallback?: boolean; network?: string; seat?: number };
 
 /** Why an image cannot be run; each has a sentence of its own in the page. */
 export type ImageErrorCode =
@@ -67,8 +72,6 @@ export type Ended = { ok: true; exitCode: number } | { ok: false; failure: Image
 export interface ContainerPorts {
   stdin: MessagePort;
   stdout: MessagePort;
-  /** speaks LinkApi: the link lives in the same thread; null without a network */
-  link: MessagePort | null;
 }
 
 export interface ContainerStart {
@@ -106,6 +109,8 @@ export interface ImageFiles {
 export interface ContainerApi {
   /** Fetches, or takes from the store, and compiles. What is fetched is told to `store`, a StoreMessage each. */
   load(source: ImageSource, store: MessagePort | null, onProgress: (progress: Progress) => void): Promise<Loaded>;
+  /** Speaks LinkApi at `port`: for pages without shared memory, where the link lives in the same thread. Before `start`. */
+  offerLink(port: MessagePort): Promise<void>;
   /** Runs to the end: the promise resolves when the container has exited. */
   start(options: ContainerStart): Promise<Ended>;
 }
@@ -129,6 +134,8 @@ export interface CaptureStats {
 }
 
 export interface LinkApi {
+  /** What a container must know of a network in this page before it starts, as environment for images that understand it. */
+  prepare(mode: Extract<NetMode, { kind: 'browser' }>): Promise<Record<string, string>>;
   /** Connects, and keeps connected until `close`. `bell` as in ContainerStart; `memory` is null where the link has it already. */
   open(
     mode: Exclude<NetMode, { kind: 'none' }>,
@@ -143,6 +150,8 @@ export interface LinkApi {
   close(): Promise<void>;
   /** Tries at once instead of waiting for the backoff. */
   retry(): Promise<void>;
+  /** Takes one request of port-protocol.ts to a port of the container; closes it where the network is not this page's. */
+  servePort(port: MessagePort): Promise<void>;
   /** Writes down every frame from now on; nothing new while that is done already. */
   startCapture(): Promise<void>;
   /** null while nothing is captured */

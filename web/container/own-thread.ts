@@ -6,25 +6,28 @@
  *                        └──────▶ Link ─────────┘        (LinkApi by a port)
  */
 import { expose } from 'comlink';
-import { makeContainerMemory, type ContainerMemory } from '../../shared/memory/container-memory.ts';
+import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
 import { receiveRing, sendRing } from '../../shared/memory/ring-bridge.ts';
 import { Wake } from '../../shared/memory/wake.ts';
 import { Link } from '../link/link.ts';
 import type { ContainerPorts } from '../protocol.ts';
 
-/** What the WASI host needs of it. */
-export interface OwnThread {
-  memory: ContainerMemory;
-  stdoutBell: () => void;
-  fromGuestBell: () => void;
-}
+export class OwnThread {
+  readonly memory = makeContainerMemory(true, false);
+  readonly #frames = new MessageChannel();
+  #stdoutBell: () => void = () => {};
 
-export function joinInOwnThread(ports: ContainerPorts): OwnThread {
-  const memory = makeContainerMemory(ports.link !== null, false);
-  const wake = new Wake(memory.control);
-  const stdoutBell = sendRing(memory.stdout, ports.stdout);
-  receiveRing(memory.stdin, ports.stdin, () => { wake.bump(); });
-  const frames = new MessageChannel();
-  if (ports.link !== null) expose(new Link({ memory, bell: frames.port2 }), ports.link);
-  return { memory, stdoutBell, fromGuestBell: () => { frames.port1.postMessage(0); } };
+  /** Speaks LinkApi at `port` from now on. */
+  offerLink(port: MessagePort): void {
+    expose(new Link({ memory: this.memory, bell: this.#frames.port2 }), port);
+  }
+
+  join(ports: ContainerPorts): void {
+    const wake = new Wake(this.memory.control);
+    this.#stdoutBell = sendRing(this.memory.stdout, ports.stdout);
+    receiveRing(this.memory.stdin, ports.stdin, () => { wake.bump(); });
+  }
+
+  readonly stdoutBell = (): void => { this.#stdoutBell(); };
+  readonly fromGuestBell = (): void => { this.#frames.port1.postMessage(0); };
 }

@@ -10,7 +10,8 @@ import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { FileSource } from '../../shared/wasi/files.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
-import type { ContainerApi, ContainerStart, Ended, ImageFiles, ImageSource, Loaded, Progress } from '../protocol.ts';
+import type { OwnThread } from './own-thread.ts';
+import type { ContainerApi, ContainerPorts, ContainerStart, Ended, ImageFiles, ImageSource, Loaded, Progress } from '../protocol.ts';
 import { BlobSource, httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
 import { ImageKeeper } from './keeper.ts';
@@ -19,6 +20,7 @@ import { ImageKeeper } from './keeper.ts';
 const DISK_DIRECTORY = '/portside';
 
 class ContainerWorker implements ContainerApi {
+  #own: OwnThread | null = null;
   #image: { keeper: ImageKeeper; files: ImageFiles | undefined; module: WebAssembly.Module; info: ImageInfo } | null = null;
 
   async load(source: ImageSource, store: MessagePort | null, onProgress: (progress: Progress) => void): Promise<Loaded> {
@@ -31,13 +33,22 @@ class ContainerWorker implements ContainerApi {
     }
   }
 
+  async offerLink(port: MessagePort): Promise<void> {
+    (await this.#ownThread()).offerLink(port);
+  }
+
+  async #ownThread(): Promise<OwnThread> {
+    const { OwnThread } = await import('./own-thread.ts');
+    return this.#own ??= new OwnThread();
+  }
+
   async start(options: ContainerStart): Promise<Ended> {
     try {
       if (this.#image === null) throw new ImageError('internal', 'start came before load');
       const { keeper, files, module, info } = this.#image;
       this.#image = null;
-      const ports = 'control' in options.memory ? null : options.memory;
-      const own = ports === null ? null : (await import('./own-thread.ts')).joinInOwnThread(ports);
+      const own = 'control' in options.memory ? null : await this.#ownThread();
+      if (own !== null) own.join(options.memory as ContainerPorts);
       const { stdoutBell, fromGuestBell } = options;
       const host = new WasiHost({
         memory: own?.memory ?? options.memory as ContainerMemory,

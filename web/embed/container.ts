@@ -9,6 +9,7 @@ import { ContainerControl } from '../page/container-control.ts';
 import { imageFailure } from '../page/failures.ts';
 import { fetchImages } from '../page/images.ts';
 import { typed } from '../page/keys.ts';
+import { settleNet } from '../page/relay-probe.ts';
 import { ContainerRunner, type NetStatus, type Progress, type RunnerStats } from '../page/runner.ts';
 import { NetworkApi, type OpenPort } from '../page/network-api.ts';
 import type { PageState } from '../page/status-words.ts';
@@ -23,7 +24,7 @@ export interface StartOptions {
   image?: string;
   /** the command, as words or as a shell would split it; the image's own when absent */
   cmd?: string | string[];
-  /** `relay` (default: of the server that `base` is on), `relay=https://HOST`, `none`, `delegate=ws://HOST` */
+  /** `relay` (of the server that `base` is on), `relay=https://HOST`, `browser`, `none`, `delegate=ws://HOST`; default: `relay` where one answers, else `browser` */
   net?: string;
   /** folder of the built page, where images/ is; the folder of this module when absent */
   base?: string | URL;
@@ -148,9 +149,11 @@ export class Container {
     if ('parameter' in address) {
       return this.#control.fail(imageFailure({ code: 'arguments', message: `${address.parameter}: ${address.problem}. ${address.advice}` }, ''));
     }
+    const settled = settleNet(address.net, base.origin);
     const image = await chooseImage(address.image, () => fetchImages(base.href));
     if ('failure' in image) return this.#control.fail(image.failure);
-    const net = address.net.kind === 'relay' ? { kind: 'relay', origin: address.net.origin ?? base.origin } as const : address.net;
+    const chosen = await settled;
+    const net = chosen.kind === 'relay' ? { kind: 'relay', origin: chosen.origin ?? base.origin } as const : chosen;
     this.#control.begin({
       imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv: Array.isArray(options.cmd) ? options.cmd : address.argv, net,
     });

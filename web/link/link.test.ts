@@ -68,7 +68,7 @@ afterEach(() => {
 const settle = (): Promise<unknown> => vi.advanceTimersByTimeAsync(0);
 const last = (): FakeSocket => FakeSocket.all.at(-1)!;
 
-async function open(mode: Exclude<NetMode, { kind: 'none' }> = { kind: 'relay' }): Promise<void> {
+async function open(mode: Extract<NetMode, { kind: 'relay' | 'delegate' }> = { kind: 'relay' }): Promise<void> {
   client = new TunnelClient(mode, ORIGIN, pump, (now) => status.push(now));
   client.open();
   await settle();

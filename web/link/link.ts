@@ -1,7 +1,9 @@
-/* A container's link as the page sees it: the WebSocket's owner, the pump, the capture. */
+/* A container's link as the page sees it: the WebSocket's owner or the network in its place, the pump, the capture. */
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { LinkStats } from '../../shared/memory/link-counters.ts';
 import type { CaptureStats, LinkApi, NetMode, NetStatus, NetworkReply } from '../protocol.ts';
+import type { Authority } from '../net/tls/authority.ts';
+import type { BrowserLink, BrowserMode } from './browser-link.ts';
 import { Capture } from './capture.ts';
 import { Pump } from './pump.ts';
 import { TunnelClient } from './tunnel-client.ts';
@@ -16,9 +18,18 @@ export class Link implements LinkApi {
   readonly #own: OwnMemory | null;
   #pump: Pump | null = null;
   #client: TunnelClient | null = null;
+  #browser: BrowserLink | null = null;
+  #isClosed = false;
+  #authority: Authority | null = null;
 
   constructor(own: OwnMemory | null = null) {
     this.#own = own;
+  }
+
+  async prepare(mode: BrowserMode): Promise<Record<string, string>> {
+    const { authorityFor } = await import('./browser-link.ts');
+    this.#authority = await authorityFor(mode);
+    return { PORTSIDE_CA: this.#authority.pem };
   }
 
   async open(
@@ -30,6 +41,13 @@ export class Link implements LinkApi {
   ): Promise<void> {
     const ring = this.#own?.bell ?? bell;
     this.#pump = new Pump((memory ?? this.#own?.memory)!, ring === null ? null : { onRing: (listener) => { ring.onmessage = listener; } });
+    if (mode.kind === 'browser') {
+      onStatus({ state: 'connecting' });
+      const { BrowserLink, authorityFor } = await import('./browser-link.ts');
+      const authority = this.#authority ?? await authorityFor(mode);
+      if (!this.#isClosed) this.#browser = new BrowserLink(this.#pump, mode, authority, origin, onStatus);
+      return;
+    }
     this.#client = new TunnelClient(mode, origin, this.#pump, onStatus);
     self.addEventListener('online', () => { this.#client?.retry(); });
     this.#client.open();
@@ -40,7 +58,9 @@ export class Link implements LinkApi {
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true;
     this.#client?.close();
+    this.#browser?.close();
     this.#pump?.close();
   }
 
@@ -58,6 +78,11 @@ export class Link implements LinkApi {
     if (capture === null) return null;
     this.#pump!.capture = null;
     return capture.writer.finish();
+  }
+
+  async servePort(port: MessagePort): Promise<void> {
+    if (this.#browser === null) port.close();
+    else this.#browser.servePort(port);
   }
 
   async callNetwork(path: string, body: object | null): Promise<NetworkReply | null> {

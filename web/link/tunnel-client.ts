@@ -42,11 +42,13 @@ const API_TIMEOUT_MS = 10_000;
 const API_BYTES_MAX = 1 << 20;
 const NO_FORWARDS: Forward[] = [];
 
+export type TunnelMode = Extract<NetMode, { kind: 'relay' | 'delegate' }>;
+
 /** A reason not to try again. */
 class Refused extends Error {}
 
 export class TunnelClient {
-  readonly #mode: Exclude<NetMode, { kind: 'none' }>;
+  readonly #mode: TunnelMode;
   readonly #origin: string;
   readonly #pump: Pump;
   readonly #onStatus: (status: NetStatus) => void;
@@ -65,7 +67,7 @@ export class TunnelClient {
   #graceTimer: ReturnType<typeof setTimeout> | null = null;
   #connectTimer: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(mode: Exclude<NetMode, { kind: 'none' }>, origin: string, pump: Pump, onStatus: (status: NetStatus) => void) {
+  constructor(mode: TunnelMode, origin: string, pump: Pump, onStatus: (status: NetStatus) => void) {
     this.#mode = mode;
     this.#origin = origin;
     this.#pump = pump;

@@ -10,7 +10,7 @@ const problem = (query: string, page = PAGE) => {
 
 describe('parseAddress', () => {
   it('asks for the default image with the relay and no command', () => {
-    const usual = { image: null, argv: [], net: { kind: 'relay' } };
+    const usual = { image: null, argv: [], net: { kind: 'relay', orBrowser: true }, port: null };
     expect(at('')).toEqual(usual);
     expect(at('?image=&cmd=&net=')).toEqual(usual);
     expect(at('?utm_source=x#top')).toEqual(usual);
@@ -42,10 +42,18 @@ describe('parseAddress', () => {
     expect(problem(`?cmd=${'é'.repeat(451)}`)).toBe('cmd: it is longer than 900 bytes');
   });
 
+  it('knows a port to show', () => {
+    expect(at('?ports=8080')).toMatchObject({ port: 8080 });
+    for (const ports of ['0', '65536', '80,81', 'x', '-1']) expect(problem(`?ports=${ports}`)).toBe('ports: this is no port');
+  });
+
   it('knows the networks', () => {
     expect(at('?net=relay')).toMatchObject({ net: { kind: 'relay' } });
     expect(at('?net=relay=https://relay.example:8443')).toMatchObject({ net: { kind: 'relay', origin: 'https://relay.example:8443' } });
     expect(at('?net=relay=http://localhost:8081/', 'https://example.com/')).toMatchObject({ net: { kind: 'relay', origin: 'http://localhost:8081' } });
+    expect(at('?net=browser')).toMatchObject({ net: { kind: 'browser' } });
+    expect(at('?net=browser=lab-1')).toMatchObject({ net: { kind: 'browser', network: 'lab-1' } });
+    expect(problem('?net=browser=a b')).toBe('net: a shared network has a name of letters, digits, - and _');
     expect(at('?net=none')).toMatchObject({ net: { kind: 'none' } });
     expect(at('?net=delegate=ws://localhost:8888')).toMatchObject({ net: { kind: 'delegate', url: 'ws://localhost:8888/' } });
     expect(at('?net=delegate=wss://example.org/link?a=b%26c')).toMatchObject({ net: { kind: 'delegate', url: 'wss://example.org/link?a=b&c' } });

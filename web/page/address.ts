@@ -6,9 +6,12 @@ import { splitWords } from './words.ts';
  *     ?image=NAME        an image of images/manifest.json; without it the manifest's default
  *     ?image=URL         a wasm image elsewhere: https://…, /path or ./path (anything with a slash); its server must allow it (CORS)
  *     ?cmd=LINE          CMD ARG… for the container, split as a shell would split it, with quotes: ?cmd=sh -c 'ls -l /'
- *     ?net=relay         the network of the relay that serves the page (the default)
+ *     ?net=relay         the network of the relay that serves the page (the default where there is one)
  *     ?net=relay=https://HOST:PORT   the relay of another server; it must let this page in (--allow-origin)
+ *     ?net=browser       the same network within this page, HTTP by fetch (the default where no relay answers)
+ *     ?net=browser=NAME  the same, shared by all tabs of this origin that name it
  *     ?net=none          no network
+ *     ?ports=80          shows port 80 of the container beside the terminal, with ?net=browser
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
  *
  * Other parameters are nobody's business here and are left alone.
@@ -18,13 +21,16 @@ export interface Address {
   image: { name: string } | { url: string } | null;
   argv: string[];
   net: NetChoice;
+  /** the port of the container that is shown when somebody listens there */
+  port: number | null;
 }
 
-export type NetChoice = { kind: 'relay'; origin?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
+/** `orBrowser`: the address says nothing, and what the server of the page is decides */
+export type NetChoice = { kind: 'relay'; origin?: string; orBrowser?: boolean } | { kind: 'browser'; network?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
-  parameter: 'image' | 'cmd' | 'net';
+  parameter: 'image' | 'cmd' | 'net' | 'ports';
   value: string;
   /** what is wrong, a clause without a full stop */
   problem: string;
@@ -44,7 +50,9 @@ export function parseAddress(href: string): Address | AddressProblem {
   if (!Array.isArray(argv)) return argv;
   const net = parseNet(query.get('net'), page);
   if ('parameter' in net) return net;
-  return { image, argv, net };
+  const port = parsePort(query.get('ports'));
+  if (typeof port === 'object' && port !== null) return port;
+  return { image, argv, net, port };
 }
 
 /** The page's URL with another image; a command belongs to the image it was written for and goes. */
@@ -84,9 +92,12 @@ function parseCommand(value: string | null): string[] | AddressProblem {
 
 function parseNet(value: string | null, page: URL): NetChoice | AddressProblem {
   const text = value?.trim() ?? '';
-  if (text === '' || text === 'relay') return { kind: 'relay' };
+  if (text === '') return { kind: 'relay', orBrowser: true };
+  if (text === 'relay') return { kind: 'relay' };
+  if (text === 'browser') return { kind: 'browser' };
+  if (text.startsWith('browser=')) return parseNetwork(text);
   if (text === 'none') return { kind: 'none' };
-  const advice = 'The networks are relay, relay=https://HOST:PORT, none, and delegate=ws://HOST:PORT.';
+  const advice = 'The networks are relay, relay=https://HOST:PORT, browser, browser=NAME, none, and delegate=ws://HOST:PORT.';
   if (text.startsWith('relay=')) return parseRelay(text, page, advice);
   if (!text.startsWith('delegate=')) return { parameter: 'net', value: text, problem: 'there is no such network', advice };
   const target = text.slice('delegate='.length);
@@ -102,6 +113,19 @@ function parseNet(value: string | null, page: URL): NetChoice | AddressProblem {
     return { parameter: 'net', value: text, problem: 'a page from https:// can only reach wss:// addresses', advice };
   }
   return { kind: 'delegate', url: url.href };
+}
+
+function parsePort(value: string | null): number | null | AddressProblem {
+  const text = value?.trim() ?? '';
+  if (text === '') return null;
+  const port = /^\d{1,5}$/.test(text) ? Number(text) : 0;
+  return port >= 1 && port <= 65_535 ? port : { parameter: 'ports', value: text, problem: 'this is no port', advice: 'Name one: ?ports=80' };
+}
+
+function parseNetwork(text: string): NetChoice | AddressProblem {
+  const network = text.slice('browser='.length);
+  if (/^[\w-]{1,32}$/.test(network)) return { kind: 'browser', network };
+  return { parameter: 'net', value: text, problem: 'a shared network has a name of letters, digits, - and _', advice: 'For instance ?net=browser=lab, in each of the tabs.' };
 }
 
 function parseRelay(text: string, page: URL, advice: string): NetChoice | AddressProblem {

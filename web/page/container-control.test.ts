@@ -26,6 +26,7 @@ class ScriptedRunner implements Runner {
   captureStats(): Promise<null> { return Promise.resolve(null); }
   stopCapture(): Promise<null> { return Promise.resolve(null); }
   callNetwork(): Promise<null> { return Promise.resolve(null); }
+  openPort(port: number): Promise<string> { return Promise.resolve(`port ${port}`); }
   stats(): RunnerStats { throw new Error('not asked for'); }
   says(state: RunnerState, detail: StateDetail = {}): void { this.options.onState?.(state, detail); }
 }

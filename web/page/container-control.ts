@@ -38,7 +38,7 @@ export interface ContainerView {
 }
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork' | 'openPort'>;
 
 interface Ready {
   promise: Promise<void>;
@@ -166,6 +166,12 @@ export class ContainerControl {
 
   async stopCapture(): Promise<Blob | null> {
     return await (this.#runner ?? this.#lastRunner)?.stopCapture() ?? null;
+  }
+
+  /** The address of a port of the container, for a frame of this page; rejects with a sentence where there is none. */
+  async openPort(port: number): Promise<string> {
+    if (this.#runner === null) throw new Error('No container is running.');
+    return this.#runner.openPort(port);
   }
 
   stats(): RunnerStats | null {

@@ -52,6 +52,27 @@ export async function register(): Promise<string | null> {
   }
 }
 
+/**
+ * The folder that the service worker answers for, when it is active: also on a page outside of it, into which portside.js was built.
+ * Rejects with what is wrong.
+ */
+export async function serviceFolder(): Promise<string> {
+  if (import.meta.env.DEV) throw new Error('There is no service worker in development: build the page.');
+  if (!('serviceWorker' in navigator)) throw new Error('Frames of the container need a service worker: https:// or localhost.');
+  const registration = await navigator.serviceWorker.register(new URL(serviceWorkerUrl, location.href), { updateViaCache: 'none' });
+  const coming = registration.installing ?? registration.waiting;
+  if (registration.active === null && coming !== null) {
+    await new Promise<void>((resolve, reject) => {
+      setTimeout(() => reject(new Error('The service worker did not start in time.')), ACTIVE_MS);
+      coming.addEventListener('statechange', () => {
+        if (coming.state === 'activated') resolve();
+        else if (coming.state === 'redundant') reject(new Error('The service worker could not be installed.'));
+      });
+    });
+  }
+  return registration.scope;
+}
+
 /** Who isolates this page, for About. Asks the server, whose own headers only a response that passes untouched shows. */
 export async function isolatedBy(): Promise<string> {
   if (!globalThis.crossOriginIsolated) return 'nobody';

@@ -21,6 +21,8 @@ import { fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
+import type { Preview } from './preview.ts';
+import { settleNet } from './relay-probe.ts';
 import { NetworkApi } from './network-api.ts';
 import { PortsPanel } from './ports-panel.ts';
 import { ContainerRunner, waitingMode } from './runner.ts';
@@ -42,6 +44,8 @@ const imagePanel = byId('image-panel', HTMLElement);
 /** null until the server has told */
 let images: ListedImage[] | null = null;
 let imagesProblem = '';
+/** made when a port is shown for the first time */
+let preview: Promise<Preview> | null = null;
 
 const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => terminal);
 const terminal = new TerminalView(byId('terminal', HTMLElement), settings, {
@@ -91,15 +95,16 @@ const statusBar = new StatusBar({
   state: () => control.state,
   exitCode: () => control.exitCode,
   net: () => control.net,
-  mode: () => ('parameter' in address ? { kind: 'none' } : address.net),
+  mode: () => control.spec?.net ?? { kind: 'none' },
   stats: () => control.stats(),
   retryNet: () => control.retryNet(),
+  showPort,
   startCapture: () => control.startCapture(),
   captureStats: () => control.captureStats(),
   stopCapture: () => control.stopCapture(),
 });
 
-installScripting(control, terminal, restart);
+installScripting(control, terminal, restart, showPort);
 setUpPage();
 void begin();
 
@@ -113,10 +118,11 @@ async function begin(): Promise<void> {
   if (notIsolated !== null && waitingMode() === null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
+  const net = settleNet(address.net, location.origin);
   // An image from elsewhere needs no list: the chooser gets it when it comes.
   if (address.image !== null && 'url' in address.image) void readImages();
   const image = await chooseImage(address.image, async () => await readImages() ?? Promise.reject(new Error(imagesProblem)));
-  if (!('failure' in image)) return start(address, image);
+  if (!('failure' in image)) return start({ argv: address.argv, net: await net }, image);
   setText(imageName, address.image !== null && 'name' in address.image ? address.image.name : 'No image');
   control.fail(image.failure);
 }
@@ -151,11 +157,19 @@ function showState(state: PageState): void {
     case 'running':
       // For a visit without the server; not before, so that nothing is in the way of a start.
       void register();
+      if (!('parameter' in address) && address.port !== null && control.spec?.net.kind === 'browser') showPort(address.port);
       return cards.showNothing();
     case 'exited': return showEnd(`The container exited with code ${control.exitCode}`);
     case 'stopped': return control.failure === null ? showEnd('The container was stopped') : cards.showFailure(control.failure);
     case 'failed': return control.failure === null ? undefined : cards.showFailure(control.failure);
   }
+}
+
+/** Shows a port of the container beside the terminal. */
+function showPort(port: number): void {
+  byId('net-panel', HTMLElement).hidePopover();
+  preview ??= import('./preview.ts').then(({ Preview }) => new Preview(byId('stage', HTMLElement), (wanted) => control.openPort(wanted), () => terminal.focus()));
+  void preview.then((view) => view.show(port));
 }
 
 function showEnd(text: string): void {
@@ -202,7 +216,7 @@ function setUpPage(): void {
   setUpPanel(aboutPanel, byId('about-button', HTMLButtonElement), () => fillAboutPanel(aboutPanel, {
     image: () => control.image,
     stats: () => control.stats(),
-    relayOrigin: () => ('parameter' in address || address.net.kind !== 'relay' ? null : address.net.origin ?? location.origin),
+    relayOrigin: () => (control.spec?.net.kind === 'relay' ? control.spec.net.origin ?? location.origin : null),
   }), backToTerminal);
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);

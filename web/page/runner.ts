@@ -45,9 +45,12 @@ import { Wake } from '../../shared/memory/wake.ts';
 import { canSuspend } from '../../shared/wasi/suspending.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import type { CaptureStats, ContainerApi, ContainerStart, Ended, ImageFailure, ImageFiles, LinkApi, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
+import { seatMac } from '../seats.ts';
 import { PORTS_QUESTION, type ListeningPort } from '../../shared/wasi/ports-report.ts';
 import { PortsWatch } from './ports-watch.ts';
 import { openStore } from './image-store.ts';
+import { PagePorts } from './ports.ts';
+import { claimSeat, type Seat } from './seat.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
 export type { LinkStats } from '../../shared/memory/link-counters.ts';
@@ -134,9 +137,14 @@ export class ContainerRunner {
   #wake: Wake | null = null;
   #stdout: Drain | null = null;
   #container: Worker | null = null;
+  #containerApi: Remote<ContainerApi> | null = null;
   #linkWorker: Worker | null = null;
   #link: Remote<LinkApi> | null = null;
   #lastLinkStats: LinkStats | null = null;
+  /** of a network in this page */
+  #pagePorts: PagePorts | null = null;
+  /** of a network of several tabs */
+  #seat: Seat | null = null;
   /** what was being captured when the container ended: kept until somebody takes it; null while it runs */
   #lastCapture: Promise<{ stats: CaptureStats | null; file: Blob | null }> | null = null;
 
@@ -225,6 +233,12 @@ export class ContainerRunner {
     return await this.#link?.callNetwork(path, body) ?? null;
   }
 
+  /** The address of a port of the container, for a frame of this page. Rejects where the network is not this page's. */
+  async openPort(port: number): Promise<string> {
+    if (this.#pagePorts === null) throw new Error('Ports of the container open in a frame with ?net=browser only; with a relay they are forwarded (-p).');
+    return this.#pagePorts.open(port);
+  }
+
   /** Ends the container and its workers. Idempotent; a runner is not started twice: make a new one. */
   stop(): void {
     if (this.#state === 'exited' || this.#state === 'failed' || this.#state === 'stopped') return;
@@ -287,7 +301,15 @@ export class ContainerRunner {
       return;
     }
     this.#info = loaded.info;
-    const line = { ...this.#options, net: net.kind !== 'none' };
+    const seat = net.kind === 'browser' && net.network !== undefined ? await claimSeat(net.network) : null;
+    if (this.state !== 'loading') {
+      seat?.release();
+      return;
+    }
+    this.#seat = seat;
+    const known = net.kind === 'browser' && loaded.info.ours ? await this.#makeLink().prepare(net) : {};
+    if (this.state !== 'loading') return;
+    const line = { ...this.#options, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none', env: { ...this.#options.env, ...known } };
     const args = guestArguments(loaded.info, line);
     const env = guestEnvironment(line);
     const tooLong = argumentsFit(loaded.info, args, env);
@@ -325,7 +347,7 @@ export class ContainerRunner {
   async #startInOwnThread(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
     const { net } = this.#options;
     const memory = makeContainerMemory(false, false);
-    const [stdin, stdout, frames, bell] = [new MessageChannel(), new MessageChannel(), new MessageChannel(), new MessageChannel()];
+    const [stdin, stdout, bell] = [new MessageChannel(), new MessageChannel(), new MessageChannel()];
     this.#stdin = new Ring(memory.stdin);
     this.#stdin.bell = sendRing(memory.stdin, stdin.port1);
     this.#wake = new Wake(memory.control);
@@ -334,18 +356,11 @@ export class ContainerRunner {
       onRing: (listener) => { bell.port2.onmessage = listener; },
     });
     receiveRing(memory.stdout, stdout.port1, () => { bell.port1.postMessage(0); });
-    const hasNet = net.kind !== 'none';
-    const ports = [stdin.port2, stdout.port2, ...(hasNet ? [frames.port2] : [])];
-    if (hasNet) {
-      this.#linkWorker = this.#container;
-      this.#openLink(net, wrap<LinkApi>(frames.port1), null, null);
-    } else {
-      this.#options.onNet?.({ state: 'off' });
-    }
-    const options: ContainerStart = {
-      memory: { stdin: stdin.port2, stdout: stdout.port2, link: hasNet ? frames.port2 : null }, args, env, net: hasNet, stdoutBell: null, fromGuestBell: null,
-    };
-    this.#ended = await container.start(transfer(options, ports));
+    if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
+    else this.#startLink(net, null, null);
+    const ports = { stdin: stdin.port2, stdout: stdout.port2 };
+    const options: ContainerStart = { memory: ports, args, env, net: net.kind !== 'none', stdoutBell: null, fromGuestBell: null };
+    this.#ended = await container.start(transfer(options, [ports.stdin, ports.stdout]));
     this.#finish();
   }
 
@@ -353,22 +368,35 @@ export class ContainerRunner {
     const worker = new Worker(new URL('../container/worker.ts', import.meta.url), { type: 'module', name: 'container' });
     worker.onerror = (event) => { this.#fail({ code: 'internal', message: `The container's worker failed: ${event.message}` }); };
     this.#container = worker;
-    return wrap<ContainerApi>(worker);
+    this.#containerApi = wrap<ContainerApi>(worker);
+    return this.#containerApi;
   }
 
-  #startLink(net: Exclude<NetMode, { kind: 'none' }>, memory: ContainerMemory, bell: MessagePort | null): void {
+  /** In a worker of its own; without shared memory in the container's. */
+  #makeLink(): Remote<LinkApi> {
+    if (this.#link !== null) return this.#link;
+    if (waitingMode() === 'suspend') {
+      const { port1, port2 } = new MessageChannel();
+      void this.#containerApi!.offerLink(transfer(port2, [port2]));
+      this.#linkWorker = this.#container;
+      this.#link = wrap<LinkApi>(port1);
+      return this.#link;
+    }
     const worker = new Worker(new URL('../link/worker.ts', import.meta.url), { type: 'module', name: 'link' });
     worker.onerror = (event) => { this.#options.onNet?.({ state: 'refused', detail: `The network's worker failed: ${event.message}` }); };
     this.#linkWorker = worker;
-    this.#openLink(net, wrap<LinkApi>(worker), memory, bell);
+    this.#link = wrap<LinkApi>(worker);
+    return this.#link;
   }
 
-  #openLink(net: Exclude<NetMode, { kind: 'none' }>, link: Remote<LinkApi>, memory: ContainerMemory | null, bell: MessagePort | null): void {
-    this.#link = link;
+  #startLink(net: Exclude<NetMode, { kind: 'none' }>, memory: ContainerMemory | null, bell: MessagePort | null): void {
+    const link = this.#makeLink();
+    if (net.kind === 'browser') this.#pagePorts = new PagePorts((port) => { void link.servePort(transfer(port, [port])); });
     const onStatus = proxy((status: NetStatus) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
     });
-    void link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
+    const mode = net.kind === 'browser' && this.#seat !== null ? { ...net, seat: this.#seat.number } : net;
+    void link.open(mode, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
     addEventListener('pagehide', this.#onPageHide);
   }
 
@@ -465,6 +493,8 @@ export class ContainerRunner {
     if (this.#queueTimer !== null) clearTimeout(this.#queueTimer);
     this.#queue = [];
     removeEventListener('pagehide', this.#onPageHide);
+    this.#pagePorts?.close();
+    this.#seat?.release();
     const worker = this.#linkWorker;
     if (worker !== null) {
       const link = this.#link!;

@@ -34,6 +34,13 @@ export interface Portside {
   startCapture(): Promise<void>;
   /** Ends that, with a pcapng file; null when nothing was captured. */
   stopCapture(): Promise<Blob | null>;
+  /**
+   * The address of a port of the container, for a frame of this page or a new tab: a web server there is seen, without its scripts. With
+   * `?net=browser` only; rejects with an Error that says what is wrong.
+   */
+  openPort(port: number): Promise<string>;
+  /** Shows a port beside the terminal, as soon as somebody listens there. */
+  showPort(port: number): void;
   /** As the button: ends the container and starts the same again. */
   restart(): void;
   /** As the button: ends the container; a start under way is cancelled. */
@@ -46,7 +53,7 @@ declare global {
 }
 
 /** `restart` is the page's: it may have to read the list of images again first. */
-export function installScripting(control: ContainerControl, terminal: TerminalView, restart: () => void): void {
+export function installScripting(control: ContainerControl, terminal: TerminalView, restart: () => void, showPort: (port: number) => void): void {
   const portside: Portside = {
     get ready() { return control.ready; },
     get state() { return control.state; },
@@ -60,6 +67,8 @@ export function installScripting(control: ContainerControl, terminal: TerminalVi
     stats: () => control.stats(),
     startCapture: () => control.startCapture(),
     stopCapture: () => control.stopCapture(),
+    openPort: (port) => control.openPort(port),
+    showPort,
     restart,
     stop: () => control.stop(),
   };

@@ -21,7 +21,7 @@ export function netWords(status: NetStatus, net: NetMode, nowMs: number): string
   switch (status.state) {
     case 'off': return net.kind === 'none' ? 'No network' : 'Offline';
     case 'connecting': return 'Connecting…';
-    case 'up': return 'Online';
+    case 'up': return net.kind === 'browser' ? 'Browser only' : 'Online';
     case 'refused': return 'Refused';
     case 'down': return status.retryAtMs === undefined ? 'Offline' : `Retry in ${formatSeconds(status.retryAtMs - nowMs)}`;
   }
@@ -44,6 +44,7 @@ export function netPeer(net: NetMode, pageHost: string): string {
     case 'none': return 'nothing';
     case 'relay': return `relay at ${net.origin === undefined ? pageHost : new URL(net.origin).host}`;
     case 'delegate': return new URL(net.url).host;
+    case 'browser': return 'this browser';
   }
 }
 

@@ -15,10 +15,13 @@
  * the store worker keeps images. Their disks are read by range, synchronously, by a worker that is blocked, so what the store
  * worker has of a disk is handed out here.
  *
+ * Ports of containers: ports.ts.
+ *
  * What it leaves alone: everything that is not named above, other origins, the relay's API, and any method but GET.
  */
 /// <reference lib="webworker" />
 import { BYTES_HEADER, CHUNK_BYTES, chunkKey, parseCacheName, STORED_HEADER, VERSION_PARAMETER } from '../stored-image.ts';
+import { answerPort } from './ports.ts';
 
 declare const self: ServiceWorkerGlobalScope;
 
@@ -45,6 +48,7 @@ self.addEventListener('activate', (event) => {
 self.addEventListener('fetch', (event) => {
   const { request } = event;
   const url = new URL(request.url);
+  if (answerPort(event, root, self.clients)) return;
   if (request.method !== 'GET' || !url.href.startsWith(root)) return;
   const path = url.href.slice(root.length).split(/[?#]/, 1)[0];
   if (request.mode === 'navigate') {

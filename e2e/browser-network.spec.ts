@@ -1,0 +1,124 @@
+/* The network in the page: the built page on a server that sends files and nothing else, and no relay anywhere. */
+import { createHash } from 'node:crypto';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { expect, test, type BrowserContext } from '@playwright/test';
+import { Guest, noise, sha256 } from './guest.ts';
+import { StaticServer } from './static-server.ts';
+
+test.describe.configure({ mode: 'serial' });
+
+const file = noise(5 << 20);
+let site: StaticServer;
+let files: Server;
+let filesPort = 0;
+let context: BrowserContext;
+let guest: Guest;
+
+test.beforeAll(async ({ browser }) => {
+  site = await StaticServer.start('/');
+  // Another server, which lets every page read what it has, but for /closed.
+  files = createServer((request, response) => {
+    if (request.url !== '/closed') response.setHeader('Access-Control-Allow-Origin', '*');
+    response.setHeader('Access-Control-Allow-Methods', 'GET, PUT');
+    if (request.method === 'OPTIONS') return void response.writeHead(204).end();
+    if (request.method === 'GET') return void response.end(file);
+    const hash = createHash('sha256');
+    request.on('data', (chunk: Buffer) => hash.update(chunk)).on('end', () => response.end(hash.digest('hex')));
+  });
+  await new Promise<void>((resolve) => files.listen(0, '127.0.0.1', resolve));
+  filesPort = (files.address() as AddressInfo).port;
+  context = await browser.newContext();
+  guest = new Guest(await context.newPage());
+  await guest.page.goto(`${site.url}?image=debian`);
+  await expect.poll(() => guest.state().catch(() => 'reloading'), { timeout: 60_000 }).toBe('running');
+  await guest.waitFor(/[#$] ?$/m);
+});
+
+test.afterAll(async () => {
+  await context.close();
+  await site.stop();
+  files.closeAllConnections();
+  files.close();
+});
+
+test('without a relay the page has a network, and says which', async () => {
+  await expect(guest.page.getByTestId('net-state')).toHaveAttribute('data-state', 'up');
+  await expect(guest.page.getByTestId('net-state')).toContainText('Browser only');
+  await guest.page.getByTestId('net-state').click();
+  await expect(guest.page.locator('#net-panel')).toContainText('There is no relay at the server of this page.');
+  await guest.page.keyboard.press('Escape');
+  await expect.poll(async () => (await guest.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain('192.168.127.3/24');
+});
+
+test('curl and wget bring files whole: of this computer, and of the page\'s own server', async () => {
+  expect((await guest.run(`curl -s http://host.containers.internal:${filesPort}/file | sha256sum`)).output).toBe(`${sha256(file)}  -`);
+  const own = `http://localhost:${new URL(site.url).port}/favicon.svg`;
+  const expected = sha256(new Uint8Array(await (await fetch(own)).arrayBuffer()));
+  expect((await guest.run(`curl -s -x http://192.168.127.254:3128 ${own} | sha256sum`)).output).toBe(`${expected}  -`);
+});
+
+test('an upload arrives intact', async () => {
+  const { output } = await guest.run(`head -c 3000000 /dev/urandom > /tmp/up; sha256sum < /tmp/up; curl -s -T /tmp/up http://192.168.127.254:${filesPort}/up`);
+  const [sent, received] = output.split('  -\n');
+  expect([sent.length, received]).toEqual([64, sent]);
+});
+
+test('what CORS forbids is an answer that says so, and what is no HTTP is refused at once', async () => {
+  const { output } = await guest.run(`curl -s -w '%{http_code}' http://192.168.127.254:${filesPort}/closed`);
+  expect(output).toContain('Access-Control-Allow-Origin');
+  expect(output.slice(-3)).toBe('502');
+  expect((await guest.run('curl -sS --max-time 20 telnet://192.168.127.254:22 </dev/null')).status).toBe(7);
+  expect((await guest.run('getent hosts no-such-name.invalid')).status).toBe(2);
+});
+
+test('a web server in the container opens in a frame: text, images, absolute links, no scripts', async () => {
+  const page = await context.newPage();
+  const server = new Guest(page);
+  await server.open(`${site.url}?image=busybox&net=browser&ports=80`);
+  await expect(page.locator('.preview-note')).toContainText('Nothing answers there yet');
+  await server.run([
+    'mkdir -p /www/sub', 'cd /www',
+    `printf '<h1 id=t>from the cont''ainer</h1><img src=dot.svg><img src=/dot.svg><a id=abs href=/sub/>there</a><script>document.title="owned"</script>' > index.html`,
+    `printf '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"/>' > dot.svg`,
+    `printf '<p id=s>below</p><a id=up href=../index.html>up</a>' > sub/index.html`, 'httpd -p 80 -h /www',
+  ].join('; '));
+  const frame = page.frameLocator('.preview-frame');
+  await expect(frame.locator('#t')).toHaveText('from the container');
+  await expect.poll(() => frame.locator('img').evaluateAll((images) => images.map((image) => (image as HTMLImageElement).naturalWidth))).toEqual([20, 20]);
+  expect(await page.locator('.preview-frame').evaluate((element) => (element as HTMLIFrameElement).contentDocument?.title)).toBe('');
+  await frame.locator('#abs').click();
+  await expect(frame.locator('#s')).toHaveText('below');
+  await expect(page.locator('.preview-path')).toHaveValue('/sub/');
+  await frame.locator('#up').click();
+  await expect(frame.locator('#t')).toHaveText('from the container');
+  // In a tab of its own it has no scripts either.
+  const url = await page.evaluate(() => (globalThis as unknown as { portside: { openPort(port: number): Promise<string> } }).portside.openPort(80));
+  const tab = await context.newPage();
+  await tab.goto(url);
+  await expect(tab.locator('#t')).toHaveText('from the container');
+  expect(await tab.title()).toBe('');
+  await tab.close();
+  await page.close();
+});
+
+test('tabs of one origin share a network: ping, wget, a frame; and it outlives the tab that was its gateway', async () => {
+  const url = `${site.url}?image=busybox&net=browser=lab`;
+  const [a, b, c] = [new Guest(await context.newPage()), new Guest(await context.newPage()), new Guest(await context.newPage())];
+  for (const [i, tab] of [a, b, c].entries()) {
+    await tab.open(url);
+    await expect.poll(async () => (await tab.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain(`192.168.127.${3 + i}/24`);
+  }
+  await b.run(`mkdir /www; printf '<h1 id=t>of b</h1>' > /www/index.html; httpd -p 80 -h /www`);
+  expect((await a.run('ping -c 2 -W 10 192.168.127.4')).status).toBe(0);
+  expect((await a.run('wget -q -O - http://192.168.127.4/')).output).toContain('of b');
+  // What the second tab fetches goes out by the first one.
+  expect((await b.run(`wget -q -O - http://192.168.127.254:${filesPort}/file | sha256sum`)).output).toBe(`${sha256(file)}  -`);
+  await b.page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(80));
+  await expect(b.page.frameLocator('.preview-frame').locator('#t')).toHaveText('of b');
+  await a.page.close();
+  expect((await c.run('wget -q -O - http://192.168.127.4/')).output).toContain('of b');
+  expect((await c.run(`wget -q -O - http://192.168.127.254:${filesPort}/file | sha256sum`)).output).toBe(`${sha256(file)}  -`);
+  await b.page.close();
+  await c.page.close();
+});
