@@ -6,8 +6,8 @@
  */
 import { expose } from 'comlink';
 import type { FileSource } from '../../shared/wasi/files.ts';
-import { WasiHost } from '../../shared/wasi/imports.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
+import { runImage } from '../../shared/wasi/run-image.ts';
 import type { ContainerApi, ContainerStart, Ended, ImageSource, Loaded, Progress } from '../protocol.ts';
 import { httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
@@ -35,18 +35,16 @@ class ContainerWorker implements ContainerApi {
       const { keeper, module, info } = this.#image;
       this.#image = null;
       const { stdoutBell, fromGuestBell } = options;
-      const host = new WasiHost({
+      const end = await runImage({
         memory: options.memory,
         args: options.args,
         env: options.env,
         net: options.net,
-        pairs: !info.ours,
+        foreign: !info.ours,
         directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, info.disk)]]),
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
-      });
-      const instance = await instantiate(module, host.imports as WebAssembly.ModuleImports);
-      const end = host.run(instance as unknown as Parameters<WasiHost['run']>[0]);
+      }, (imports) => instantiate(module, imports as WebAssembly.ModuleImports));
       if (end.kind === 'exit') return { ok: true, exitCode: end.code };
       return { ok: false, failure: { code: 'trap', message: `The container's machine crashed: ${end.message}` } };
     } catch (error) {
