@@ -103,8 +103,8 @@ function sum(numbers: readonly number[]): number {
 // The listening socket's place is part of what the flags promise.
 LISTEN_FD satisfies 3;
 
-/** flags of an image that take a value, after `=` or as the next argument */
-const VALUE_FLAG = /^--?(net|mac|hostname|entrypoint|external-bundle)(?:=([^]*))?$/;
+/** flags of an image that take a value as the next argument */
+const VALUE_FLAGS = /^--?(net|mac|hostname|entrypoint|external-bundle)$/;
 
 interface ImageFlag {
   name: string;
@@ -116,8 +116,8 @@ function parseImageFlags(args: readonly string[]): { flags: ImageFlag[]; command
   const flags: ImageFlag[] = [];
   let i = 0;
   for (; i < args.length && args[i].startsWith('-') && args[i] !== '--'; i++) {
-    const match = VALUE_FLAG.exec(args[i]);
-    flags.push(match === null ? { name: args[i].replace(/^--?/, ''), value: '' } : { name: match[1], value: match[2] ?? args[++i] ?? '' });
+    const [, name, value] = /^--?([^=]*)(?:=([^]*))?$/.exec(args[i])!;
+    flags.push({ name, value: value ?? (VALUE_FLAGS.test(args[i]) ? args[++i] ?? '' : '') });
   }
   return { flags, command: args.slice(args[i] === '--' ? i + 1 : i) };
 }
