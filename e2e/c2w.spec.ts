@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { expect, test, type Page } from '@playwright/test';
 import { appendMemory } from '../image/wasm-section.ts';
 import { compileFixture } from '../shared/wasi/fixtures/compile.mjs';
-import { Guest, noise, Server, startHostHttp } from './guest.ts';
+import { GVPROXY, GvproxyBridge } from './c2w/gvproxy.ts';
+import { Guest, noise, Server, sha256, startHostHttp } from './guest.ts';
 
 const MIB = 1024 * 1024;
 const file = noise(2 * MIB);
@@ -85,6 +86,18 @@ test('what does not fit such an image, or is no bundle for it, is said before it
     const error = await page.evaluate(() => (globalThis as unknown as { portside: { ready: Promise<void> } }).portside.ready.then(() => 'ready', (reason: Error) => reason.message));
     expect(error).toContain(words);
   }
+});
+
+test('our page has gvproxy, which is what c2w-net is made of, as its network', async ({ page }) => {
+  test.skip(GVPROXY === undefined, 'gvproxy is not installed (Debian 13 has it): ?net=delegate is tried with our relay only');
+  const bridge = await GvproxyBridge.start();
+  const guest = new Guest(page);
+  await guest.open(`${server.url}?image=busybox&net=delegate=${bridge.url}`);
+  await expect.poll(async () => (await guest.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain('192.168.127.');
+  const { output } = await guest.run(`wget -q -O - http://192.168.127.254:${host.port}/file | sha256sum`, 90_000);
+  expect(output.split('\n').at(-1)).toBe(`${sha256(file)}  -`);
+  await page.goto('about:blank');
+  await bridge.stop();
 });
 
 function open(page: Page, relay: Server, args: string[]): Promise<unknown> {
