@@ -83,6 +83,7 @@ export default defineConfig({
       '^/images/': relay,
       // Exactly: /link/worker.ts is a source file.
       '^/link($|\\?)': { target: relay, ws: true },
+      '^/wsproxy($|\\?)': { target: relay, ws: true },
     },
   },
   preview: { headers: ISOLATION },

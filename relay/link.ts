@@ -1,11 +1,13 @@
 /*
  * One WebSocket of a guest: the tunnel's control messages, the byte stream, its life and its end.
  *
- * With `portside.v1` the first message must be a hello that claims a session (shared/link/tunnel.ts draws the exchange); without
- * a subprotocol the stream starts at once in a session that server.ts made for it.
+ * Three kinds. `tunnel` (portside.v1): the first message must be a hello that claims a session; shared/link/tunnel.ts draws the
+ * exchange. `stream`: c2w-net's way, the stream starts at once in a session that server.ts made for it. `frames`: v86's way, as
+ * `stream`, but each message is one frame; its length is put in front when it comes and left out when it goes, so that the session
+ * sees the same stream, with the same limits.
  *
- * Batches. The network hands over batches that are framed already; each leaves as one message and is given back in ws's
- * callback: ws writes a server's payload without copying or masking it. Backpressure towards the guest: beyond highWaterBytes
+ * Batches. The network hands over batches that are framed already; each leaves as one message (or its frames as one each, the last of
+ * them answers for all) and is given back in ws's callback: ws writes a server's payload without copying or masking it. Backpressure towards the guest: beyond highWaterBytes
  * `sendBatch` says false, the network holds its traffic back, and at lowWaterBytes it hears onDrain. Backpressure from the
  * guest is TCP's window, which the stack closes; whatever else comes is answered or dropped before the next message is read.
  *
@@ -13,6 +15,8 @@
  * as long again passes without a byte. Then the session's grace time begins.
  */
 import type { RawData, WebSocket } from 'ws';
+import { getU32 } from '../shared/bytes.ts';
+import { emitFrameLength, QEMU_LENGTH_LEN } from '../shared/link/qemu-framing.ts';
 import {
   CLOSE_HELLO_TIMEOUT, CLOSE_MALFORMED, CLOSE_NORMAL, CLOSE_UNAUTHORIZED, parseClientMessage, type ClientHello, type Forward, type RelayHello,
 } from '../shared/link/tunnel.ts';
@@ -23,6 +27,9 @@ import type { Session, SessionLink } from './session.ts';
 
 /** RFC 6455 §5.5: a control frame carries at most 125 bytes, two of them the code */
 const MAX_REASON_CHARS = 120;
+const BINARY = { binary: true } as const;
+
+export type LinkKind = 'tunnel' | 'stream' | 'frames';
 
 export interface LinkEnv {
   limits: Limits;
@@ -36,8 +43,9 @@ export class Link implements SessionLink {
   readonly #env: LinkEnv;
   readonly #ws: WebSocket;
   readonly #address: string;
-  /** speaks the tunnel: text messages in both directions */
-  readonly #tunnel: boolean;
+  readonly #kind: LinkKind;
+  /** `frames` only: the length of the frame that came */
+  readonly #length = new Uint8Array(QEMU_LENGTH_LEN);
   #session: Session | null = null;
   #closed = false;
   #full = false;
@@ -49,11 +57,11 @@ export class Link implements SessionLink {
   #closeTimer: NodeJS.Timeout | null = null;
 
   /** `bare` is the session of a client without the tunnel, null where hello will name one. */
-  constructor(env: LinkEnv, ws: WebSocket, address: string, bare: Session | null) {
+  constructor(env: LinkEnv, ws: WebSocket, address: string, kind: LinkKind, bare: Session | null) {
     this.#env = env;
     this.#ws = ws;
     this.#address = address;
-    this.#tunnel = bare === null;
+    this.#kind = kind;
     ws.on('message', (data, isBinary) => this.#onMessage(data, isBinary));
     ws.on('ping', () => { this.#heard = true; });
     ws.on('pong', () => { this.#heard = true; });
@@ -66,13 +74,13 @@ export class Link implements SessionLink {
   }
 
   /** waits for its hello */
-  get pending(): boolean { return this.#tunnel && this.#session === null && !this.#closed; }
+  get pending(): boolean { return this.#kind === 'tunnel' && this.#session === null && !this.#closed; }
 
   /** bytes that the client has not read yet, beyond the kernel's buffers */
   get queuedBytes(): number { return this.#ws.bufferedAmount; }
 
   welcome(mtu: number, resumed: boolean): void {
-    if (!this.#tunnel) return;
+    if (this.#kind !== 'tunnel') return;
     const hello: RelayHello = { type: 'hello', version: 1, mtu, resumed, forwards: this.#env.forwards() };
     this.#ws.send(JSON.stringify(hello));
   }
@@ -83,14 +91,25 @@ export class Link implements SessionLink {
       return true;
     }
     const { limits } = this.#env;
-    this.#ws.send(batch.bytes.subarray(0, batch.end), { binary: true }, () => {
+    const onSent = (): void => {
       batch.release();
       if (!this.#full || this.#closed || this.#ws.bufferedAmount > limits.lowWaterBytes) return;
       this.#full = false;
       this.#session?.onDrain(this);
-    });
+    };
+    if (this.#kind === 'frames') this.#sendFrames(batch, onSent);
+    else this.#ws.send(batch.bytes.subarray(0, batch.end), BINARY, onSent);
     this.#full = this.#ws.bufferedAmount >= limits.highWaterBytes;
     return !this.#full;
+  }
+
+  /** ws writes in order: when the last frame has left, all have. */
+  #sendFrames({ bytes, end }: FrameBatch, onSent: () => void): void {
+    for (let at = 0; at < end;) {
+      const start = at + QEMU_LENGTH_LEN;
+      at = start + getU32(bytes, at);
+      this.#ws.send(bytes.subarray(start, at), BINARY, at < end ? undefined : onSent);
+    }
   }
 
   close(code: number, reason: string): void {
@@ -112,14 +131,20 @@ export class Link implements SessionLink {
     if (!isBinary) return this.#onText(data);
     if (this.#session === null) return this.close(CLOSE_MALFORMED, 'the first message must be a hello');
     // binaryType is ws's default, so this is one Buffer.
-    const malformed = this.#session.receive(this, data as Buffer);
+    const bytes = data as Buffer;
+    const malformed = this.#kind === 'frames' ? this.#receiveFrame(this.#session, bytes) : this.#session.receive(this, bytes);
     if (malformed === null) return;
     this.#env.log.once('frame', this.#address, `closed a link of ${this.#address}: ${malformed}`);
     this.close(CLOSE_MALFORMED, malformed);
   }
 
+  #receiveFrame(session: Session, frame: Uint8Array): string | null {
+    emitFrameLength(this.#length, 0, frame.length);
+    return session.receive(this, this.#length) ?? session.receive(this, frame);
+  }
+
   #onText(data: RawData): void {
-    if (!this.#tunnel) return this.close(CLOSE_MALFORMED, 'text on a link without the portside.v1 subprotocol');
+    if (this.#kind !== 'tunnel') return this.close(CLOSE_MALFORMED, 'text on a link without the portside.v1 subprotocol');
     const message = parseClientMessage((data as Buffer).toString());
     if (message === 'tunnel-unknown-type') return;
     if (typeof message === 'string') return this.close(CLOSE_MALFORMED, message);

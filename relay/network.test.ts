@@ -55,6 +55,21 @@ test('lease, gateway, echo, names, and a download from a server on the loopback'
   expect(relay.log).toEqual([]);
 });
 
+test('a client without the tunnel that comes back finds a new network, and keeps its address in it', async () => {
+  // As v86 and c2w's page do: the guest behind them hears nothing of it, and neither asks for a lease nor for the gateway again.
+  const relay = await start();
+  const first = relay.socket({ protocol: null });
+  await first.opened();
+  const guest = new TinyGuest(first, '00:22:15:01:02:03');
+  expect(formatIpv4((await guest.dhcp()).yourIp)).toBe('192.168.127.4');
+  await guest.arp(GATEWAY);
+  first.ws.terminate();
+  const second = relay.socket({ protocol: 'binary' });
+  await second.opened();
+  guest.relink(second);
+  expect(bodyOf(await guest.tcp(HOST_ALIAS, await startHttp(), REQUEST)).equals(BODY)).toBe(true);
+});
+
 test('two tabs: the same address in two networks, each with its own traffic', async () => {
   const relay = await start();
   const [a, b] = [await joined(relay), await joined(relay)];

@@ -37,9 +37,9 @@ function upgrade(headers: string, path = '/link'): string {
 }
 
 /** The status that an upgrade with exactly these headers gets. */
-async function attempt(relay: TestRelay, headers: Record<string, string>, more: string): Promise<number> {
+async function attempt(relay: TestRelay, headers: Record<string, string>, more: string, path?: string): Promise<number> {
   const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`).join('');
-  const { socket } = raw(relay, upgrade(`${lines}${more}`).replace('Host: localhost\r\n', ''));
+  const { socket } = raw(relay, upgrade(`${lines}${more}`, path).replace('Host: localhost\r\n', ''));
   const [chunk] = await once(socket, 'data') as [Buffer];
   socket.destroy();
   return Number(chunk.toString().split(' ')[1]);
@@ -65,7 +65,8 @@ describe('who is let in', () => {
     expect((await relay.request('/api/session', { method: 'POST', headers })).status).toBe(given.post);
     const bare = await attempt(relay, headers, '');
     const tunnel = await attempt(relay, headers, 'Sec-WebSocket-Protocol: portside.v1\r\n');
-    expect({ tunnel, bare }).toEqual({ tunnel: given.tunnel, bare: given.bare });
+    const wsproxy = await attempt(relay, headers, '', '/wsproxy');
+    expect({ tunnel, bare, wsproxy }).toEqual({ tunnel: given.tunnel, bare: given.bare, wsproxy: given.bare });
   });
 
   test('a foreign Host gets nothing at all: neither page, images nor API', async () => {
@@ -236,7 +237,18 @@ describe('links', () => {
     expect(await bare.ended()).toBe('close 4400');
     expect((await relay.health()).sessions.open).toBe(0);
     expect(relay.networks[0].closed).toBe(true);
-    expect(await relay.socket({ protocol: 'binary' }).ended()).toBe('http 400');
+    expect(await relay.socket({ protocol: 'nonsense' }).ended()).toBe('http 400');
+  });
+
+  test('`binary`, which c2w\'s page asks for, is the same with that name', async () => {
+    const relay = await start();
+    const bare = relay.socket({ protocol: 'binary' });
+    await bare.opened();
+    expect(bare.ws.protocol).toBe('binary');
+    bare.ws.send(frame(PING).subarray(0, 3));
+    bare.ws.send(frame(PING).subarray(3));
+    expect(await bare.frames(1)).toHaveLength(1);
+    expect(bare.texts).toEqual([]);
   });
 
   test('two sessions have two networks, and one network each for all their links', async () => {

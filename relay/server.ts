@@ -2,7 +2,7 @@
  * The relay's one HTTP server: page, images, API, and the upgrade to WebSockets.
  *
  *   request ─▶ Host known? ─▶ route ─▶ page | images | API (POST: Origin known?)
- *   upgrade ─▶ Host known? ─▶ /link? ─▶ Origin known? ─▶ subprotocol? ─▶ caps ─▶ WebSocket ─▶ Link ─▶ Session
+ *   upgrade ─▶ Host known? ─▶ /link or /wsproxy? ─▶ Origin known? ─▶ subprotocol? ─▶ caps ─▶ WebSocket ─▶ Link ─▶ Session
  *
  * Every refusal has a body that says what to do, and one line in the log per Origin, name or address. An exception while a
  * request is handled is our bug: 500, logged, the relay lives on. Slow or silent clients meet Node's own limits on headers, requests
@@ -15,7 +15,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
-import { CLOSE_GOING_AWAY, LINK_PATH, SESSION_PATH, TUNNEL_SUBPROTOCOL } from '../shared/link/tunnel.ts';
+import { BARE_SUBPROTOCOL, CLOSE_GOING_AWAY, LINK_PATH, SESSION_PATH, TUNNEL_SUBPROTOCOL, WSPROXY_PATH } from '../shared/link/tunnel.ts';
 import type { HostNet } from '../shared/net/nat/host-net.ts';
 import type { NetworkOptions } from '../shared/net/services/network.ts';
 import type { Clock, RandomSource } from '../shared/net/stack/clock.ts';
@@ -83,7 +83,8 @@ export class RelayServer {
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: limits.maxMessageBytes,
-      handleProtocols: (offered) => (offered.has(TUNNEL_SUBPROTOCOL) ? TUNNEL_SUBPROTOCOL : false),
+      // What a browser has offered it wants to hear again.
+      handleProtocols: (offered) => [TUNNEL_SUBPROTOCOL, BARE_SUBPROTOCOL].find((name) => offered.has(name)) ?? false,
     });
   }
 
@@ -197,7 +198,7 @@ export class RelayServer {
       return getHealth({ version, startedMs: this.#startedMs, nowMs: clock.nowMs(), sessions: this.sessions, links: this.#links }, count, response);
     }
     if (path.startsWith('api/')) return replyError(response, 404, 'RELAY_NOT_FOUND', 'no such call');
-    if (`/${path}` === LINK_PATH) {
+    if (`/${path}` === LINK_PATH || `/${path}` === WSPROXY_PATH) {
       response.setHeader('Upgrade', 'websocket');
       return replyText(response, 426, 'this is where WebSockets come in');
     }
@@ -263,14 +264,15 @@ export class RelayServer {
       if (refusal !== null) return refuseUpgrade(socket, refusal.status, refusal.text);
       this.#wss.handleUpgrade(request, socket, head, (ws) => {
         const address = addressOf(request);
-        const bare = ws.protocol === '' ? this.sessions.createBare(address) : null;
+        const bare = ws.protocol === TUNNEL_SUBPROTOCOL ? null : this.sessions.createBare(address);
+        const kind = bare === null ? 'tunnel' : `/${pathOf(request.url)}` === WSPROXY_PATH ? 'frames' : 'stream';
         const link = new Link({
           limits: this.#parts.limits,
           log: this.#parts.log,
           forwards: () => this.#forwards.list,
           claim: (id, token) => this.sessions.claim(id, token),
           onClosed: (gone) => this.#links.delete(gone),
-        }, ws, address, bare);
+        }, ws, address, kind, bare);
         this.#links.add(link);
       });
     } catch (error) {
@@ -283,18 +285,21 @@ export class RelayServer {
     const { limits, log } = this.#parts;
     if (this.#closing) return { status: 503, text: 'the relay is stopping' };
     if (!this.#isHostKnown(request)) return { status: 403, text: this.#hostRefusal(request) };
-    if (`/${pathOf(request.url)}` !== LINK_PATH) return { status: 404, text: `WebSockets come in at ${LINK_PATH}` };
+    const path = `/${pathOf(request.url)}`;
+    if (path !== LINK_PATH && path !== WSPROXY_PATH) return { status: 404, text: `WebSockets come in at ${LINK_PATH}, or at ${WSPROXY_PATH} with a frame in each message` };
     const verdict = this.#gate.judgeOrigin(request.headers);
     if (verdict === 'foreign') return { status: 403, text: this.#originRefusal(request) };
-    const offered = request.headers['sec-websocket-protocol'];
-    if (offered === undefined) {
+    const offered = request.headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? [];
+    const isTunnel = path === LINK_PATH && offered.includes(TUNNEL_SUBPROTOCOL);
+    if (!isTunnel && offered.some((name) => name !== BARE_SUBPROTOCOL)) {
+      return { status: 400, text: path === LINK_PATH ? `of all subprotocols only ${TUNNEL_SUBPROTOCOL} and ${BARE_SUBPROTOCOL} are known here` : 'no subprotocol is known here' };
+    }
+    if (!isTunnel) {
       if (verdict === 'none' && !this.#gate.openToAll) {
         return { status: 403, text: `without an Origin header speak ${TUNNEL_SUBPROTOCOL}, or start the relay with --allow-origin '*'` };
       }
       const refusal = this.sessions.refusal(addressOf(request));
       if (refusal !== null) return { status: 429, text: refusal };
-    } else if (!offered.split(',').some((name) => name.trim() === TUNNEL_SUBPROTOCOL)) {
-      return { status: 400, text: `of all subprotocols only ${TUNNEL_SUBPROTOCOL} is known here` };
     } else if ([...this.#links].filter((link) => link.pending).length >= limits.maxPendingLinks) {
       log.once('pending', addressOf(request), `${limits.maxPendingLinks} links wait for their hello: refused one of ${addressOf(request)}`);
       return { status: 503, text: 'too many links that have not said hello' };

@@ -9,7 +9,7 @@ import { parentPort, workerData } from 'node:worker_threads';
 import type { FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
-import { WasiHost } from '../../shared/wasi/imports.ts';
+import { runImage } from '../../shared/wasi/run-image.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
 
 const WASI_MODULE = 'wasi_snapshot_preview1';
@@ -66,9 +66,9 @@ function inspect(module: WebAssembly.Module): ImageInfo {
 
 async function start(module: WebAssembly.Module, info: ImageInfo, disk: FileSource | null, message: StartMessage): Promise<void> {
   const files = disk === null ? [] : [[DISK_DIRECTORY, new Map([[info.disk!.file, disk]])] as const];
-  const host = new WasiHost({ ...message, pairs: !info.ours, directories: new Map(files) });
-  const instance = await WebAssembly.instantiate(module, { [WASI_MODULE]: host.imports as WebAssembly.ModuleImports });
-  post({ type: 'ended', end: host.run(instance as unknown as Parameters<WasiHost['run']>[0]) });
+  const end = await runImage({ ...message, foreign: !info.ours, directories: new Map(files) }, (imports) =>
+    WebAssembly.instantiate(module, { [WASI_MODULE]: imports as WebAssembly.ModuleImports }));
+  post({ type: 'ended', end });
 }
 
 /** Reads and compiles; throws an Error with a sentence for the user. */

@@ -17,7 +17,8 @@
  * and token resumes it. Both ends then start their frame decoders anew: a frame cut in two by the break is lost,
  * and so are those in flight, which TCP repairs.
  *
- * Without the subprotocol the byte stream starts at once and there are no text messages: c2w-net's way.
+ * Without the subprotocol, or with `binary`, which is what c2w's page asks for, the byte stream starts at once and there are no
+ * text messages: c2w-net's way. At WSPROXY_PATH each binary message is one frame instead, without a length: v86's way.
  *
  * Everything here comes from a peer, so the parsers take `unknown`, never throw, copy only the fields they know
  * and cap each of them. A message of an unknown type is `tunnel-unknown-type`: ignore it, so that a newer peer may
@@ -26,9 +27,12 @@
 
 export const TUNNEL_SUBPROTOCOL = 'portside.v1';
 export const TUNNEL_VERSION = 1;
+/** what a client names that speaks c2w-net's way and wants a name for it */
+export const BARE_SUBPROTOCOL = 'binary';
 
 export const SESSION_PATH = '/api/session';
 export const LINK_PATH = '/link';
+export const WSPROXY_PATH = '/wsproxy';
 
 /** WebSocket close codes of the tunnel */
 export const CLOSE_NORMAL = 1000;

@@ -8,8 +8,10 @@ import { LISTEN_FD } from './imports.ts';
 /** MAC of a guest that is alone on its network: the one that the network's DHCP gives .3 */
 export const DEFAULT_MAC = '02:00:00:00:00:01';
 
-/** c2w's images read environment, arguments and mounts through a buffer of so many bytes, and exit with 1 beyond */
+/** c2w's images write environment, arguments and mounts down for their guest in so many bytes, and exit with 1 beyond */
 const FOREIGN_LIMIT_BYTES = 1024;
+/** `t: ` and the seconds since 1970 in a line, which they add */
+const FOREIGN_TIME_BYTES = 14;
 /** what our images are given at most, in bytes */
 const OUR_LIMIT_BYTES = 128 << 10;
 
@@ -34,6 +36,11 @@ export function guestArguments(info: ImageInfo, line: CommandLine): string[] {
   return argv;
 }
 
+/** What guestArguments gave, with the other word for the network: c2w's images before 2024 know `qemu` only, and take `socket` silently. */
+export function otherNetArguments(args: readonly string[]): string[] {
+  return args.map((arg, i) => (i === 1 && arg === '--net=socket' ? '--net=qemu' : arg));
+}
+
 /** `NAME=value` lines for WASI, without names that no environment can hold. */
 export function guestEnvironment(line: CommandLine): string[] {
   return Object.entries(line.env)
@@ -41,14 +48,56 @@ export function guestEnvironment(line: CommandLine): string[] {
     .map(([name, value]) => `${name}=${value}`);
 }
 
-/** Why an image cannot take these arguments; null when it can. */
+/** Why an image cannot take these arguments; null when it can. `argv` and `env` are guestArguments' and guestEnvironment's. */
 export function argumentsFit(info: ImageInfo, argv: readonly string[], env: readonly string[]): string | null {
-  const encoder = new TextEncoder();
-  let bytes = 0;
-  for (const item of [...argv, ...env]) bytes += encoder.encode(item).length + 1;
+  const { flags, command } = parseImageFlags(argv.slice(1));
+  const bundle = flags.findLast(({ name }) => name === 'external-bundle')?.value;
+  if (bundle !== undefined) {
+    const problem = bundleProblem(info, bundle, flags.some(({ name }) => name === 'net'));
+    if (problem !== null) return problem;
+  }
+  const bytes = info.ours ? sum([...argv, ...env].map((item) => byteLength(item) + 1)) : foreignBytes(flags, command, env);
   const limit = info.ours ? OUR_LIMIT_BYTES : FOREIGN_LIMIT_BYTES;
   if (bytes <= limit) return null;
-  return `Arguments and environment together are ${bytes} bytes long; this image takes at most ${limit}.`;
+  return `Arguments and environment together take ${bytes} bytes; this image has room for ${limit}.`;
+}
+
+/**
+ * c2w's images without a container take one over 9P, from port 80 of an address in their network (`9p=ADDRESS`), or from a folder of
+ * the host's. The first is theirs alone; we offer them no folders.
+ */
+function bundleProblem(info: ImageInfo, bundle: string, net: boolean): string | null {
+  if (info.ours) return 'This image has its container in it: leave --external-bundle out.';
+  if (!bundle.startsWith('9p=')) {
+    return `--external-bundle=${bundle}: a container is taken over the network only, by 9p=ADDRESS (192.168.127.254 is this computer, port 80). `
+      + '`portside convert` makes one image of a container and its machine.';
+  }
+  return net ? null : `--external-bundle=${bundle} needs a network.`;
+}
+
+/** Length of what c2w's images write down: a line per setting, with a backslash before what would end a word or a line. */
+function foreignBytes(flags: readonly ImageFlag[], command: readonly string[], env: readonly string[]): number {
+  const last = (name: string): string | undefined => flags.findLast((flag) => flag.name === name)?.value;
+  const entrypoint = last('entrypoint');
+  const bundle = last('external-bundle');
+  let bytes = FOREIGN_TIME_BYTES;
+  if (entrypoint !== undefined) bytes += byteLength(`e: ${quoted(entrypoint, /\n/g)}\n`);
+  if (command.length > 0) bytes += byteLength(`c: ${command.map((word) => quoted(word, /[ \n]/g)).join(' ')}\n`);
+  if (last('net') !== undefined) bytes += byteLength(`n: ${last('mac') ?? ''}\n`);
+  if (bundle !== undefined) bytes += byteLength(`b: ${bundle}\n`);
+  return bytes + sum(env.map((line) => byteLength(`env: ${quoted(line, /\n/g)}\n`)));
+}
+
+function quoted(text: string, what: RegExp): string {
+  return text.replaceAll(what, '\\$&');
+}
+
+function byteLength(text: string): number {
+  return new TextEncoder().encode(text).length;
+}
+
+function sum(numbers: readonly number[]): number {
+  return numbers.reduce((total, number) => total + number, 0);
 }
 
 // The listening socket's place is part of what the flags promise.
@@ -57,11 +106,23 @@ LISTEN_FD satisfies 3;
 /** flags of an image that take a value as the next argument */
 const VALUE_FLAGS = /^--?(net|mac|hostname|entrypoint|external-bundle)$/;
 
+interface ImageFlag {
+  name: string;
+  value: string;
+}
+
+/** An image's flags and what follows them. */
+function parseImageFlags(args: readonly string[]): { flags: ImageFlag[]; command: readonly string[] } {
+  const flags: ImageFlag[] = [];
+  let i = 0;
+  for (; i < args.length && args[i].startsWith('-') && args[i] !== '--'; i++) {
+    const [, name, value] = /^--?([^=]*)(?:=([^]*))?$/.exec(args[i])!;
+    flags.push({ name, value: value ?? (VALUE_FLAGS.test(args[i]) ? args[++i] ?? '' : '') });
+  }
+  return { flags, command: args.slice(args[i] === '--' ? i + 1 : i) };
+}
+
 /** Whether the image's flags say `--no-stdin`: then the host's stdin is left alone. */
 export function skipsStdin(args: readonly string[]): boolean {
-  for (let i = 0; i < args.length && args[i].startsWith('-') && args[i] !== '--'; i++) {
-    if (/^--?no-stdin$/.test(args[i])) return true;
-    if (VALUE_FLAGS.test(args[i])) i++;
-  }
-  return false;
+  return parseImageFlags(args).flags.some(({ name }) => name === 'no-stdin');
 }

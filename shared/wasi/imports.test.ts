@@ -13,16 +13,21 @@ import type { HostEnd } from './imports.ts';
 const encoder = new TextEncoder();
 const decoder = new TextDecoder();
 
-let path = '';
+let conformance = '';
+/** as container2wasm makes them: see its header */
+let c2wImage = '';
 beforeAll(async () => {
-  path = String(await compileFixture('conformance.c'));
+  conformance = String(await compileFixture('conformance.c'));
+  c2wImage = String(await compileFixture('c2w-image.c'));
 }, 120_000);
 
 interface GuestOptions {
   net?: boolean;
-  pairs?: boolean;
+  foreign?: boolean;
   env?: string[];
   files?: Record<string, Uint8Array>;
+  /** the image instead of the fixture */
+  image?: string;
 }
 
 /** The fixture in a thread of its own, and this test as its page and its link. */
@@ -37,6 +42,8 @@ class Guest {
   readonly #worker: Worker;
   readonly #stdout: Drain;
   readonly #ended: Promise<{ end: HostEnd; cpuMs: number }>;
+  /** resolves right before `_start` */
+  readonly started: Promise<void>;
   readonly #eof: Promise<void>;
 
   constructor(args: string[], options: GuestOptions = {}) {
@@ -59,12 +66,15 @@ class Guest {
     }, null);
     const host = {
       memory: this.memory, args: ['fixture', ...args], env: options.env ?? [],
-      net: options.net ?? false, pairs: options.pairs ?? false, files: options.files,
+      net: options.net ?? false, foreign: options.foreign ?? false, files: options.files,
     };
-    this.#worker = new Worker(new URL('./fixtures/host-thread.mjs', import.meta.url), { workerData: { path, options: host } });
+    this.#worker = new Worker(new URL('./fixtures/host-thread.mjs', import.meta.url), { workerData: { path: options.image ?? conformance, options: host } });
+    let onStart = (): void => {};
+    this.started = new Promise((resolve) => { onStart = resolve; });
     this.#ended = new Promise((resolve, reject) => {
       this.#worker.on('message', (message: 'ready' | { end: HostEnd; cpuMs: number }) => {
-        if (message !== 'ready') resolve(message);
+        if (message === 'ready') onStart();
+        else resolve(message);
       });
       this.#worker.on('error', reject);
     });
@@ -91,10 +101,10 @@ class Guest {
   }
 
   /** Frames that the guest has sent until there are `count`. */
-  async frames(count: number): Promise<Uint8Array[]> {
+  async frames(count: number, ms = 5000): Promise<Uint8Array[]> {
     const frames: Uint8Array[] = [];
     const seen = { frames: 0 };
-    for (const until = Date.now() + 5000; frames.length < count && Date.now() < until; await tick()) {
+    for (const until = Date.now() + ms; frames.length < count && Date.now() < until; await tick()) {
       for (let len = wholeFrames(this.fromGuest, 1, seen); len > 0; len = wholeFrames(this.fromGuest, 1, seen)) {
         const bytes = new Uint8Array(len);
         this.fromGuest.read(bytes, 0, len);
@@ -236,7 +246,7 @@ describe('the link', () => {
   const sizes = [1, 14, 60, 1514, 65_538, 3, 1000, 9000];
 
   test('c2w\'s way: frames of all sizes there and back, a break, a second accept that nobody announced', async () => {
-    const guest = new Guest(['c2w', '10'], { net: true, pairs: true });
+    const guest = new Guest(['c2w', '10'], { net: true, foreign: true });
     guest.wake.link = 1;
     await guest.waitFor('accepted 1');
     sizes.forEach((len, i) => { guest.sendFrame(frame(i, len)); });
@@ -253,8 +263,30 @@ describe('the link', () => {
     expect(guest.output).toContain(`frames ${sizes.length + 1} accepts 2 short 1`);
   });
 
+  test('an image of c2w\'s whose errno was left at EAGAIN connects again after a break, and is never given a part of a length', async () => {
+    const guest = new Guest(['--net=socket=listenfd=3', '--mac', '02:00:00:00:00:07'], { net: true, foreign: true, files: { disk: new Uint8Array(1) }, image: c2wImage });
+    // It asks for a connection before there is a link, and for a lease as soon as there is one.
+    await guest.started;
+    await new Promise((resolve) => { setTimeout(resolve, 300); });
+    for (const link of [1, 2, 3]) {
+      guest.wake.link = link;
+      const [discover] = await guest.frames(1, 20_000);
+      expect([...discover.subarray(0, 14)]).toEqual([255, 255, 255, 255, 255, 255, 2, 0, 0, 0, 0, 7, 8, 0]);
+      guest.sendFrame(frame(0, 1514));
+      guest.sendFrame(frame(1, 1));
+      guest.wake.link = 0;
+    }
+    expect(guest.output).toBe('');
+  }, 90_000);
+
+  test('it finds directories beside the socket', async () => {
+    const guest = new Guest(['settings'], { net: true, foreign: true, env: ['A=b c'], files: { disk: new Uint8Array(1) }, image: c2wImage });
+    expect((await guest.end()).end).toEqual({ kind: 'exit', code: 0 });
+    expect(guest.output).toMatch(/^c: settings\nenv: A=b c\nt: \d{10}\nm: portside\n$/);
+  });
+
   test('c2w\'s polls of the other fd end early: a round trip does not take their timeouts', async () => {
-    const guest = new Guest(['c2w', '400'], { net: true, pairs: true });
+    const guest = new Guest(['c2w', '400'], { net: true, foreign: true });
     guest.wake.link = 1;
     await guest.waitFor('accepted 1');
     const start = Date.now();

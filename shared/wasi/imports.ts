@@ -47,6 +47,12 @@ const SIGNAL_EXIT = 128;
 /** tag of a preopen that is not a directory */
 const PRESTAT_NOT_DIR = 1;
 
+/**
+ * Polls after which an image of c2w's that was given a network and never asked for its connection will not do so any more: they try
+ * every few hundred turns, of a poll each.
+ */
+const ACCEPT_POLLS = 1000;
+
 export interface HostOptions {
   memory: ContainerMemory;
   args: readonly string[];
@@ -54,7 +60,9 @@ export interface HostOptions {
   /** offer the listening socket */
   net: boolean;
   /** the image is not ours and polls stdin and network in turn: see poll.ts */
-  pairs: boolean;
+  foreign: boolean;
+  /** end the run as `no-accept` when a foreign image seems not to know its network's name */
+  expectAccept?: boolean;
   /** read-only directories: guest name → file name → source */
   directories: ReadonlyMap<string, ReadonlyMap<string, FileSource>>;
   /** its thread must not block, and has JSPI: see suspending.ts; `runSuspending` is then the way to run */
@@ -67,6 +75,8 @@ export interface HostOptions {
 /** What became of a run. */
 export type HostEnd =
   | { kind: 'exit'; code: number }
+  /** see `expectAccept`; stdout is still open */
+  | { kind: 'no-accept' }
   /** wasm trapped, or something that is our own bug; `message` is for people */
   | { kind: 'trap'; message: string };
 
@@ -75,6 +85,9 @@ interface Command {
 }
 
 type Import = (...args: never[]) => number;
+
+/** Thrown through the guest, as WASIProcExit is. */
+class NoAccept extends Error {}
 
 export class WasiHost {
   /** for WebAssembly.instantiate, as `wasi_snapshot_preview1` */
@@ -88,6 +101,8 @@ export class WasiHost {
   readonly #args: Uint8Array[];
   readonly #env: Uint8Array[];
   #nextConnectionFd = CONNECTION_FD;
+  /** polls until the run is ended for want of an accept; 0: it is not */
+  #acceptPolls: number;
 
   constructor(options: HostOptions) {
     const { memory } = options;
@@ -109,8 +124,9 @@ export class WasiHost {
     this.#args = options.args.map((arg) => encoder.encode(`${arg}\0`));
     this.#env = options.env.map((line) => encoder.encode(`${line}\0`));
     this.#wasi = new WASI([], [], fds, { debug: false });
+    this.#acceptPolls = options.net && options.expectAccept === true ? ACCEPT_POLLS : 0;
     this.#poller = new Poller(
-      this.#memory, this.#wasi.fds, wake, options.pairs, stdin, () => this.#listener?.connection ?? null,
+      this.#memory, this.#wasi.fds, wake, options.foreign, stdin, () => this.#listener?.connection ?? null,
     );
     const imports = {
       ...wrapShim(this.#wasi.wasiImport),
@@ -119,7 +135,7 @@ export class WasiHost {
       ...this.#pathImports(),
       ...this.#sockImports(),
     };
-    this.imports = options.suspends === true ? suspendingImports(imports, this.#memory, this.#wasi.fds, this.#poller) : imports;
+    this.imports = options.suspends === true ? suspendingImports(imports, this.#memory, this.#wasi.fds, this.#poller, () => { this.#countPoll(); }) : imports;
   }
 
   /**
@@ -128,32 +144,39 @@ export class WasiHost {
    */
   run(instance: Command): HostEnd {
     this.#bind(instance);
+    let end: HostEnd = { kind: 'exit', code: 0 };
     try {
       instance.exports._start();
-      return { kind: 'exit', code: 0 };
     } catch (error) {
-      return endOf(error);
-    } finally {
-      this.#stdout.close();
+      end = endOf(error);
     }
+    return this.#ended(end);
   }
 
   /** The same while the thread goes on with its events. */
   async runSuspending(instance: Command): Promise<HostEnd> {
     this.#bind(instance);
+    let end: HostEnd = { kind: 'exit', code: 0 };
     try {
       await promising(instance.exports._start)();
-      return { kind: 'exit', code: 0 };
     } catch (error) {
-      return endOf(error);
-    } finally {
-      this.#stdout.close();
+      end = endOf(error);
     }
+    return this.#ended(end);
+  }
+
+  #ended(end: HostEnd): HostEnd {
+    if (end.kind !== 'no-accept') this.#stdout.close();
+    return end;
   }
 
   #bind(instance: Command): void {
     this.#memory.bind(instance.exports.memory);
     this.#wasi.inst = instance;
+  }
+
+  #countPoll(): void {
+    if (this.#acceptPolls > 0 && --this.#acceptPolls === 0) throw new NoAccept();
   }
 
   /** Arguments, environment, clocks, randomness, poll, exit. */
@@ -223,6 +246,7 @@ export class WasiHost {
        */
       poll_oneoff: (subs: number, events: number, count: number, nevents: number) => {
         memory.refresh();
+        this.#countPoll();
         return this.#poller.poll(subs >>> 0, events >>> 0, count >>> 0, nevents >>> 0);
       },
 
@@ -356,6 +380,7 @@ export class WasiHost {
         const listener = fds[fd >>> 0];
         if (listener === undefined) return wasi.ERRNO_BADF;
         if (!(listener instanceof ListenFd)) return wasi.ERRNO_NOTSOCK;
+        this.#acceptPolls = 0;
         memory.refresh();
         if (!memory.has(conn >>> 0, 4)) return wasi.ERRNO_FAULT;
         const nonblocking = (flags & wasi.FDFLAGS_NONBLOCK) !== 0;
@@ -375,9 +400,10 @@ export class WasiHost {
        *   iovs      {ptr u32, len u32}[count]*
        *   count     u32
        *   flags     u16   PEEK (1); WAITALL is ignored: an emulator must not wait for the rest of a frame
-       *   nread     u32*  0: the link is gone for good; close and accept again
+       *   nread     u32*  0: shut down by the guest itself
        *   outflags  u16*  always 0
-       * Result: SUCCESS · AGAIN: no frame, and the socket does not block · BADF · NOTSOCK · NOTCONN · FAULT.
+       * Result: SUCCESS · AGAIN: no frame, and the socket does not block · CONNRESET: the link is gone for good; close and accept
+       * again · BADF · NOTSOCK · NOTCONN · FAULT.
        * Notes: as many frames as fit, the last perhaps cut, but never within its length.
        */
       sock_recv: (fd: number, iovs: number, count: number, flags: number, nread: number, outflags: number) => {
@@ -430,6 +456,7 @@ export class WasiHost {
 }
 
 function endOf(error: unknown): HostEnd {
+  if (error instanceof NoAccept) return { kind: 'no-accept' };
   if (error instanceof WASIProcExit) return { kind: 'exit', code: error.code >>> 0 };
   return { kind: 'trap', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
 }

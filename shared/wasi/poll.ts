@@ -10,7 +10,7 @@
  * The pair. c2w's emulators poll twice per turn, {fd_read 0, clock} and then {fd_read connection, clock}, with up to 10 ms
  * each: a frame would wait for the first poll to time out, a key for the second. In a poll of that very form the clock
  * event comes early when the other one of the two has something to read; the emulator then does the rest of its turn.
- * Only for images that are not ours (`pairs`): a machine that polls everything at once means its timeouts.
+ * Only for images that are not ours: a machine that polls everything at once means its timeouts.
  *
  *   subscription, 48 bytes                       event, 32 bytes
  *   0  userdata u64                              0  userdata u64

@@ -9,10 +9,11 @@
  *
  *   link word      0         3                    0          4
  *   accept         AGAIN     connection of 3      AGAIN      connection of 4
- *   connection     -         open                 ended: recv gives 0 bytes, send swallows
+ *   connection     -         open                 ended: recv gives CONNRESET, send swallows
  *
  * A break that is mended in time never shows here: the owner of the link leaves the word as it is. c2w's emulators close
- * a broken connection without telling us and simply accept again, so an accept always replaces the connection before.
+ * a broken connection without telling us and simply accept again, so an accept always replaces the connection before. They
+ * take 0 bytes for "later" when errno was left at AGAIN, as by their first accept: hence a reset and not an end.
  * What lay in the ring before the accept is dropped, as with a socket that nobody listened to.
  *
  * Frames: the rings carry whole frames only (frame-writer.ts). `recv` may end within a frame's body but not within its
@@ -150,6 +151,7 @@ export class ConnectionFd extends SocketFd {
   recv(memory: GuestMemory, iovs: number, count: number, nread: number, peek: boolean): number {
     const ready = this.readReady();
     if (ready < 0) return wasi.ERRNO_AGAIN;
+    if (this.#wake.link !== this.#link) return wasi.ERRNO_CONNRESET;
     let total = 0;
     const frameLeft = this.#frameLeft;
     for (let i = 0; i < count && total < ready; i++) {

@@ -46,11 +46,14 @@ export function promising(start: () => void): () => Promise<void> {
   return integration.promising!(start);
 }
 
-/** `imports` with those in place that may have to wait. */
-export function suspendingImports(imports: Record<string, Import>, memory: GuestMemory, fds: readonly (Fd | undefined)[], poller: Poller): Record<string, unknown> {
+/** `imports` with those in place that may have to wait. `onPoll` is told of every poll, and may throw. */
+export function suspendingImports(
+  imports: Record<string, Import>, memory: GuestMemory, fds: readonly (Fd | undefined)[], poller: Poller, onPoll: () => void,
+): Record<string, unknown> {
   const turns = new EventTurns();
   const wrapped: Record<string, Import> = {
     poll_oneoff: (subs: number, events: number, count: number, nevents: number) => {
+      onPoll();
       memory.refresh();
       return poller.pollSuspending(subs >>> 0, events >>> 0, count >>> 0, nevents >>> 0, turns);
     },

@@ -8,8 +8,8 @@
 import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { FileSource } from '../../shared/wasi/files.ts';
-import { WasiHost } from '../../shared/wasi/imports.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
+import { runImage } from '../../shared/wasi/run-image.ts';
 import type { OwnThread } from './own-thread.ts';
 import type { ContainerApi, ContainerPorts, ContainerStart, Ended, ImageFiles, ImageSource, Loaded, Progress } from '../protocol.ts';
 import { BlobSource, httpRanges, RangeSource } from './disk.ts';
@@ -50,21 +50,18 @@ class ContainerWorker implements ContainerApi {
       const own = 'control' in options.memory ? null : await this.#ownThread();
       if (own !== null) own.join(options.memory as ContainerPorts);
       const { stdoutBell, fromGuestBell } = options;
-      const host = new WasiHost({
+      const end = await runImage({
         memory: own?.memory ?? options.memory as ContainerMemory,
         suspends: own !== null,
         args: options.args,
         env: options.env,
         net: options.net,
-        pairs: !info.ours,
+        foreign: !info.ours,
         directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, files, info.disk)]]),
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
         ...(own === null ? {} : { stdoutBell: own.stdoutBell, fromGuestBell: own.fromGuestBell }),
-      });
-      const instance = await instantiate(module, host.imports as WebAssembly.ModuleImports);
-      const command = instance as unknown as Parameters<WasiHost['run']>[0];
-      const end = own === null ? host.run(command) : await host.runSuspending(command);
+      }, (imports) => instantiate(module, imports as WebAssembly.ModuleImports));
       if (end.kind === 'exit') return { ok: true, exitCode: end.code };
       return { ok: false, failure: { code: 'trap', message: `The container's machine crashed: ${end.message}` } };
     } catch (error) {

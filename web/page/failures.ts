@@ -88,9 +88,9 @@ const WORDS: Record<ImageErrorCode, Words> = {
     retry: true,
   },
   'arguments': {
-    title: 'The command is too long',
-    what: 'The command and the environment do not fit what this image can take.',
-    next: 'Shorten ?cmd= in the address, and type the rest into the shell.',
+    title: 'The command does not fit this image',
+    what: 'The image cannot take this command line: it is too long, or asks for what there is not.',
+    next: 'Change ?cmd= in the address; what is too long can be typed into the shell.',
     retry: false,
   },
   'no-disk': {
