@@ -5,19 +5,9 @@ import { RelayError } from '../../shared/relay-error.ts';
 import type { RunOptions } from '../run/run.ts';
 import { Images } from '../images.ts';
 import { withCapture } from './capture.ts';
+import { RUN_FLAGS } from './command-tables.ts';
 import type { CliContext } from './context.ts';
 import { firstWord, parseFlags, parseForward } from './flags.ts';
-
-const FLAGS = {
-  'net': { type: 'boolean' },
-  'publish': { type: 'string', short: 'p', multiple: true },
-  'mac': { type: 'string' },
-  'hostname': { type: 'string' },
-  'env': { type: 'string', short: 'e', multiple: true },
-  'images': { type: 'string' },
-  'pcap': { type: 'string' },
-  'verbose': { type: 'boolean' },
-} as const;
 
 export interface RunCommand extends RunOptions {
   /** file for what passes on the network */
@@ -32,10 +22,10 @@ export async function run(args: string[], context: CliContext): Promise<number> 
 
 /** The command line as options. Rejects with RELAY_BAD_FLAG, or with RELAY_NO_IMAGE when there is no such image. */
 export async function parseRun(args: string[], context: Pick<CliContext, 'env' | 'root' | 'warn'>): Promise<RunCommand> {
-  const at = firstWord(args, FLAGS);
+  const at = firstWord(args, RUN_FLAGS);
   // `--` ends our own flags; it is no flag of ours.
   const own = args.slice(0, at);
-  const flags = parseFlags(own.at(-1) === '--' ? own.slice(0, -1) : own, FLAGS);
+  const flags = parseFlags(own.at(-1) === '--' ? own.slice(0, -1) : own, RUN_FLAGS);
   if (at === args.length) throw new RelayError('RELAY_BAD_FLAG', 'name an image: `portside images` lists them');
   const forwards = (flags.publish ?? []).map(parseForward);
   const options: RunCommand = {
@@ -73,7 +63,7 @@ function parseVariable(text: string, env: CliContext['env']): [string, string][]
   return value === undefined ? [] : [[name, value]];
 }
 
-function checkMac(text: string): string {
+export function checkMac(text: string): string {
   const mac = text.toLowerCase().replaceAll('-', ':');
   if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac)) throw new RelayError('RELAY_BAD_FLAG', `--mac takes a unicast address such as 02:00:00:00:00:42, not "${text}"`);
   return mac;

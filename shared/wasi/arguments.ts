@@ -57,6 +57,20 @@ LISTEN_FD satisfies 3;
 /** flags of an image that take a value as the next argument */
 const VALUE_FLAGS = /^--?(net|mac|hostname|entrypoint|external-bundle)$/;
 
+/** `args` less the image's `--net`: for a host that says itself where the socket is. */
+export function withoutNetFlag(args: readonly string[]): string[] {
+  const kept: string[] = [];
+  let at = 0;
+  for (; at < args.length && args[at].startsWith('-') && args[at] !== '--'; at++) {
+    const isNet = /^--?net(=|$)/.test(args[at]);
+    if (!isNet) kept.push(args[at]);
+    if (!VALUE_FLAGS.test(args[at]) || at + 1 === args.length) continue;
+    at++;
+    if (!isNet) kept.push(args[at]);
+  }
+  return [...kept, ...args.slice(at)];
+}
+
 /** Whether the image's flags say `--no-stdin`: then the host's stdin is left alone. */
 export function skipsStdin(args: readonly string[]): boolean {
   for (let i = 0; i < args.length && args[i].startsWith('-') && args[i] !== '--'; i++) {
