@@ -42,7 +42,8 @@ export function resolveLock(index: PackageIndex): Lock {
   return { version: 1, suite: SUITE, architecture: ARCHITECTURE, groups, packages: Object.fromEntries(names.map((name) => [name, pin(index, name)])) };
 }
 
-function pin(index: PackageIndex, name: string): LockedPackage {
+/** What the lock says of one package. */
+export function pin(index: PackageIndex, name: string): LockedPackage {
   const stanza = index.get(name);
   const field = (key: string, pattern: RegExp): string => {
     const value = stanza.get(key) ?? '';
@@ -57,20 +58,20 @@ function pin(index: PackageIndex, name: string): LockedPackage {
   };
 }
 
-/** The release's index with its signature checked. Needs apt-get, not root. */
-export async function fetchSignedIndex(): Promise<PackageIndex> {
+/** A release's index with its signature checked. Needs apt-get, not root. */
+export async function fetchSignedIndex(suite = SUITE, architecture = ARCHITECTURE): Promise<PackageIndex> {
   const mirror = configuredMirrors().find(({ security }) => !security);
   if (mirror === undefined) throw new ImageBuildError('apt is not configured on this machine: no Debian mirror in /etc/apt/sources.list or /etc/apt/sources.list.d');
   const dir = await mkdtemp(join(tmpdir(), 'portside-apt-'));
   try {
     for (const path of ['state/lists/partial', 'cache/archives/partial', 'etc/apt.conf.d', 'etc/preferences.d']) await mkdir(join(dir, path), { recursive: true });
     const signedBy = mirror.keyring === null ? '' : ` signed-by=${mirror.keyring}`;
-    await writeFile(join(dir, 'etc/sources.list'), `deb [arch=${ARCHITECTURE}${signedBy}] ${mirror.base} ${SUITE} main\n`);
+    await writeFile(join(dir, 'etc/sources.list'), `deb [arch=${architecture}${signedBy}] ${mirror.base} ${suite} main\n`);
     await writeFile(join(dir, 'status'), '');
     const options = {
       'Dir::State': join(dir, 'state'), 'Dir::State::status': join(dir, 'status'), 'Dir::Cache': join(dir, 'cache'),
       'Dir::Etc::sourcelist': join(dir, 'etc/sources.list'), 'Dir::Etc::sourceparts': '-', 'Dir::Etc::preferencesparts': join(dir, 'etc/preferences.d'),
-      'APT::Architecture': ARCHITECTURE, 'APT::Architectures': ARCHITECTURE, 'APT::Sandbox::User': '', 'Acquire::Languages': 'none',
+      'APT::Architecture': architecture, 'APT::Architectures': architecture, 'APT::Sandbox::User': '', 'Acquire::Languages': 'none',
       'Acquire::GzipIndexes': 'false', 'Acquire::Check-Valid-Until': 'true',
     };
     const args = Object.entries(options).flatMap(([key, value]) => ['-o', `${key}=${value}`]);
@@ -78,11 +79,11 @@ export async function fetchSignedIndex(): Promise<PackageIndex> {
       if (error.code === 'ENOENT') throw new ImageBuildError('resolving packages anew needs apt-get, which is not installed here');
       const complaints = (error.stderr ?? '').split('\n').filter((line) => /^[EW]:/.test(line)).join('\n  ');
       const outOfStep = /unexpected size|Hash Sum mismatch|Mirror sync/i.test(complaints);
-      throw new ImageBuildError(`the mirror gives no index of ${SUITE} that can be trusted${outOfStep ? ' (its index and its signed release file are out of step: it is being updated, try later)' : ''}:\n  ${complaints || error.message}`);
+      throw new ImageBuildError(`the mirror gives no index of ${suite} that can be trusted${outOfStep ? ' (its index and its signed release file are out of step: it is being updated, try later)' : ''}:\n  ${complaints || error.message}`);
     });
     const lists = await readdir(join(dir, 'state/lists'));
     const name = lists.find((file) => file.endsWith('_Packages'));
-    if (name === undefined) throw new ImageBuildError(`the mirror has no index of ${SUITE} for ${ARCHITECTURE}`);
+    if (name === undefined) throw new ImageBuildError(`the mirror has no index of ${suite} for ${architecture}`);
     return new PackageIndex(await readFile(join(dir, 'state/lists', name), 'utf8'));
   } finally {
     await rm(dir, { recursive: true, force: true });

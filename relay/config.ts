@@ -11,6 +11,7 @@
  * - `RELAY_BAD_FLAG`: the command line could not be understood; exit status 2.
  * - `RELAY_PORT_IN_USE`, `RELAY_BAD_ADDRESS`: the relay cannot listen there.
  * - `RELAY_TLS`: certificate or key cannot be read, or do not belong together.
+ * - `RELAY_NO_RUNTIME`: the program that `--runtime` names is not there, or is none that is known.
  * - `RELAY_CONNECT`: nobody listens where `c2w-net` was to connect.
  * - `RELAY_LISTEN`: `portside listen` cannot listen there.
  * - `RELAY_FORWARD`: the host side of `-p` cannot be opened.

@@ -76,6 +76,8 @@ describe('flags', () => {
   test('--invoke is `run` with a network, the image\'s own --net left to it', () => {
     expect(runArguments(parsed('--invoke -p localhost:8000:80 --mac 02:00:00:00:00:09 --debug out.wasm --net=socket --no-stdin -net socket=listenfd=4 --entrypoint --net sh --net=x')))
       .toEqual(['--net', '--publish=localhost:8000:80', '--mac=02:00:00:00:00:09', '--verbose', '--', 'out.wasm', '--no-stdin', '--entrypoint', '--net', 'sh', '--net=x']);
+    expect(runArguments(parsed('--invoke --runtime /w --wasi-addr 127.0.0.1:1 --wasmtime-cli-13 out.wasm'))).toEqual(['--net', '--runtime=/w', '--wasi-addr=127.0.0.1:1', '--wasmtime-cli-13', '--', 'out.wasm']);
+    expect(runArguments(parsed('--invoke --wasi-addr 127.0.0.1:1 --wasmtime-cli-13 out.wasm'))).toEqual(['--net', '--', 'out.wasm']);
   });
 });
 

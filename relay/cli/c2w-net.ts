@@ -39,6 +39,8 @@ export interface C2wNetCommand {
   allowHosts: string[];
   tls: ServeConfig['tls'];
   verbose: boolean;
+  /** flags of `portside run` that say which runtime, and how */
+  runtime: string[];
 }
 
 export async function c2wNet(args: string[], context: CliContext): Promise<number> {
@@ -72,6 +74,12 @@ export function parseC2wNet(args: string[]): C2wNetCommand | 'help' {
     allowHosts: values['allow-host'] ?? [],
     tls: values['enable-tls'] ? parseTls('ws', values['ws-cert'], values['ws-key']) : null,
     verbose: values.debug ?? false,
+    // Address and age are those of another runtime: the built-in one has neither.
+    runtime: values.runtime === undefined ? [] : [
+      `--runtime=${values.runtime}`,
+      ...(values['wasi-addr'] === undefined ? [] : [`--wasi-addr=${values['wasi-addr']}`]),
+      ...(values['wasmtime-cli-13'] ? ['--wasmtime-cli-13'] : []),
+    ],
   };
 }
 
@@ -81,8 +89,8 @@ async function invoke(command: C2wNetCommand, context: CliContext): Promise<numb
 }
 
 /** The command line of `portside run` that does the same. */
-export function runArguments({ words: [image, ...args], publish, mac, verbose }: C2wNetCommand): string[] {
-  const flags = [...publish.map((text) => `--publish=${text}`), ...(mac === null ? [] : [`--mac=${mac}`]), ...(verbose ? ['--verbose'] : [])];
+export function runArguments({ words: [image, ...args], publish, mac, verbose, runtime }: C2wNetCommand): string[] {
+  const flags = [...runtime, ...publish.map((text) => `--publish=${text}`), ...(mac === null ? [] : [`--mac=${mac}`]), ...(verbose ? ['--verbose'] : [])];
   // The socket's place is run's affair.
   return ['--net', ...flags, '--', image, ...withoutNetFlag(args)];
 }

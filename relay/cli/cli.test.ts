@@ -77,6 +77,19 @@ describe('flags', () => {
     await expect(parseRun(['nope'], at)).rejects.toMatchObject({ code: 'RELAY_NO_IMAGE', message: expect.stringContaining('busybox') });
   });
 
+  test('run: another runtime, with its own flags and folders', async () => {
+    const at = { env: {}, root: dir, warn: () => {} };
+    const args = ['--runtime', 'wazero', '--runtime-flag=-interpreter', '--wasi-addr', '127.0.0.1:1', '--dir', 'src::/mnt/src', '--dir', '/same', 'busybox', 'ls'];
+    expect((await parseRun(args, at)).elsewhere).toEqual({
+      runtime: 'wazero', old: false, runtimeFlags: ['-interpreter'], wasiAddress: '127.0.0.1:1',
+      runtimeDirectories: [{ host: join(process.cwd(), 'src'), guest: '/mnt/src' }, { host: '/same', guest: '/same' }],
+    });
+    expect((await parseRun(['--runtime', '/w', '--wasmtime-cli-13', 'busybox'], at)).elsewhere).toMatchObject({ runtime: '/w', old: true, runtimeFlags: [], runtimeDirectories: [], wasiAddress: null });
+    for (const wrong of [['--dir', 'a::/b', 'busybox'], ['--runtime-flag=x', 'busybox'], ['--runtime', 'w', '--dir', 'a::b', 'busybox'], ['--runtime', 'w', '--dir', '::/b', 'busybox'], ['--runtime', 'w', '--dir', 'a::/b::c', 'busybox']]) {
+      await expect(parseRun(wrong, at), wrong.join(' ')).rejects.toMatchObject(BAD);
+    }
+  });
+
   test('listen: SPEC anywhere, forwards to any guest', () => {
     expect(parseListen(['unix:/tmp/x'])).toMatchObject({ spec: 'unix:/tmp/x', given: {}, forwards: [], verbose: false, services: [], config: null, notification: null, logFormat: 'text' });
     expect(parseListen('--services unix:/a --services tcp:127.0.0.1:0 --config f unix:/x --notification n --log-format json'.split(' ')))

@@ -2,7 +2,9 @@
 import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
+import type { ElsewhereOptions } from '../run/run-elsewhere.ts';
 import type { RunOptions } from '../run/run.ts';
+import type { DirectoryMapping } from '../run/runtimes.ts';
 import { Images } from '../images.ts';
 import { withCapture } from './capture.ts';
 import { RUN_FLAGS } from './command-tables.ts';
@@ -12,12 +14,21 @@ import { firstWord, parseFlags, parseForward } from './flags.ts';
 export interface RunCommand extends RunOptions {
   /** file for what passes on the network */
   pcap?: string;
+  /** another runtime than the built-in one */
+  elsewhere?: { runtime: string; old: boolean } & Pick<ElsewhereOptions, 'runtimeFlags' | 'runtimeDirectories' | 'wasiAddress'>;
 }
 
 export async function run(args: string[], context: CliContext): Promise<number> {
   const options = await parseRun(args, context);
-  const { run: runImage } = await import('../run/run.ts');
-  return withCapture(options.pcap ?? null, context, (capture) => runImage(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
+  const { elsewhere } = options;
+  const runIt = elsewhere === undefined ? (await import('../run/run.ts')).run : await runnerElsewhere(elsewhere, context);
+  return withCapture(options.pcap ?? null, context, (capture) => runIt(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
+}
+
+async function runnerElsewhere({ runtime: name, old, ...settings }: NonNullable<RunCommand['elsewhere']>, context: CliContext): Promise<(options: RunOptions) => Promise<number>> {
+  const [{ findRuntime }, { runElsewhere }] = await Promise.all([import('../run/runtimes.ts'), import('../run/run-elsewhere.ts')]);
+  const runtime = await findRuntime(name, context.env, old);
+  return (options) => runElsewhere({ ...options, ...settings, runtime });
 }
 
 /** The command line as options. Rejects with RELAY_BAD_FLAG, or with RELAY_NO_IMAGE when there is no such image. */
@@ -40,7 +51,25 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
   if (flags.verbose) options.log = (line) => context.warn(line);
+  if (flags.runtime !== undefined) {
+    options.elsewhere = {
+      runtime: flags.runtime,
+      old: flags['wasmtime-cli-13'] ?? false,
+      runtimeFlags: flags['runtime-flag'] ?? [],
+      runtimeDirectories: (flags.dir ?? []).map(parseDirectory),
+      wasiAddress: flags['wasi-addr'] ?? null,
+    };
+  } else if (flags.dir !== undefined || flags['runtime-flag'] !== undefined) {
+    throw new RelayError('RELAY_BAD_FLAG', '--dir and --runtime-flag are for another runtime: name it with --runtime');
+  }
   return options;
+}
+
+/** `HOST::GUEST`, as wasmtime has it; GUEST is the same as HOST without it. */
+function parseDirectory(text: string): DirectoryMapping {
+  const [host, guest, ...more] = text.split('::');
+  if (host === '' || more.length > 0 || !(guest ?? '/').startsWith('/')) throw new RelayError('RELAY_BAD_FLAG', `--dir takes HOST::GUEST, GUEST an absolute path in the container, as in src::/mnt/src, not "${text}"`);
+  return { host: resolve(host), guest: guest ?? resolve(host) };
 }
 
 /** The wasm file for a name in `dir`, or for a path. A name of an image wins over a file of the same name. */

@@ -20,6 +20,8 @@ export interface CommandLine {
   net: boolean;
   mac?: string;
   hostname?: string;
+  /** descriptor of the listening socket, where it is not LISTEN_FD */
+  listenFd?: number;
 }
 
 /** The whole argv, with the image's name as argv[0]. */
@@ -27,7 +29,8 @@ export function guestArguments(info: ImageInfo, line: CommandLine): string[] {
   const argv = [info.name === '' ? 'container' : info.name];
   if (line.net) {
     // c2w's new images take `listenfd=` and their old ones a bare `qemu`; 3 is what both assume.
-    argv.push(`--net=${info.net}`, '--mac', line.mac ?? DEFAULT_MAC);
+    const place = (line.listenFd ?? LISTEN_FD) === LISTEN_FD ? '' : `=listenfd=${line.listenFd}`;
+    argv.push(`--net=${info.net}${place}`, '--mac', line.mac ?? DEFAULT_MAC);
   }
   if (info.ours && line.hostname) argv.push('--hostname', line.hostname);
   argv.push(...line.args);
