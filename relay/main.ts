@@ -14,6 +14,8 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   convert: async () => (await import('./cli/convert.ts')).convert,
   listen: async () => (await import('./cli/listen.ts')).listen,
   connect: async () => (await import('./cli/connect.ts')).connect,
+  doctor: async () => (await import('./cli/doctor.ts')).doctor,
+  completion: async () => (await import('./cli/completion.ts')).completion,
   images: async () => (await import('./cli/images.ts')).images,
 };
 

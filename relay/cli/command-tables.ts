@@ -4,7 +4,7 @@
  */
 
 /** What a shell may offer for a word. */
-export type Completes = 'file' | 'directory' | 'image' | 'command' | readonly string[];
+export type Completes = 'file' | 'directory' | 'image' | readonly string[];
 
 /** A flag as parseArgs takes it, and what people are told of it. */
 export interface Flag {
@@ -111,6 +111,13 @@ export const IMAGES_FLAGS = {
   'images': IMAGES_FLAG,
 } as const satisfies FlagTable;
 
+export const DOCTOR_FLAGS = {
+  'json': { type: 'boolean', about: 'as JSON: ok, and the checks with name, state, found, advice' },
+  'port': { type: 'string', value: 'N', about: 'the port that is to be free (default: $PORT, or 8080)' },
+  'web': { type: 'string', value: 'DIR', about: 'the built page (default: dist/web)', completes: 'directory' },
+  'images': IMAGES_FLAG,
+} as const satisfies FlagTable;
+
 /** container2wasm's names, and what keeps it safe */
 export const C2W_NET_TABLE = {
   usage: '[flags] ADDR | --listen-ws [flags] ADDR | --invoke [flags] IMAGE [image flags] [command [arguments...]]',
@@ -195,5 +202,21 @@ Goes on trying until somebody listens there, and again when the connection ends;
     summary: 'list what is built: name, sizes, path',
     before: "Name, sizes and path of what is built. * marks the page's default.",
     flags: IMAGES_FLAGS,
+  },
+  doctor: {
+    usage: '[flags]',
+    summary: 'what this computer can do, and what is missing',
+    before: 'What this computer can do, and what to do where something is missing. The status is 1 when `npm start` would fail.',
+    flags: DOCTOR_FLAGS,
+  },
+  completion: {
+    usage: 'bash|zsh|fish',
+    summary: 'a script that teaches your shell our commands and flags',
+    before: `A script for your shell, for portside and c2w-net both:
+  eval "$(portside completion bash)"
+  source <(portside completion zsh)
+  portside completion fish | source`,
+    flags: {},
+    words: ['bash', 'zsh', 'fish'],
   },
 };
