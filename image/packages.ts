@@ -64,7 +64,7 @@ export async function readPackage(locked: LockedPackage): Promise<Uint8Array> {
 }
 
 /** Brings all of `names` into the store. */
-export async function downloadPackages(lock: Lock, names: string[], report: DownloadProgress, mirrors: Mirror[] = configuredMirrors()): Promise<void> {
+export async function downloadPackages(lock: Pick<Lock, 'packages'>, names: string[], report: DownloadProgress, mirrors: Mirror[] = configuredMirrors()): Promise<void> {
   await mkdir(join(CACHE, 'packages'), { recursive: true });
   const missing: LockedPackage[] = [];
   for (const name of names) {

@@ -10,6 +10,9 @@
  *
  * - `RELAY_BAD_FLAG`: the command line could not be understood; exit status 2.
  * - `RELAY_PORT_IN_USE`, `RELAY_BAD_ADDRESS`: the relay cannot listen there.
+ * - `RELAY_TLS`: certificate or key cannot be read, or do not belong together.
+ * - `RELAY_NO_RUNTIME`: the program that `--runtime` names is not there, or is none that is known.
+ * - `RELAY_CONNECT`: nobody listens where `c2w-net` was to connect.
  * - `RELAY_LISTEN`: `portside listen` cannot listen there.
  * - `RELAY_FORWARD`: the host side of `-p` cannot be opened.
  * - `RELAY_CAPTURE`: the file of `--pcap` cannot be written.
@@ -40,10 +43,20 @@ export interface ServeConfig {
   webDir: string;
   /** folder of the built images and their manifest */
   imagesDir: string;
+  /** https and wss in place of http and ws, or null */
+  tls: TlsFiles | null;
+  /** WebSockets come in at any path, as at c2w-net, not only at LINK_PATH */
+  linkAnywhere: boolean;
   /** file for the frames of all sessions, or null */
   pcap: string | null;
   verbose: boolean;
   logFormat: LogFormat;
+}
+
+/** Paths of PEM files. */
+export interface TlsFiles {
+  cert: string;
+  key: string;
 }
 
 /** One `-p [ip:]host:guest[/tcp|/udp]`. */

@@ -37,9 +37,7 @@ const LINK_HIGH = 512 * 1024;
 const LINK_LOW = 128 * 1024;
 
 export async function listen(spec: string, options: ListenOptions = {}): Promise<Listening> {
-  const clock = new NodeClock();
-  const createNetwork = options.createNetwork ?? ((networkOptions) => new VirtualNetwork(networkOptions));
-  const network = createNetwork({ clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config: options.config, log: options.log });
+  const network = openNetwork(options);
   const sockets = new Set<Socket>();
   const server = createServer({ noDelay: true }, (socket) => {
     sockets.add(socket);
@@ -63,6 +61,13 @@ export async function listen(spec: string, options: ListenOptions = {}): Promise
       await new Promise((resolve) => server.close(resolve));
     },
   };
+}
+
+/** A network on this computer's sockets, without forwards yet. */
+export function openNetwork({ config, log, createNetwork }: ListenOptions): VirtualNetwork {
+  const clock = new NodeClock();
+  const options: NetworkOptions = { clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(config === undefined ? {} : { config }), ...(log === undefined ? {} : { log }) };
+  return createNetwork?.(options) ?? new VirtualNetwork(options);
 }
 
 /** Makes a stream a link of the network. The link ends with the socket, or ends the socket when its bytes are no frames. */

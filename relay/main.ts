@@ -13,13 +13,20 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   run: async () => (await import('./cli/run.ts')).run,
   convert: async () => (await import('./cli/convert.ts')).convert,
   listen: async () => (await import('./cli/listen.ts')).listen,
+  connect: async () => (await import('./cli/connect.ts')).connect,
+  doctor: async () => (await import('./cli/doctor.ts')).doctor,
+  completion: async () => (await import('./cli/completion.ts')).completion,
   images: async () => (await import('./cli/images.ts')).images,
 };
 
-/** Runs the command that argv names. Resolves with the exit status; rejects only for our own bugs. */
-export async function main(): Promise<number> {
+/** Runs the command that argv names, or `c2w-net`. Resolves with the exit status; rejects only for our own bugs. */
+export async function main(program: 'portside' | 'c2w-net' = 'portside'): Promise<number> {
   const [name, ...args] = process.argv.slice(2);
   const context = makeContext();
+  if (program === 'c2w-net') {
+    const { c2wNet } = await import('./cli/c2w-net.ts');
+    return perform(() => c2wNet(process.argv.slice(2), context), { name: program, hint: 'c2w-net --help' }, context);
+  }
   if (name === undefined) {
     context.warn(helpText(undefined)!);
     return STATUS_USAGE;
@@ -30,14 +37,18 @@ export async function main(): Promise<number> {
   // After IMAGE, `run` hands --help on to the image.
   const asksForHelp = name === 'run' ? args[0] === '--help' || args[0] === '-h' : args.includes('--help') || args.includes('-h');
   if (asksForHelp) return help(name, context);
+  return perform(async () => (await COMMANDS[name]())(args, context), { name: `portside ${name}`, hint: `portside help ${name}` }, context);
+}
+
+/** What a command rejects with as a line for people. */
+async function perform(command: () => Promise<number>, { name, hint }: { name: string; hint: string }, context: CliContext): Promise<number> {
   try {
-    const command = await COMMANDS[name]();
-    return await command(args, context);
+    return await command();
   } catch (error) {
     if (!(error instanceof RelayError)) throw error;
-    context.warn(`portside ${name}: ${error.message}`);
+    context.warn(`${name}: ${error.message}`);
     if (error.code !== 'RELAY_BAD_FLAG') return 1;
-    context.warn(`Try: portside help ${name}`);
+    context.warn(`Try: ${hint}`);
     return STATUS_USAGE;
   }
 }

@@ -11,7 +11,9 @@
  * "Localhost" is two addresses, and a browser may try either first: unless told otherwise the server listens on 127.0.0.1
  * and ::1, with one node:http server each and everything else shared. A machine without IPv6 has only the first.
  */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { readFileSync } from 'node:fs';
+import { createServer, type IncomingMessage, type Server, type ServerOptions, type ServerResponse } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
@@ -23,7 +25,7 @@ import { RelayError } from '../shared/relay-error.ts';
 import { getHealth } from './api/health.ts';
 import type { NetworkApiOptions } from './api/network-api.ts';
 import { postSession } from './api/session.ts';
-import type { Limits, ServeConfig } from './config.ts';
+import type { Limits, ServeConfig, TlsFiles } from './config.ts';
 import { Forwards } from './forwards.ts';
 import { Gate, type OriginVerdict } from './gate.ts';
 import { Images } from './images.ts';
@@ -102,10 +104,10 @@ export class RelayServer {
 
   /** What a person opens. */
   get url(): string {
-    const { host } = this.#parts.config;
+    const { host, tls } = this.#parts.config;
     const anywhere = host === null || host === '0.0.0.0' || host === '::';
     const name = anywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host;
-    return `http://${name}:${this.#port}/`;
+    return `${tls === null ? 'http' : 'https'}://${name}:${this.#port}/`;
   }
 
   /** Ends sessions, links, forwards and connections. Idempotent; resolves when all sockets are gone. */
@@ -125,13 +127,14 @@ export class RelayServer {
   }
 
   async #listen(host: string, port: number): Promise<void> {
-    const { limits, log } = this.#parts;
-    const server = createServer({
+    const { config, limits, log } = this.#parts;
+    const options: ServerOptions = {
       headersTimeout: limits.headersMs,
       requestTimeout: limits.requestMs,
       connectionsCheckingInterval: limits.checkMs,
       maxHeaderSize: limits.maxHeaderBytes,
-    });
+    };
+    const server = config.tls === null ? createServer(options) : secureServer(options, config.tls);
     server.timeout = limits.idleMs;
     server.maxConnections = limits.maxConnections;
     server.on('drop', () => log.once('connections', host, `more than ${limits.maxConnections} connections at once: further ones are dropped`));
@@ -182,6 +185,7 @@ export class RelayServer {
   async #route(request: IncomingMessage, response: ServerResponse, verdict: OriginVerdict): Promise<void> {
     const path = pathOf(request.url);
     if (path === null) return replyText(response, 400, 'malformed path');
+    if (this.#parts.config.linkAnywhere) return replyUpgradeRequired(response);
     const method = request.method ?? '';
     if (method === 'OPTIONS' && verdict === 'allowed') return replyPreflight(response);
     if (`/${path}` === SESSION_PATH) {
@@ -198,10 +202,7 @@ export class RelayServer {
       return getHealth({ version, startedMs: this.#startedMs, nowMs: clock.nowMs(), sessions: this.sessions, links: this.#links }, count, response);
     }
     if (path.startsWith('api/')) return replyError(response, 404, 'RELAY_NOT_FOUND', 'no such call');
-    if (`/${path}` === LINK_PATH || `/${path}` === WSPROXY_PATH) {
-      response.setHeader('Upgrade', 'websocket');
-      return replyText(response, 426, 'this is where WebSockets come in');
-    }
+    if (`/${path}` === LINK_PATH || `/${path}` === WSPROXY_PATH) return replyUpgradeRequired(response);
     if (path === 'images/manifest.json') {
       response.setHeader('Cache-Control', 'no-cache');
       return replyJson(response, 200, await this.images.manifest());
@@ -257,6 +258,7 @@ export class RelayServer {
   }
 
   #onUpgrade(request: IncomingMessage, socket: Duplex, head: Buffer): void {
+    if (this.#parts.config.linkAnywhere) request.url = LINK_PATH;
     // The client may vanish at any moment; ws brings its own handler later.
     socket.on('error', () => socket.destroy());
     try {
@@ -321,9 +323,30 @@ export class RelayServer {
   /** Logs, and returns what the client is told. */
   #originRefusal(request: IncomingMessage): string {
     const origin = request.headers.origin ?? '(hidden)';
-    this.#parts.log.once('origin', origin, `refused a page of ${origin}: start with --allow-origin if it is yours`);
+    this.#parts.log.once('origin', origin, `refused a page of ${origin}: start with --allow-origin ${origin} if it is yours`);
     return 'A page of another origin may not use this relay. Start it with --allow-origin ORIGIN to allow one.';
   }
+}
+
+function secureServer(options: ServerOptions, { cert, key }: TlsFiles): Server {
+  const read = (path: string): Buffer => {
+    try {
+      return readFileSync(path);
+    } catch (error) {
+      throw new RelayError('RELAY_TLS', `can't read ${path}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+    }
+  };
+  const pem = { cert: read(cert), key: read(key) };
+  try {
+    return createSecureServer({ ...options, ...pem, handshakeTimeout: options.headersTimeout });
+  } catch (error) {
+    throw new RelayError('RELAY_TLS', `${cert} and ${key} are no certificate with its key, in PEM: ${(error as Error).message}`);
+  }
+}
+
+function replyUpgradeRequired(response: ServerResponse): void {
+  response.setHeader('Upgrade', 'websocket');
+  replyText(response, 426, 'this is where WebSockets come in');
 }
 
 function replyPreflight(response: ServerResponse): void {

@@ -1,20 +1,19 @@
 /* Command lines, first as parsed, then through bin/portside.mjs in a process of its own. */
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { get } from 'node:http';
 import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { WebSocket } from 'ws';
+import { killLeftovers, Portside } from '../fixture/portside-process.ts';
+import { COMMAND_TABLES } from './command-tables.ts';
 import { parseForward } from './flags.ts';
 import { parseListen } from './listen.ts';
 import { parseRun } from './run.ts';
 import { parseServe } from './serve.ts';
 
-const BIN = fileURLToPath(new URL('../../bin/portside.mjs', import.meta.url));
 const BAD = { code: 'RELAY_BAD_FLAG' };
 let dir: string;
 let images: string;
@@ -36,11 +35,11 @@ describe('flags', () => {
 
   test('serve: defaults, and every flag', () => {
     expect(parseServe([], context)).toEqual({
-      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, webDir: '/r/dist/web', imagesDir: '/r/dist/images', pcap: null, verbose: false, logFormat: 'text',
+      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, tls: null, linkAnywhere: false, webDir: '/r/dist/web', imagesDir: '/r/dist/images', pcap: null, verbose: false, logFormat: 'text',
     });
-    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --pcap /p --verbose --log-format json';
+    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --pcap /p --verbose --log-format json --tls-cert /c --tls-key k';
     expect(parseServe(args.split(' '), context)).toEqual({
-      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', pcap: '/p', verbose: true, logFormat: 'json',
+      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', tls: { cert: '/c', key: join(process.cwd(), 'k') }, linkAnywhere: false, pcap: '/p', verbose: true, logFormat: 'json',
       forwards: [{ protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 8000, guestPort: 80 }, { protocol: 'udp', hostIp: '127.0.0.1', hostPort: 53, guestPort: 53 }],
     });
     expect([parseServe([], { ...context, env: { PORT: '9' } }).port, parseServe(['--port', '7'], { ...context, env: { PORT: '9' } }).port]).toEqual([9, 7]);
@@ -48,7 +47,7 @@ describe('flags', () => {
   });
 
   test('serve: what is wrong is named', () => {
-    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes', '--log-format xml']) {
+    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes', '--log-format xml', '--tls-cert /c']) {
       expect(() => parseServe(args.split(' '), context), args).toThrow(expect.objectContaining(BAD));
     }
     expect(() => parseServe([], { ...context, env: { PORT: 'x' } })).toThrow('PORT takes a number');
@@ -78,6 +77,19 @@ describe('flags', () => {
     await expect(parseRun(['nope'], at)).rejects.toMatchObject({ code: 'RELAY_NO_IMAGE', message: expect.stringContaining('busybox') });
   });
 
+  test('run: another runtime, with its own flags and folders', async () => {
+    const at = { env: {}, root: dir, warn: () => {} };
+    const args = ['--runtime', 'wazero', '--runtime-flag=-interpreter', '--wasi-addr', '127.0.0.1:1', '--dir', 'src::/mnt/src', '--dir', '/same', 'busybox', 'ls'];
+    expect((await parseRun(args, at)).elsewhere).toEqual({
+      runtime: 'wazero', old: false, runtimeFlags: ['-interpreter'], wasiAddress: '127.0.0.1:1',
+      runtimeDirectories: [{ host: join(process.cwd(), 'src'), guest: '/mnt/src' }, { host: '/same', guest: '/same' }],
+    });
+    expect((await parseRun(['--runtime', '/w', '--wasmtime-cli-13', 'busybox'], at)).elsewhere).toMatchObject({ runtime: '/w', old: true, runtimeFlags: [], runtimeDirectories: [], wasiAddress: null });
+    for (const wrong of [['--dir', 'a::/b', 'busybox'], ['--runtime-flag=x', 'busybox'], ['--runtime', 'w', '--dir', 'a::b', 'busybox'], ['--runtime', 'w', '--dir', '::/b', 'busybox'], ['--runtime', 'w', '--dir', 'a::/b::c', 'busybox']]) {
+      await expect(parseRun(wrong, at), wrong.join(' ')).rejects.toMatchObject(BAD);
+    }
+  });
+
   test('listen: SPEC anywhere, forwards to any guest', () => {
     expect(parseListen(['unix:/tmp/x'])).toMatchObject({ spec: 'unix:/tmp/x', given: {}, forwards: [], verbose: false, services: [], config: null, notification: null, logFormat: 'text' });
     expect(parseListen('--services unix:/a --services tcp:127.0.0.1:0 --config f unix:/x --notification n --log-format json'.split(' ')))
@@ -95,43 +107,8 @@ describe('flags', () => {
   });
 });
 
-interface Finished { status: number | null; stdout: string; stderr: string }
-
-const children: ChildProcess[] = [];
 // What a failed test has left running.
-afterEach(() => { for (const child of children.splice(0)) child.kill('SIGKILL'); });
-
-class Portside {
-  readonly child: ChildProcess;
-  stdout = '';
-  stderr = '';
-  readonly finished: Promise<Finished>;
-
-  constructor(args: string[], env: Record<string, string> = {}) {
-    this.child = spawn(process.execPath, [BIN, ...args], { cwd: tmpdir(), env: { ...process.env, ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
-    children.push(this.child);
-    this.child.stdout!.on('data', (chunk: Buffer) => { this.stdout += chunk.toString(); });
-    this.child.stderr!.on('data', (chunk: Buffer) => { this.stderr += chunk.toString(); });
-    this.finished = once(this.child, 'close').then(([status]) => ({ status: status as number | null, stdout: this.stdout, stderr: this.stderr }));
-  }
-
-  /** Waits for a line on stderr, and returns what `pattern` found in it. */
-  async says(pattern: RegExp): Promise<string> {
-    for (;;) {
-      const match = pattern.exec(this.stderr);
-      if (match !== null) return match[1];
-      await Promise.race([once(this.child.stderr!, 'data'), this.finished.then((done) => { throw new Error(`${done.status} ${done.stderr}`); })]);
-    }
-  }
-
-  /** Waits for the line that says it is ready, and returns the URL in it. */
-  async ready(): Promise<string> {
-    while (!this.stdout.includes('Portside is ready')) {
-      await Promise.race([once(this.child.stdout!, 'data'), this.finished.then((done) => { throw new Error(`${done.status} ${done.stderr}`); })]);
-    }
-    return /Portside is ready: (http:\/\/\S+)\n/.exec(this.stdout)![1];
-  }
-}
+afterEach(killLeftovers);
 
 describe('the program', () => {
   test('help, version, unknown commands and flags', async () => {
@@ -139,7 +116,7 @@ describe('the program', () => {
       [], ['help'], ['serve', '--help'], ['help', 'run'], ['--version'], ['serv'], ['serve', '--prot', '1'],
     ].map((args) => new Portside(args).finished));
     expect([none.status, help.status, serveHelp.status, runHelp.status, version.status, unknown.status, flag.status]).toEqual([2, 0, 0, 0, 0, 2, 2]);
-    expect(help.stdout).toMatch(/portside serve .*\n.*portside run .*\n.*portside convert .*\n.*portside listen .*\n.*portside images/);
+    expect([...help.stdout.matchAll(/^ {2}portside (\w+) /gm)].map((match) => match[1])).toEqual([...Object.keys(COMMAND_TABLES), 'help']);
     expect([serveHelp.stdout.includes('--allow-origin'), runHelp.stdout.includes('--hostname')]).toEqual([true, true]);
     expect(version.stdout).toMatch(/^\d+\.\d+\.\d+\n$/);
     expect(unknown.stderr).toBe('portside: no command "serv"; did you mean serve? Try: portside help\n');
@@ -231,7 +208,7 @@ describe('the program', () => {
   });
 
   test('serve: no images and no page still starts, and says so once', async () => {
-    const portside = new Portside(['serve', '--images', join(dir, 'none'), '--web', join(dir, 'none')], { PORT: '0' });
+    const portside = new Portside(['serve', '--images', join(dir, 'none'), '--web', join(dir, 'none')], { env: { PORT: '0' } });
     const url = await portside.ready();
     expect(portside.stdout.split('\n').filter((line) => line.includes('--image FILE|URL'))).toHaveLength(1);
     const page = await fetch(url);

@@ -3,20 +3,9 @@ import { convert as convertImage, type ConvertOptions, type Converted } from '..
 import { parsePlatform } from '../../image/convert/oci.ts';
 import { ImageBuildError } from '../../image/image-error.ts';
 import { RelayError } from '../../shared/relay-error.ts';
+import { CONVERT_FLAGS } from './command-tables.ts';
 import type { CliContext } from './context.ts';
 import { parseFlags, parseNumber, splitWords } from './flags.ts';
-
-const FLAGS = {
-  'name': { type: 'string' },
-  'memory': { type: 'string' },
-  'platform': { type: 'string' },
-  'plain-http': { type: 'boolean' },
-  'creds': { type: 'string' },
-  'max-size': { type: 'string' },
-  'max-entries': { type: 'string' },
-  'json': { type: 'boolean' },
-  'quiet': { type: 'boolean', short: 'q' },
-} as const;
 
 const DEFAULT_MEMORY_MIB = 512;
 const DEFAULT_MAX_SIZE_MIB = 2048;
@@ -54,8 +43,8 @@ export async function convert(args: string[], context: CliContext): Promise<numb
 
 /** The command line as options. Throws RELAY_BAD_FLAG. */
 export function parseConvert(args: string[], context: Pick<CliContext, 'env'>): ConvertArguments {
-  const { own, words } = splitWords(args, FLAGS);
-  const flags = parseFlags(own, FLAGS);
+  const { own, words } = splitWords(args, CONVERT_FLAGS);
+  const flags = parseFlags(own, CONVERT_FLAGS);
   if (words.length < 1 || words.length > 2) throw new RelayError('RELAY_BAD_FLAG', 'name a source, and an output: portside convert SOURCE [out.wasm|out-dir/]');
   const platform = parsePlatform(flags.platform ?? 'linux/riscv64');
   if (platform === null) throw new RelayError('RELAY_BAD_FLAG', `--platform takes OS/ARCHITECTURE, as in linux/riscv64, not "${flags.platform}"`);

@@ -1,8 +1,9 @@
 /** Command lines into checked values, with node:util's parseArgs. What is wrong becomes RELAY_BAD_FLAG, with the flag's name. */
+import { resolve } from 'node:path';
 import { parseArgs, type ParseArgsConfig } from 'node:util';
 import { parseIpv4 } from '../../shared/net/wire/addr.ts';
 import { RelayError } from '../../shared/relay-error.ts';
-import { DEFAULT_FORWARD_IP, type ForwardRequest } from '../config.ts';
+import { DEFAULT_FORWARD_IP, type ForwardRequest, type TlsFiles } from '../config.ts';
 import type { LogFormat } from '../log.ts';
 
 type Options = NonNullable<ParseArgsConfig['options']>;
@@ -32,6 +33,31 @@ export function splitWords(args: string[], options: Options): { own: string[]; w
   return { own: args.filter((_, i) => !places.has(i) && i !== end), words: args.filter((_, i) => places.has(i)) };
 }
 
+/** As Go's flag package reads a command line: one dash or two, `-flag VALUE` or `-flag=VALUE`, up to the first other word, or `--`. */
+export function parseGoFlags<const T extends Options>(args: string[], options: T): { values: ReturnType<typeof parseFlags<T>>; words: string[] } {
+  const own: string[] = [];
+  let at = 0;
+  for (; at < args.length && /^--?[^-]/.test(args[at]); at++) {
+    const [, given, value] = /^--?([^=]*)(?:=([^]*))?$/.exec(args[at])!;
+    const name = Object.keys(options).find((key) => key === given || options[key].short === given);
+    if (name === undefined) throw new RelayError('RELAY_BAD_FLAG', `Unknown option '${args[at]}'`);
+    if (options[name].type === 'string') {
+      if (value === undefined && at + 1 === args.length) throw new RelayError('RELAY_BAD_FLAG', `-${name} takes a value`);
+      own.push(`--${name}=${value ?? args[++at]}`);
+    } else if (isGoTrue(name, value ?? 'true')) {
+      own.push(`--${name}`);
+    }
+  }
+  return { values: parseFlags(own, options), words: args.slice(args[at] === '--' ? at + 1 : at) };
+}
+
+/** strconv.ParseBool */
+function isGoTrue(flag: string, text: string): boolean {
+  if (/^(1|t|T|TRUE|true|True)$/.test(text)) return true;
+  if (/^(0|f|F|FALSE|false|False)$/.test(text)) return false;
+  throw new RelayError('RELAY_BAD_FLAG', `-${flag} is true or false, not "${text}"`);
+}
+
 export function parseNumber(flag: string, text: string, min: number, max: number): number {
   const value = /^\d{1,10}$/.test(text) ? Number(text) : Number.NaN;
   if (!(value >= min && value <= max)) throw new RelayError('RELAY_BAD_FLAG', `${flag} takes a number from ${min} to ${max}, not "${text}"`);
@@ -42,6 +68,13 @@ export function parseNumber(flag: string, text: string, min: number, max: number
 export function parseLogFormat(text: string | undefined): LogFormat {
   if (text === undefined || text === 'text' || text === 'json') return text ?? 'text';
   throw new RelayError('RELAY_BAD_FLAG', `--log-format takes text or json, not "${text}"`);
+}
+
+/** `--PREFIX-cert` and `--PREFIX-key`: both or neither. */
+export function parseTls(prefix: string, cert: string | undefined, key: string | undefined): TlsFiles | null {
+  if (cert === undefined && key === undefined) return null;
+  if (cert === undefined || key === undefined) throw new RelayError('RELAY_BAD_FLAG', `--${prefix}-cert and --${prefix}-key go together: give both`);
+  return { cert: resolve(cert), key: resolve(key) };
 }
 
 /** `[ip:]host:guest[/tcp|/udp]`, as `-p` takes it. */

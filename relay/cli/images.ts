@@ -2,6 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Images, type ManifestImage } from '../images.ts';
+import { IMAGES_FLAGS } from './command-tables.ts';
 import type { CliContext } from './context.ts';
 import { parseFlags } from './flags.ts';
 
@@ -20,7 +21,7 @@ export interface ImageListing {
 }
 
 export async function images(args: string[], context: CliContext): Promise<number> {
-  const flags = parseFlags(args, { json: { type: 'boolean' }, images: { type: 'string' } });
+  const flags = parseFlags(args, IMAGES_FLAGS);
   const dir = flags.images ?? join(context.root, 'dist/images');
   const listings = await Promise.all((await new Images(dir).built()).images.map((image) => listing(dir, image)));
   if (flags.json) context.print(JSON.stringify(listings, null, 2));

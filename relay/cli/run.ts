@@ -2,40 +2,41 @@
 import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
+import type { ElsewhereOptions } from '../run/run-elsewhere.ts';
 import type { RunOptions } from '../run/run.ts';
+import type { DirectoryMapping } from '../run/runtimes.ts';
 import { Images } from '../images.ts';
 import { withCapture } from './capture.ts';
+import { RUN_FLAGS } from './command-tables.ts';
 import type { CliContext } from './context.ts';
 import { firstWord, parseFlags, parseForward } from './flags.ts';
-
-const FLAGS = {
-  'net': { type: 'boolean' },
-  'publish': { type: 'string', short: 'p', multiple: true },
-  'mac': { type: 'string' },
-  'hostname': { type: 'string' },
-  'env': { type: 'string', short: 'e', multiple: true },
-  'images': { type: 'string' },
-  'pcap': { type: 'string' },
-  'verbose': { type: 'boolean' },
-} as const;
 
 export interface RunCommand extends RunOptions {
   /** file for what passes on the network */
   pcap?: string;
+  /** another runtime than the built-in one */
+  elsewhere?: { runtime: string; old: boolean } & Pick<ElsewhereOptions, 'runtimeFlags' | 'runtimeDirectories' | 'wasiAddress'>;
 }
 
 export async function run(args: string[], context: CliContext): Promise<number> {
   const options = await parseRun(args, context);
-  const { run: runImage } = await import('../run/run.ts');
-  return withCapture(options.pcap ?? null, context, (capture) => runImage(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
+  const { elsewhere } = options;
+  const runIt = elsewhere === undefined ? (await import('../run/run.ts')).run : await runnerElsewhere(elsewhere, context);
+  return withCapture(options.pcap ?? null, context, (capture) => runIt(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
+}
+
+async function runnerElsewhere({ runtime: name, old, ...settings }: NonNullable<RunCommand['elsewhere']>, context: CliContext): Promise<(options: RunOptions) => Promise<number>> {
+  const [{ findRuntime }, { runElsewhere }] = await Promise.all([import('../run/runtimes.ts'), import('../run/run-elsewhere.ts')]);
+  const runtime = await findRuntime(name, context.env, old);
+  return (options) => runElsewhere({ ...options, ...settings, runtime });
 }
 
 /** The command line as options. Rejects with RELAY_BAD_FLAG, or with RELAY_NO_IMAGE when there is no such image. */
 export async function parseRun(args: string[], context: Pick<CliContext, 'env' | 'root' | 'warn'>): Promise<RunCommand> {
-  const at = firstWord(args, FLAGS);
+  const at = firstWord(args, RUN_FLAGS);
   // `--` ends our own flags; it is no flag of ours.
   const own = args.slice(0, at);
-  const flags = parseFlags(own.at(-1) === '--' ? own.slice(0, -1) : own, FLAGS);
+  const flags = parseFlags(own.at(-1) === '--' ? own.slice(0, -1) : own, RUN_FLAGS);
   if (at === args.length) throw new RelayError('RELAY_BAD_FLAG', 'name an image: `portside images` lists them');
   const forwards = (flags.publish ?? []).map(parseForward);
   const options: RunCommand = {
@@ -50,7 +51,25 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
   if (flags.verbose) options.log = (line) => context.warn(line);
+  if (flags.runtime !== undefined) {
+    options.elsewhere = {
+      runtime: flags.runtime,
+      old: flags['wasmtime-cli-13'] ?? false,
+      runtimeFlags: flags['runtime-flag'] ?? [],
+      runtimeDirectories: (flags.dir ?? []).map(parseDirectory),
+      wasiAddress: flags['wasi-addr'] ?? null,
+    };
+  } else if (flags.dir !== undefined || flags['runtime-flag'] !== undefined) {
+    throw new RelayError('RELAY_BAD_FLAG', '--dir and --runtime-flag are for another runtime: name it with --runtime');
+  }
   return options;
+}
+
+/** `HOST::GUEST`, as wasmtime has it; GUEST is the same as HOST without it. */
+function parseDirectory(text: string): DirectoryMapping {
+  const [host, guest, ...more] = text.split('::');
+  if (host === '' || more.length > 0 || !(guest ?? '/').startsWith('/')) throw new RelayError('RELAY_BAD_FLAG', `--dir takes HOST::GUEST, GUEST an absolute path in the container, as in src::/mnt/src, not "${text}"`);
+  return { host: resolve(host), guest: guest ?? resolve(host) };
 }
 
 /** The wasm file for a name in `dir`, or for a path. A name of an image wins over a file of the same name. */
@@ -73,7 +92,7 @@ function parseVariable(text: string, env: CliContext['env']): [string, string][]
   return value === undefined ? [] : [[name, value]];
 }
 
-function checkMac(text: string): string {
+export function checkMac(text: string): string {
   const mac = text.toLowerCase().replaceAll('-', ':');
   if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac)) throw new RelayError('RELAY_BAD_FLAG', `--mac takes a unicast address such as 02:00:00:00:00:42, not "${text}"`);
   return mac;

@@ -5,36 +5,26 @@ import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { DEFAULT_LIMITS, DEFAULT_PORT, type Limits, type ServeConfig } from '../config.ts';
 import { parseOrigin } from '../gate.ts';
-import type { Capture } from '../host/capture.ts';
 import { NodeClock, nodeRandom } from '../host/node-clock.ts';
 import { NodeHostNet } from '../host/node-host-net.ts';
 import { Log } from '../log.ts';
-import { RelayServer } from '../server.ts';
+import { RelayServer, type RelayParts } from '../server.ts';
 import { withCapture } from './capture.ts';
+import { SERVE_FLAGS } from './command-tables.ts';
 import type { CliContext } from './context.ts';
-import { parseFlags, parseForward, parseLogFormat, parseNumber } from './flags.ts';
-
-const FLAGS = {
-  'port': { type: 'string' },
-  'host': { type: 'string' },
-  'publish': { type: 'string', short: 'p', multiple: true },
-  'image': { type: 'string', multiple: true },
-  'allow-origin': { type: 'string', multiple: true },
-  'allow-host': { type: 'string', multiple: true },
-  'mtu': { type: 'string' },
-  'web': { type: 'string' },
-  'images': { type: 'string' },
-  'pcap': { type: 'string' },
-  'verbose': { type: 'boolean' },
-  'log-format': { type: 'string' },
-} as const;
+import { parseFlags, parseForward, parseLogFormat, parseNumber, parseTls } from './flags.ts';
 
 export async function serve(args: string[], context: CliContext): Promise<number> {
   const config = parseServe(args, context);
-  return withCapture(config.pcap, context, (capture) => serveUntilStopped(config, capture, context));
+  return withCapture(config.pcap, context, (capture) => serveUntilStopped(config, context, capture?.createNetwork ?? ((options) => new VirtualNetwork(options)), async (relay) => {
+    const { images } = await relay.images.manifest();
+    if (images.length === 0) context.print(noImages(config.imagesDir));
+    context.print(`Portside is ready: ${relay.url}`);
+  }));
 }
 
-async function serveUntilStopped(config: ServeConfig, capture: Capture | null, context: CliContext): Promise<number> {
+/** Builds the relay and runs it until a signal comes; `onReady` is told when it listens. */
+export async function serveUntilStopped(config: ServeConfig, context: CliContext, createNetwork: RelayParts['createNetwork'], onReady: (relay: RelayServer) => void | Promise<void>): Promise<number> {
   const limits: Limits = config.mtu === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, mtu: config.mtu, maxMtu: config.mtu };
   const clock = new NodeClock();
   const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals, format: config.logFormat });
@@ -45,15 +35,13 @@ async function serveUntilStopped(config: ServeConfig, capture: Capture | null, c
     random: nodeRandom,
     hostNet,
     adopt: (socket) => hostNet.adopt(socket),
-    createNetwork: capture?.createNetwork ?? ((options) => new VirtualNetwork(options)),
+    createNetwork,
     version: context.version,
   });
   const stopped = context.stopped();
   try {
     await relay.start();
-    const { images } = await relay.images.manifest();
-    if (images.length === 0) context.print(noImages(config.imagesDir));
-    context.print(`Portside is ready: ${relay.url}`);
+    await onReady(relay);
     await stopped;
   } finally {
     await relay.close();
@@ -63,7 +51,7 @@ async function serveUntilStopped(config: ServeConfig, capture: Capture | null, c
 
 /** The command line as a configuration. Throws RELAY_BAD_FLAG. */
 export function parseServe(args: string[], context: Pick<CliContext, 'env' | 'root'>): ServeConfig {
-  const flags = parseFlags(args, FLAGS);
+  const flags = parseFlags(args, SERVE_FLAGS);
   const port = flags.port ?? context.env['PORT'];
   return {
     port: port === undefined || port === '' ? DEFAULT_PORT : parseNumber(flags.port === undefined ? 'PORT' : '--port', port, 0, 65_535),
@@ -75,13 +63,16 @@ export function parseServe(args: string[], context: Pick<CliContext, 'env' | 'ro
     mtu: flags.mtu === undefined ? null : parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX),
     webDir: flags.web === undefined ? join(context.root, 'dist/web') : resolve(flags.web),
     imagesDir: flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images),
+    tls: parseTls('tls', flags['tls-cert'], flags['tls-key']),
+    linkAnywhere: false,
     pcap: flags.pcap === undefined ? null : resolve(flags.pcap),
     verbose: flags.verbose ?? false,
     logFormat: parseLogFormat(flags['log-format']),
   };
 }
 
-function checkOrigin(text: string): string {
+/** `--allow-origin`. Throws RELAY_BAD_FLAG. */
+export function checkOrigin(text: string): string {
   const origin = parseOrigin(text);
   if (origin === null) throw new RelayError('RELAY_BAD_FLAG', `--allow-origin takes an origin such as https://example.org, or '*', not "${text}"`);
   return origin;

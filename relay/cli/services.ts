@@ -16,14 +16,6 @@ import type { Log, LogFormat } from '../log.ts';
 import { parseNetworkFile, type NetworkFile } from '../network-file.ts';
 import { parseLogFormat } from './flags.ts';
 
-/** To be spread into a command's flags. */
-export const SERVICES_FLAGS = {
-  'services': { type: 'string', multiple: true },
-  'config': { type: 'string' },
-  'notification': { type: 'string' },
-  'log-format': { type: 'string' },
-} as const;
-
 export interface ServicesCommand {
   services: string[];
   /** file, or null */

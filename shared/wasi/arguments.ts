@@ -22,6 +22,8 @@ export interface CommandLine {
   net: boolean;
   mac?: string;
   hostname?: string;
+  /** descriptor of the listening socket, where it is not LISTEN_FD */
+  listenFd?: number;
 }
 
 /** The whole argv, with the image's name as argv[0]. */
@@ -29,7 +31,8 @@ export function guestArguments(info: ImageInfo, line: CommandLine): string[] {
   const argv = [info.name === '' ? 'container' : info.name];
   if (line.net) {
     // c2w's new images take `listenfd=` and their old ones a bare `qemu`; 3 is what both assume.
-    argv.push(`--net=${info.net}`, '--mac', line.mac ?? DEFAULT_MAC);
+    const place = (line.listenFd ?? LISTEN_FD) === LISTEN_FD ? '' : `=listenfd=${line.listenFd}`;
+    argv.push(`--net=${info.net}${place}`, '--mac', line.mac ?? DEFAULT_MAC);
   }
   if (info.ours && line.hostname) argv.push('--hostname', line.hostname);
   argv.push(...line.args);
@@ -120,6 +123,13 @@ function parseImageFlags(args: readonly string[]): { flags: ImageFlag[]; command
     flags.push({ name, value: value ?? (VALUE_FLAGS.test(args[i]) ? args[++i] ?? '' : '') });
   }
   return { flags, command: args.slice(args[i] === '--' ? i + 1 : i) };
+}
+
+/** `args` less the image's `--net`: for a host that says itself where the socket is. */
+export function withoutNetFlag(args: readonly string[]): string[] {
+  const { flags, command } = parseImageFlags(args);
+  const kept = flags.filter(({ name }) => name !== 'net').map(({ name, value }) => (value === '' && !VALUE_FLAGS.test(`--${name}`) ? `--${name}` : `--${name}=${value}`));
+  return [...kept, ...(command[0]?.startsWith('-') === true ? ['--'] : []), ...command];
 }
 
 /** Whether the image's flags say `--no-stdin`: then the host's stdin is left alone. */

@@ -1,0 +1,7 @@
+#!/usr/bin/env node
+// As portside.mjs, with container2wasm's command line.
+import { register } from 'tsx/esm/api';
+
+register();
+const { main } = await import('../relay/main.ts');
+process.exit(await main('c2w-net'));

@@ -1,0 +1,63 @@
+/*
+ * What an image says of itself, read from its file without compiling it: the walk from section to section of the wasm binary
+ * format (WebAssembly Core §5.5.2) touches a few bytes of each.
+ *
+ *   00 61 73 6d  01 00 00 00 | id  len (LEB128)  contents | id  len  contents | …      a custom section: id 0, contents begin with its name
+ */
+import { open, type FileHandle } from 'node:fs/promises';
+import { RelayError } from '../../shared/relay-error.ts';
+import { FOREIGN_IMAGE, IMAGE_SECTION, MAX_SECTION_BYTES, parseImageInfo, type ImageInfo } from '../../shared/wasi/image-info.ts';
+
+const MODULE_HEADER = Buffer.from([0x00, 0x61, 0x73, 0x6d, 0x01, 0x00, 0x00, 0x00]);
+const CUSTOM_SECTION = 0;
+/** id, and the most bytes that a length of 32 bits has */
+const SECTION_HEADER_LEN = 6;
+const MAX_SECTIONS = 10_000;
+/** the name's length is one byte: it is short */
+const NAME = Buffer.concat([Buffer.from([IMAGE_SECTION.length]), Buffer.from(IMAGE_SECTION)]);
+
+/** Rejects with RELAY_BAD_IMAGE for what is no wasm module. */
+export async function describeImage(path: string): Promise<ImageInfo> {
+  let file: FileHandle;
+  try {
+    file = await open(path);
+  } catch (error) {
+    throw new RelayError('RELAY_BAD_IMAGE', `can't read ${path}: ${(error as NodeJS.ErrnoException).code ?? String(error)}`);
+  }
+  try {
+    const header = await readAt(file, 0, MODULE_HEADER.length);
+    if (!header.equals(MODULE_HEADER)) throw new RelayError('RELAY_BAD_IMAGE', `${path} is not a wasm file`);
+    let at = MODULE_HEADER.length;
+    for (let sections = 0; sections < MAX_SECTIONS; sections++) {
+      const head = await readAt(file, at, SECTION_HEADER_LEN);
+      if (head.length === 0) return FOREIGN_IMAGE;
+      const len = parseLength(head, 1);
+      if (len === null) break;
+      const start = at + 1 + len.bytes;
+      if (head[0] === CUSTOM_SECTION && len.value <= NAME.length + MAX_SECTION_BYTES) {
+        const contents = await readAt(file, start, len.value);
+        if (contents.subarray(0, NAME.length).equals(NAME)) return parseImageInfo(contents.subarray(NAME.length));
+      }
+      at = start + len.value;
+    }
+    throw new RelayError('RELAY_BAD_IMAGE', `${path} is damaged or incomplete`);
+  } finally {
+    await file.close();
+  }
+}
+
+/** Fewer than `len` bytes at the end of the file. */
+async function readAt(file: FileHandle, at: number, len: number): Promise<Buffer> {
+  const { buffer, bytesRead } = await file.read(Buffer.alloc(len), 0, len, at);
+  return buffer.subarray(0, bytesRead);
+}
+
+/** An unsigned LEB128 of 32 bits, or null. */
+function parseLength(bytes: Uint8Array, off: number): { value: number; bytes: number } | null {
+  let value = 0;
+  for (let i = 0; i < 5 && off + i < bytes.length; i++) {
+    value += (bytes[off + i] & 0x7f) * 2 ** (7 * i);
+    if (bytes[off + i] < 0x80) return { value, bytes: i + 1 };
+  }
+  return null;
+}
