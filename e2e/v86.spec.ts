@@ -19,6 +19,8 @@ const relay = new Server();
 let friend: Server;
 
 test.beforeAll(async () => {
+  // The first time it downloads 50 MiB of kernel.
+  test.setTimeout(300_000);
   const pc = await buildPc();
   const files: Record<string, Uint8Array> = {
     '/empty': new Uint8Array(0),
@@ -49,9 +51,11 @@ test.afterAll(async () => {
 
 for (const [card, driver] of [['virtio', 'virtio_net'], ['ne2k', 'ne2k-pci']]) {
   test(`Linux with the ${card} card gets an address, downloads a file and sends it back`, async ({ page }) => {
+    // 10 s on an idle machine; the emulator wants a processor, and may have to share it.
+    test.setTimeout(300_000);
     const query = new URLSearchParams({ card, relay: `ws://localhost:${friend.port}/wsproxy`, url: `http://192.168.127.254:${host.port}/file` });
     await page.goto(`${origin}/?${query.toString()}`);
-    await expect.poll(() => page.evaluate(() => (globalThis as unknown as { serial: string }).serial), { timeout: 100_000 }).toContain('the end');
+    await expect.poll(() => page.evaluate(() => (globalThis as unknown as { serial: string }).serial), { timeout: 280_000 }).toContain('the end');
     const serial = await page.evaluate(() => (globalThis as unknown as { serial: string }).serial);
     expect(serial).toContain(`card: ${driver}`);
     expect(serial).toMatch(/address: 192\.168\.127\.\d+\/24/);
