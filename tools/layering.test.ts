@@ -22,7 +22,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   'relay/run': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services', 'relay', 'relay/host'],
   'web': ['shared'],
   'web/page': ['shared', 'web'],
-  'web/container': ['shared', 'web'],
+  // own-thread.ts holds the link, too.
+  'web/container': ['shared', 'web', 'web/link'],
   'web/link': ['shared', 'web', 'web/net'],
   'web/net': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services', 'web'],
   'web/embed': ['shared', 'web', 'web/page'],
