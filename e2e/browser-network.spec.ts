@@ -1,7 +1,12 @@
 /* The network in the page: the built page on a server that sends files and nothing else, and no relay anywhere. */
+import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, test, type BrowserContext } from '@playwright/test';
 import { Guest, noise, sha256 } from './guest.ts';
 import { StaticServer } from './static-server.ts';
@@ -28,7 +33,8 @@ test.beforeAll(async ({ browser }) => {
   });
   await new Promise<void>((resolve) => files.listen(0, '127.0.0.1', resolve));
   filesPort = (files.address() as AddressInfo).port;
-  context = await browser.newContext();
+  // Of the https server below; what the container trusts is another matter.
+  context = await browser.newContext({ ignoreHTTPSErrors: true });
   guest = new Guest(await context.newPage());
   await guest.page.goto(`${site.url}?image=debian`);
   await expect.poll(() => guest.state().catch(() => 'reloading'), { timeout: 60_000 }).toBe('running');
@@ -62,6 +68,22 @@ test('an upload arrives intact', async () => {
   const { output } = await guest.run(`head -c 3000000 /dev/urandom > /tmp/up; sha256sum < /tmp/up; curl -s -T /tmp/up http://192.168.127.254:${filesPort}/up`);
   const [sent, received] = output.split('  -\n');
   expect([sent.length, received]).toEqual([64, sent]);
+});
+
+test('HTTPS: the container trusts what the page is for it, and gets the file whole', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'portside-https-'));
+  const [key, cert] = [join(dir, 'key.pem'), join(dir, 'cert.pem')];
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2', '-subj', '/CN=127.0.0.1', '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', cert], { stdio: 'ignore' });
+  const server = createHttpsServer({ key: readFileSync(key), cert: readFileSync(cert) }, (_request, response) => void response.writeHead(200, { 'Access-Control-Allow-Origin': '*' }).end(file));
+  rmSync(dir, { recursive: true });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const url = `https://host.containers.internal:${(server.address() as AddressInfo).port}/file`;
+  expect((await guest.run(`curl -sS ${url} | sha256sum`)).output).toBe(`${sha256(file)}  -`);
+  // By the container's own bundle, as apt does, and by nobody's.
+  expect((await guest.run(`env -i curl -sS ${url} | sha256sum`)).output).toBe(`${sha256(file)}  -`);
+  expect((await guest.run(`env -i curl -sS --cacert /dev/null ${url} | sha256sum`)).output).not.toContain(sha256(file));
+  server.closeAllConnections();
+  server.close();
 });
 
 test('what CORS forbids is an answer that says so, and what is no HTTP is refused at once', async () => {
