@@ -1,7 +1,7 @@
 /* The network in the page: the built page on a server that sends files and nothing else, and no relay anywhere. */
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server as HttpServer } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { AxeBuilder } from '@axe-core/playwright';
 import { expect, test, type BrowserContext } from '@playwright/test';
+import { aptSetupCommand, buildAptRepository } from '../image/apt-repo.ts';
 import { Guest, noise, Server, sha256 } from './guest.ts';
 import { StaticServer } from './static-server.ts';
 
@@ -85,6 +86,24 @@ test('HTTPS: the container trusts what the page is for it, and gets the file who
   expect((await guest.run(`env -i curl -sS --cacert /dev/null ${url} | sha256sum`)).output).not.toContain(sha256(file));
   server.closeAllConnections();
   server.close();
+});
+
+test('apt-get installs a package, from a server that allows CORS', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'portside-apt-'));
+  await buildAptRepository(folder);
+  const packages = new Map(readdirSync(folder).map((name) => [`/${name}`, readFileSync(join(folder, name))]));
+  rmSync(folder, { recursive: true });
+  const repository = createServer((request, response) => {
+    const body = packages.get((request.url ?? '').replace('/./', '/'));
+    response.writeHead(body === undefined ? 404 : 200, { 'Access-Control-Allow-Origin': '*' }).end(body);
+  });
+  await new Promise<void>((resolve) => repository.listen(0, '127.0.0.1', resolve));
+  await guest.run(aptSetupCommand(`http://192.168.127.254:${(repository.address() as AddressInfo).port}`));
+  const installed = await guest.run('apt-get update && apt-get install -y figlet', 110_000);
+  repository.closeAllConnections();
+  repository.close();
+  expect(installed.status, installed.output).toBe(0);
+  expect((await guest.run('figlet hello')).output).toContain('|_| |_|\\___|_|_|\\___/');
 });
 
 test('what CORS forbids is an answer that says so, and what is no HTTP is refused at once', async () => {
@@ -180,4 +199,26 @@ test('a page of a relay loads the stack only when it is asked for, and then does
   expect(output).toContain('403');
   await page.goto('about:blank');
   await relay.stop();
+});
+
+test('below a folder of its origin: absolute links and images', async ({ page }) => {
+  const folder = await StaticServer.start('/some/demo/');
+  const at = new Guest(page);
+  await page.goto(`${folder.url}?image=busybox`);
+  await expect.poll(() => at.state().catch(() => 'reloading'), { timeout: 60_000 }).toBe('running');
+  await at.run([
+    'mkdir -p /www/sub', `printf '<img src=/dot.svg><a id=abs href=/sub>there</a>' > /www/index.html`, `printf '<p id=s>below</p><a id=home href="/">home</a>' > /www/sub/index.html`,
+    `printf '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"/>' > /www/dot.svg`, 'httpd -p 8080 -h /www',
+  ].join('; '));
+  await page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(8080));
+  const frame = page.frameLocator('.preview-frame');
+  await expect.poll(() => frame.locator('img').evaluate((image) => (image as HTMLImageElement).naturalWidth)).toBe(20);
+  // The server redirects to /sub/.
+  await frame.locator('#abs').click();
+  await expect(frame.locator('#s')).toHaveText('below');
+  await expect(page.locator('.preview-path')).toHaveValue('/sub/');
+  await frame.locator('#home').click();
+  await expect(frame.locator('#abs')).toHaveText('there');
+  await page.goto('about:blank');
+  await folder.stop();
 });

@@ -15,6 +15,7 @@ const text = (...lines: string[]): Uint8Array => Uint8Array.from(lines.join('\r\
 /** A stream of these bytes, cut by chance, whose other direction is kept. */
 class Played implements ByteStream {
   readonly sent: Uint8Array[] = [];
+  readonly closed = new Promise<void>(() => {});
   isOver = false;
   readonly #bytes: Uint8Array;
   readonly #chance: Chance | null;
