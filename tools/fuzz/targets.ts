@@ -12,6 +12,7 @@ import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
 import { Chance } from './chance.ts';
 import { playNetwork } from './network-target.ts';
+import { PAGE_TARGETS } from './page-targets.ts';
 import { decode, mutateScript } from './script.ts';
 import * as seeds from './seeds.ts';
 import { check, type FuzzTarget } from './target.ts';
@@ -174,4 +175,5 @@ export const TARGETS: readonly FuzzTarget[] = [
       playTcp(input, true);
     },
   },
+  ...PAGE_TARGETS,
 ];

@@ -130,6 +130,8 @@ export class Container {
 
   resize(cols: number, rows: number): void { this.#control.resize(cols, rows); }
   stats(): RunnerStats | null { return this.#control.stats(); }
+  /** The address of a port of the container for a frame of this page, shown without scripts; with `net: 'browser'` only. */
+  portUrl(port: number): Promise<string> { return this.#control.openPort(port); }
   startCapture(): Promise<void> { return this.#control.startCapture(); }
   stopCapture(): Promise<Blob | null> { return this.#control.stopCapture(); }
 

@@ -168,6 +168,20 @@ describe('HTTP by fetch', () => {
     await expect(ask({ ip: ip('203.0.113.1') }, { path: '/broken' })).rejects.toThrow(/aborted|reset/);
   });
 
+  test('a client that goes away ends what was fetched for it', async () => {
+    let signal: AbortSignal | null = null;
+    const slow = new BrowserNetwork({ pageOrigin: 'http://page.test', acceptTls: null, fetch: (_url, init) => { signal = init.signal ?? null; return new Promise(() => {}); } });
+    guest.close();
+    guest = new NetGuest((sink) => slow.attach(sink));
+    const stream = await guest.connect(ip('203.0.113.1'), 80);
+    await stream.send(new TextEncoder().encode('GET / HTTP/1.1\r\nHost: x.test\r\n\r\n'));
+    await expect.poll(() => signal).not.toBeNull();
+    expect(signal!.aborted).toBe(false);
+    stream.abort();
+    await expect.poll(() => signal!.aborted).toBe(true);
+    slow.close();
+  });
+
   test('what the browser refuses is a 502 that says what to do', async () => {
     const { status, reason, body } = await ask({ ip: ip('203.0.113.1') }, { headers: { host: 'refused.test' } });
     expect([status, reason]).toEqual([502, 'Blocked by the browser or unreachable']);

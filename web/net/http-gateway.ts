@@ -61,6 +61,9 @@ export class HttpGateway {
 
   /** Serves requests until the connection ends. Resolves with a destination when the client wants a tunnel to it. Rejects when the stream breaks. */
   async serve(stream: ByteStream, reader: ByteReader, destination: Destination, scheme: 'http' | 'https'): Promise<Destination | null> {
+    // What nobody waits for any more need not be fetched.
+    const gone = new AbortController();
+    void stream.closed.then(() => gone.abort());
     for (;;) {
       let text: string | null;
       try {
@@ -81,7 +84,7 @@ export class HttpGateway {
         await stream.send(emitHead('HTTP/1.1 200 Connection established', []));
         return tunnel;
       }
-      if (!await this.#answer(stream, reader, head, destination, scheme)) {
+      if (!await this.#answer(stream, reader, head, destination, scheme, gone.signal)) {
         stream.finish();
         // What still comes is read, or the guest would see a reset before it has read the answer.
         while (await reader.peek() !== null) reader.takeRest();
@@ -91,7 +94,7 @@ export class HttpGateway {
   }
 
   /** False: the connection ends with this answer. */
-  async #answer(stream: ByteStream, reader: ByteReader, head: RequestHead, destination: Destination, scheme: 'http' | 'https'): Promise<boolean> {
+  async #answer(stream: ByteStream, reader: ByteReader, head: RequestHead, destination: Destination, scheme: 'http' | 'https', signal: AbortSignal): Promise<boolean> {
     const length = requestBody(head);
     if (typeof length === 'string') return sendError(stream, head, '400 Bad Request', `the body has no clear length (${length})`, false);
     const url = this.#urlOf(head, destination, scheme);
@@ -112,7 +115,7 @@ export class HttpGateway {
     }
     await this.#turn();
     try {
-      return await this.#fetch(stream, head, url!, bytes === 0 ? null : new Blob(parts as BlobPart[]));
+      return await this.#fetch(stream, head, url!, bytes === 0 ? null : new Blob(parts as BlobPart[]), signal);
     } finally {
       this.#fetching--;
       this.#waiting.shift()?.();
@@ -124,13 +127,12 @@ export class HttpGateway {
     this.#fetching++;
   }
 
-  async #fetch(stream: ByteStream, head: RequestHead, url: URL, body: Blob | null): Promise<boolean> {
-    const abort = new AbortController();
+  async #fetch(stream: ByteStream, head: RequestHead, url: URL, body: Blob | null, signal: AbortSignal): Promise<boolean> {
     let response: Response;
     try {
       response = await this.#env.fetch(url.href, {
         method: head.method, headers: sentFields(head.fields), body: head.method === 'GET' || head.method === 'HEAD' ? null : body,
-        mode: 'cors', credentials: 'omit', cache: 'no-store', redirect: 'follow', referrerPolicy: 'no-referrer', signal: abort.signal,
+        mode: 'cors', credentials: 'omit', cache: 'no-store', redirect: 'follow', referrerPolicy: 'no-referrer', signal,
       });
     } catch (error) {
       return sendError(stream, head, '502 Blocked by the browser or unreachable', this.#whyBlocked(url, error), true);
@@ -138,7 +140,6 @@ export class HttpGateway {
     try {
       return await sendResponse(stream, head, response, new URL(response.url === '' ? url : response.url).origin === this.#page.origin);
     } catch (error) {
-      abort.abort();
       // The guest must not take half a body for a whole one.
       stream.abort();
       throw error;

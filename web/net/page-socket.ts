@@ -18,6 +18,8 @@ export interface ByteStream extends ByteSource {
   finish(): void;
   /** Ends both directions without ceremony. Idempotent. */
   abort(): void;
+  /** Resolves when the connection is over, however it came to that. */
+  readonly closed: Promise<void>;
 }
 
 /** The connection was reset. */
@@ -33,7 +35,6 @@ export class PageSocket implements HostTcp, ByteStream {
   handlers: HostTcpHandlers;
   pendingBytes = 0;
   readonly peer: string | undefined;
-  /** Resolves when the connection is over, however it came to that. */
   readonly closed: Promise<void>;
 
   readonly #queue: Uint8Array[] = [];

@@ -102,7 +102,11 @@ describe('a request of a frame', () => {
     };
     const frame = new Frame({ method: 'POST' }, [new Uint8Array(70_000), new Uint8Array(5)]);
     expect(await frame.text()).toBe('POST 70005');
-    frame.close();
+    const long = new Frame({ method: 'PUT' }, Array.from({ length: 40 }, () => new Uint8Array(50_000)));
+    expect(await long.text()).toBe('PUT 2000000');
+    // A simple server understands only the first.
+    expect(asked.map(({ headers }) => [headers['content-length'], headers['transfer-encoding']])).toEqual([['70005', undefined], [undefined, 'chunked']]);
+    for (const each of [frame, long]) each.close();
   });
 
   test('cookies stay with the container, and come back to it', async () => {

@@ -22,6 +22,9 @@
  * Window size: in-band on stdin, to images that understand it, and only at the end of what is queued, so that it never
  * lands within a paste's character.
  *
+ * A network in this page is asked first what the container has to know of it (`prepare`), so its link worker starts before the container does;
+ * a network of several tabs gives the container's MAC by its seat. Both are given back with the container's end.
+ *
  * The state machine. Each arrow is reported once; nothing is reported after `stopped`.
  *
  *   idle ─ start() ─▶ loading ─ compiled ─▶ starting ─ first output ─▶ running ─ all output read ─▶ exited

@@ -13,11 +13,13 @@
  * none of what it loads would come here.) Only the fields listed below pass; forms lead to the same container alone.
  *
  * Paths. Relative addresses work by themselves. An absolute one (`/style.css`) leaves the folder; its Referer tells where it
- * comes from: what a page loads is fetched from the container, and a link is redirected back into the folder.
+ * comes from: what a page loads is fetched from the container, and a link is redirected back into the folder. Below a folder of the origin
+ * links never come here, so they are changed in the page (rooted.ts).
  */
 /// <reference lib="webworker" />
 import type { Fields, FromLink, PortAddress, PortRequest, ToLink } from '../port-protocol.ts';
 import { parsePortUrl, portUrl } from '../port-protocol.ts';
+import { rootedStream } from './rooted.ts';
 
 /** longest wait for the page that has the container, in `ms` */
 const TAKEN_MS = 5000;
@@ -151,6 +153,12 @@ function response(head: Extract<FromLink, { type: 'head' }>, download: Download,
   if (body !== null && (coding === 'gzip' || coding === 'deflate')) {
     headers.delete('content-length');
     body = body.pipeThrough(new DecompressionStream(coding) as unknown as ReadableWritablePair<Uint8Array, Uint8Array>);
+  }
+  // At the root of the origin such links come here by themselves.
+  if (body !== null && new URL(root).pathname !== '/' && headers.get('content-type')?.startsWith('text/html') === true) {
+    headers.delete('content-length');
+    const folder = new URL(portUrl(root, target.session, target.port)).pathname;
+    body = body.pipeThrough(rootedStream(folder) as unknown as ReadableWritablePair<Uint8Array, Uint8Array>);
   }
   setOurs(headers, target, root);
   return new Response(body, { status: head.status < 200 ? 502 : head.status, statusText: head.reason, headers });

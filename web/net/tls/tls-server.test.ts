@@ -34,6 +34,7 @@ function streamOf(socket: Socket): ByteStream {
     send: (bytes) => new Promise((resolve, reject) => { socket.write(bytes, (error) => (error === null || error === undefined ? resolve() : reject(error))); }),
     finish: () => { socket.end(); },
     abort: () => { socket.destroy(); },
+    closed: new Promise((resolve) => { socket.once('close', () => resolve()); }),
   };
 }
 

@@ -333,12 +333,14 @@ class Connection {
 
 /** What is in the records. */
 class TlsStream implements ByteStream {
+  readonly closed: Promise<void>;
   readonly #connection: Connection;
   #isEnded = false;
   #isFinished = false;
 
   constructor(connection: Connection) {
     this.#connection = connection;
+    this.closed = connection.stream.closed;
   }
 
   async read(): Promise<Uint8Array | null> {
