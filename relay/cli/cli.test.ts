@@ -78,6 +78,22 @@ describe('flags', () => {
     await expect(parseRun(['nope'], at)).rejects.toMatchObject({ code: 'RELAY_NO_IMAGE', message: expect.stringContaining('busybox') });
   });
 
+  test('run: --dir and --mapdir', async () => {
+    const at = { env: {}, root: dir, warn: () => {} };
+    const directories = async (...flags: string[]): Promise<unknown> => (await parseRun([...flags, 'busybox'], at)).directories;
+    expect(await directories('--dir', `${images}::/work/`, '--dir', `${dir}:ro`, '--mapdir', `/a//b::${dir}`)).toEqual([
+      { host: images, guest: '/work', readOnly: false }, { host: dir, guest: dir, readOnly: true }, { host: dir, guest: '/a/b', readOnly: false },
+    ]);
+    expect(await directories('--dir', `${images}/..::/x::y`).catch((error: Error) => error.message)).toContain('takes HOST[::GUEST][:ro]');
+    expect(await directories('--dir', `${images}/..::/x:ro`)).toEqual([{ host: join(dir, 'dist'), guest: '/x', readOnly: true }]);
+    const wrong: [string[], string][] = [
+      [['--dir', `${images}/none::/x`], 'make it first'], [['--dir', `${join(images, 'busybox.wasm')}::/x`], 'share the one that it lies in'], [['--dir', `${dir}::work`], 'must be absolute'],
+      [['--dir', `${dir}::/`], "the container's own"], [['--dir', `${dir}::/x/../proc/`], "the container's own"], [['--dir', `${dir}::/x`, '--mapdir', `/x::${images}`], 'both be /x'],
+      [['--mapdir', dir], 'takes GUEST::HOST'], [['--dir', '::/x'], 'takes HOST'], [['--dir', `${dir}::/a\nb`], 'line break'],
+    ];
+    for (const [flags, message] of wrong) await expect(directories(...flags), flags.join(' ')).rejects.toMatchObject({ ...BAD, message: expect.stringContaining(message) });
+  });
+
   test('listen: SPEC anywhere, forwards to any guest', () => {
     expect(parseListen(['unix:/tmp/x'])).toMatchObject({ spec: 'unix:/tmp/x', given: {}, forwards: [], verbose: false, services: [], config: null, notification: null, logFormat: 'text' });
     expect(parseListen('--services unix:/a --services tcp:127.0.0.1:0 --config f unix:/x --notification n --log-format json'.split(' ')))

@@ -35,6 +35,9 @@ const TOPICS: Record<string, string> = {
   --net                with a network
   -p [IP:]HOST:GUEST[/tcp|/udp]
                        lead a port of this computer into the container (implies --net). May be repeated
+  --dir HOST[::GUEST][:ro]
+                       share directory HOST of this computer as GUEST in the container (default: the same path); ro: it may
+                       only be read. May be repeated, up to 8 times. --mapdir GUEST::HOST says the same
   --pcap FILE          write every frame to FILE, for Wireshark (implies --net)
   --mac MAC            the container's MAC address
   --hostname NAME      its host name

@@ -6,6 +6,7 @@ import type { RunOptions } from '../run/run.ts';
 import { Images } from '../images.ts';
 import { withCapture } from './capture.ts';
 import type { CliContext } from './context.ts';
+import { parseDirectories } from './directories.ts';
 import { firstWord, parseFlags, parseForward } from './flags.ts';
 
 const FLAGS = {
@@ -13,6 +14,8 @@ const FLAGS = {
   'publish': { type: 'string', short: 'p', multiple: true },
   'mac': { type: 'string' },
   'hostname': { type: 'string' },
+  'dir': { type: 'string', multiple: true },
+  'mapdir': { type: 'string', multiple: true },
   'env': { type: 'string', short: 'e', multiple: true },
   'images': { type: 'string' },
   'pcap': { type: 'string' },
@@ -46,6 +49,8 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
     net: flags.net === true || forwards.length > 0 || flags.pcap !== undefined,
     forwards,
   };
+  const directories = await parseDirectories(flags.dir ?? [], flags.mapdir ?? []);
+  if (directories.length > 0) options.directories = directories;
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);

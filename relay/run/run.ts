@@ -19,7 +19,7 @@ import { RelayError } from '../../shared/relay-error.ts';
 import { argumentsFit, guestArguments, guestEnvironment, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
-import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
+import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NetworkLink } from './network-link.ts';
 import { Terminal } from './terminal.ts';
 
@@ -32,6 +32,8 @@ export interface RunOptions {
   net: boolean;
   /** ports of the host that lead into the container; only with `net` */
   forwards: readonly ForwardRequest[];
+  /** of this computer, for the container */
+  directories?: readonly SharedDirectory[];
   mac?: string;
   hostname?: string;
   /** debug lines of the network */
@@ -50,11 +52,11 @@ export async function run(options: RunOptions): Promise<number> {
     const line = { ...options };
     const args = guestArguments(info, line);
     const env = guestEnvironment(line);
-    const tooLong = argumentsFit(info, args, env);
+    const tooLong = argumentsFit(info, args, env, (options.directories ?? []).map(({ guest }) => guest));
     if (tooLong !== null) throw new RelayError('RELAY_BAD_FLAG', tooLong);
     const memory = makeContainerMemory(options.net);
     if (options.net) closers.push(await openNetwork(memory, options));
-    return await runIn(thread, info, { memory, args, env, net: options.net }, skipsStdin(options.args));
+    return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])] }, skipsStdin(options.args));
   } finally {
     for (const close of closers.toReversed()) await close();
   }

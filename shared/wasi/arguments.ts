@@ -10,6 +10,8 @@ export const DEFAULT_MAC = '02:00:00:00:00:01';
 
 /** c2w's images read environment, arguments and mounts through a buffer of so many bytes, and exit with 1 beyond */
 const FOREIGN_LIMIT_BYTES = 1024;
+/** devices for shared directories that our machine has (SHARES_MAX in machine/map.h) */
+const MAX_DIRECTORIES = 8;
 /** what our images are given at most, in bytes */
 const OUR_LIMIT_BYTES = 128 << 10;
 
@@ -41,11 +43,12 @@ export function guestEnvironment(line: CommandLine): string[] {
     .map(([name, value]) => `${name}=${value}`);
 }
 
-/** Why an image cannot take these arguments; null when it can. */
-export function argumentsFit(info: ImageInfo, argv: readonly string[], env: readonly string[]): string | null {
+/** Why an image cannot take these arguments, and directories by these names; null when it can. */
+export function argumentsFit(info: ImageInfo, argv: readonly string[], env: readonly string[], directories: readonly string[] = []): string | null {
+  if (info.ours && directories.length > MAX_DIRECTORIES) return `This image takes at most ${MAX_DIRECTORIES} shared directories.`;
   const encoder = new TextEncoder();
   let bytes = 0;
-  for (const item of [...argv, ...env]) bytes += encoder.encode(item).length + 1;
+  for (const item of [...argv, ...env, ...directories]) bytes += encoder.encode(item).length + 1;
   const limit = info.ours ? OUR_LIMIT_BYTES : FOREIGN_LIMIT_BYTES;
   if (bytes <= limit) return null;
   return `Arguments and environment together are ${bytes} bytes long; this image takes at most ${limit}.`;
