@@ -7,13 +7,15 @@
 
 #define TYPE_9P 9
 #define F_MOUNT_TAG (1ull << 0)
-#define MSIZE_MIN 4096u
+#define MSIZE_MIN 8192u
 /* The longest request but for the data of Twrite: a symbolic link with its target. */
 #define REQUEST_MAX 8192u
 #define READDIR_MAX 32768u
 #define REPLY_MAX (READDIR_MAX + 64)
 #define DATA_AT_READ 11u
 #define DATA_AT_WRITE 23u
+/* What Linux takes off a message for all but the data. */
+#define IO_HEADER_LEN 24u
 #define WALK_MAX 16u
 #define NO_FID 0xffffffffu
 #define VERSION_TEXT "9P2000.L"
@@ -415,7 +417,8 @@ static i32 put_opened(struct call *call, const struct p9_fid *fid) {
   i32 error = stat_fid(call->share, fid, &stat);
   if (error) return error;
   put_qid(call, &stat);
-  p9_put32(&call->out, 0);
+  // iounit: whole pages of data per message, so that a long write stays aligned.
+  p9_put32(&call->out, (call->share->msize - IO_HEADER_LEN) & ~(BLOCK_SIZE - 1));
   return 0;
 }
 

@@ -5,6 +5,7 @@ import { spawnSync } from 'node:child_process';
 import { Worker } from 'node:worker_threads';
 import { wasi } from '@bjorn3/browser_wasi_shim';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { exercise, EXPECTED } from '../../shared/wasi/fixtures/share-exercise.ts';
 import type { OpenHow } from '../../shared/wasi/share.ts';
 import { FileError } from '../../shared/wasi/share.ts';
 import { NodeShare } from './node-share.ts';
@@ -76,6 +77,14 @@ describe.each([...(linux ? [['by descriptors', true] as const] : []), ['by real 
     expect(readFileSync(join(folder, 'outside/file'), 'utf8')).toBe('outside');
     expect(statSync(join(folder, 'outside/file')).mtimeMs).toBeGreaterThan(1);
     expect(existsSync(join(root, 'to-file'))).toBe(false);
+  });
+
+  test('it does what every share does', () => {
+    const empty = join(folder, 'empty');
+    mkdirSync(empty);
+    const other = new NodeShare(empty, pinned);
+    expect(exercise(other)).toEqual(EXPECTED);
+    other.close();
   });
 
   test('links within the root lead where they say', () => {

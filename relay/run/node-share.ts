@@ -76,6 +76,7 @@ export class NodeShare implements Share {
 
   setMode(path: string, mode: number): void {
     this.#at(path, false, (place) => {
+      if (!this.#pinned && lstatSync(place.path).isSymbolicLink()) throw new FileError(wasi.ERRNO_NOTSUP);
       // chmod(2) follows links; a descriptor is what it is.
       const fd = openSync(place.path, this.#pinned ? O_PATH | O_NOFOLLOW : O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
       try {
