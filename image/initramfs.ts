@@ -67,6 +67,8 @@ export function configLines(defaults: ImageDefaults): string {
     // Evaluated: each word is quoted, then the list.
     `image_entrypoint=${quote(defaults.entrypoint.map(quote).join(' '))}`,
     `image_cmd=${quote(defaults.cmd.map(quote).join(' '))}`,
+    // Whom shared directories belong to.
+    `image_owner=${defaults.identity.uid}:${defaults.identity.gid}`,
     `image_greeting=${quote(defaults.greeting)}`,
     `image_warm=${quote(defaults.warm)}`,
     ...Object.entries(defaults.env).map(([name, value]) => {

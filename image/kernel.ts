@@ -10,6 +10,8 @@ import { CACHE, readPackage, type Lock } from './packages.ts';
 
 /** What a machine with a network needs; the console and RTC drivers are built in. */
 export const NET_MODULES = ['virtio_mmio', 'virtio_net'];
+/** What shared directories need. */
+export const SHARE_MODULES = ['9pnet_virtio', '9p'];
 /** What a root on a disk needs besides; libcrc32c asks for crc32c_generic by an alias (softdep), not as a dependency. */
 export const DISK_MODULES = ['virtio_blk', 'crc32c_generic', 'erofs', 'overlay'];
 
@@ -33,7 +35,7 @@ const RECIPE = 1;
 
 export async function loadKernel(lock: Lock): Promise<Kernel> {
   const locked = lock.packages[lock.groups.kernel[0]];
-  const key = createHash('sha256').update(JSON.stringify([RECIPE, locked.sha256, NET_MODULES, DISK_MODULES])).digest('hex').slice(0, 16);
+  const key = createHash('sha256').update(JSON.stringify([RECIPE, locked.sha256, NET_MODULES, SHARE_MODULES, DISK_MODULES])).digest('hex').slice(0, 16);
   const dir = join(CACHE, 'kernel', key);
   const known = await readFile(join(dir, 'index.json'), 'utf8').catch(() => null);
   if (known === null) await unpackKernel(await readPackage(locked), dir);
@@ -63,7 +65,7 @@ async function unpackKernel(bytes: Uint8Array, dir: string): Promise<void> {
   const temporary = `${dir}.new`;
   await rm(temporary, { recursive: true, force: true });
   await mkdir(temporary, { recursive: true });
-  for (const name of [...NET_MODULES, ...DISK_MODULES]) {
+  for (const name of [...NET_MODULES, ...SHARE_MODULES, ...DISK_MODULES]) {
     const order = await loadOrder([name], read);
     if (!order.has(name)) throw new ImageBuildError(`the kernel package has no module ${name}`);
     index.closures[name] = [...order.keys()];

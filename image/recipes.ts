@@ -1,6 +1,6 @@
 /* What the default images are made of: everything about one that a person may want to change. */
 import { ROOT_IDENTITY } from './enter.ts';
-import { DISK_MODULES, NET_MODULES } from './kernel.ts';
+import { DISK_MODULES, NET_MODULES, SHARE_MODULES } from './kernel.ts';
 import type { ImageDefaults } from './initramfs.ts';
 import type { LockGroup } from './packages.ts';
 
@@ -36,7 +36,7 @@ export const RECIPES: Record<string, Recipe> = {
     title: 'BusyBox',
     description: 'The smallest: one program with 270 commands, for quick looks and tests.',
     memoryMiB: 128,
-    modules: NET_MODULES,
+    modules: [...NET_MODULES, ...SHARE_MODULES],
     root: null,
     defaults: { name: 'busybox', entrypoint: [], cmd: ['/bin/sh', '-l'], env: ENV, workdir: '/root', identity: ROOT_IDENTITY, greeting: '', warm: '/bin/sh -lc "ls -l /; cat /etc/passwd"' },
     isDefault: false,
@@ -45,7 +45,7 @@ export const RECIPES: Record<string, Recipe> = {
     title: 'Debian 13 (trixie)',
     description: 'bash, coreutils, apt, curl, iproute2, procps, nano, vim-tiny: a Debian to work in. apt-get installs the rest.',
     memoryMiB: 512,
-    modules: [...NET_MODULES, ...DISK_MODULES],
+    modules: [...NET_MODULES, ...SHARE_MODULES, ...DISK_MODULES],
     root: 'debian',
     defaults: {
       name: 'debian', entrypoint: [], cmd: ['/bin/bash', '-l'], workdir: '/root', identity: ROOT_IDENTITY, greeting: '', warm: '/bin/bash -lc "ls -l /; cat /etc/os-release; id"',

@@ -4,7 +4,8 @@
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, test } from 'vitest';
@@ -14,8 +15,8 @@ const ROOT = fileURLToPath(new URL('..', import.meta.url));
 const DIST = join(ROOT, 'dist/images');
 const REPORT = '\x1b_portside;ports=';
 
-function run(image: string, args: string[], stdin = ''): { status: number | null; screen: string } {
-  const child = spawnSync(process.execPath, ['--no-warnings', join(ROOT, 'machine/dev-run.mjs'), join(DIST, `${image}.wasm`), '--disk', DIST, '--', ...args], { input: stdin, timeout: 25_000 });
+function run(image: string, args: string[], stdin = '', flags: string[] = []): { status: number | null; screen: string } {
+  const child = spawnSync(process.execPath, ['--no-warnings', join(ROOT, 'machine/dev-run.mjs'), join(DIST, `${image}.wasm`), '--disk', DIST, ...flags, '--', ...args], { input: stdin, timeout: 25_000 });
   return { status: child.status, screen: child.stdout.toString().replaceAll('\r', '') };
 }
 
@@ -54,6 +55,19 @@ for (const image of ['busybox', 'debian']) {
       expect(run(image, ['--entrypoint', '/bin/echo', '--', 'a', "b  c'd"])).toEqual({ status: 0, screen: "a b  c'd\n" });
       expect(run(image, ['--no-stdin', 'sh', '-c', 'cat; tty </dev/tty; echo "$HOME $PWD"']).screen).toMatch(/\/dev\/(tty|hvc0)\n\/root \/root\n/);
       expect(run(image, [], 'exit 9\n').status).toBe(9);
+    });
+
+    // A host without modes: what is set holds for the run (relay/run/share.test.ts has the rest, on our own host).
+    test('a shared directory of any WASI host', () => {
+      const shared = mkdtempSync(join(tmpdir(), 'portside-restore-'));
+      try {
+        writeFileSync(join(shared, 'text'), 'from outside\n');
+        const { status, screen } = run(image, ['sh', '-c', 'cd /mnt/share; cat text; stat -c "%a %u %n" . text; chmod 750 text; chown 7 text; stat -c "%a %u" text; mkdir d; ln -s text link; cat link >d/copy; mv d moved; rm text; readlink link; ls moved; df . >/dev/null'], '', ['--share', shared]);
+        expect([status, screen]).toEqual([0, 'from outside\n755 0 .\n644 0 text\n750 7\ntext\ncopy\n']);
+        expect(readFileSync(join(shared, 'moved/copy'), 'utf8')).toBe('from outside\n');
+      } finally {
+        rmSync(shared, { recursive: true });
+      }
     });
   });
 }

@@ -3,7 +3,7 @@
  * speaks the control protocol (ARCHITECTURE.md) and has a POSIX shell.
  */
 import { execFileSync, spawnSync } from 'node:child_process';
-import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -74,6 +74,17 @@ describe.runIf(hasGuest)('Linux', () => {
     expect(out.match(/more/g)).toHaveLength(2);
     expect(status).toBe(3);
   }, 60_000);
+
+  test('a shared directory is mounted, with and without a snapshot', () => {
+    const shared = at('shared');
+    mkdirSync(shared);
+    writeFileSync(join(shared, 'text'), 'shared\n');
+    const command = ['sh', '-c', 'cat /mnt/share/text; echo "$1" >/mnt/share/answer', 'x'];
+    expect(run(machine, [...command, 'booted'], '', ['--in', folder, '--share', shared])).toEqual({ out: expect.stringContaining('shared\n'), status: 0 });
+    expect(readFileSync(join(shared, 'answer'), 'utf8')).toBe('booted\n');
+    expect(run(snapshot, [...command, 'restored'], '', ['--share', shared])).toEqual({ out: 'shared\n', status: 0 });
+    expect(readFileSync(join(shared, 'answer'), 'utf8')).toBe('restored\n');
+  }, 90_000);
 
   test('mistakes in the arguments are one clear line', () => {
     expect(run(snapshot, ['--mac', 'nonsense'])).toEqual({ out: 'portside machine: --mac is not a MAC address: nonsense\n', status: 1 });

@@ -13,7 +13,7 @@ import { runLLVM, type Tree } from '@yowasp/clang';
 const FOLDER = fileURLToPath(new URL('.', import.meta.url));
 const CACHE = fileURLToPath(new URL('../.cache/machine', import.meta.url));
 /** files of the native build, which is for debugging */
-const NATIVE_ONLY = ['host_posix.c'];
+const NATIVE_ONLY = ['host_posix.c', 'host_files_posix.c'];
 const CLANG_FLAGS = [
   '--target=wasm32-wasip1', '-std=gnu17', '-O3', '-ffreestanding', '-fno-strict-aliasing', '-fwrapv', '-fvisibility=hidden',
   '-mbulk-memory', '-msign-ext', '-mnontrapping-fptoint', '-Wall', '-Wextra', '-Wno-parentheses', '-Wno-unused-command-line-argument',

@@ -5,6 +5,7 @@
 #include "hart.h"
 #include "host.h"
 #include "map.h"
+#include "shares.h"
 #include "terminal.h"
 
 /* A line longer than this can't be one of ours; it is skipped. The longest lists the ports. */
@@ -124,6 +125,17 @@ static void put_decimal(u64 value, u32 min_digits) {
   put(digits + at);
 }
 
+static void put_hex(u64 value) {
+  char digits[17];
+  u32 at = 16;
+  digits[at] = 0;
+  do {
+    digits[--at] = "0123456789abcdef"[value & 15];
+    value >>= 4;
+  } while (value);
+  put(digits + at);
+}
+
 static void put_mac(const u8 mac[6]) {
   char text[18];
   for (u32 i = 0; i < 6; i++) {
@@ -158,12 +170,31 @@ static void put_variable(const char *entry) {
   put("\n");
 }
 
+/* DEVICE TAG PATH: the first two are single words. */
+static void put_mounts(void) {
+  put("PS_MOUNTS=");
+  put_decimal(shares_count(), 1);
+  for (u32 i = 0; i < shares_count(); i++) {
+    const struct shared_directory *directory = shares_get(i);
+    put("\nPS_MOUNT_");
+    put_decimal(i, 1);
+    put("='");
+    put_hex(directory->device);
+    put(" ");
+    put(directory->tag);
+    put(" '");
+    put_quoted(directory->path, text_len(directory->path));
+  }
+  put("\n");
+}
+
 void control_send_start(const struct options *options) {
   char **environment;
   u32 variables = host_environment(&environment);
   u64 room = OUTPUT_FIXED + 4 * (text_len(options->hostname) + text_len(options->entrypoint));
   for (u32 i = 0; i < variables; i++) room += 4 * text_len(environment[i]) + 16;
   for (u32 i = 0; i < options->command_count; i++) room += 4 * text_len(options->command[i]) + 8;
+  for (u32 i = 0; i < shares_count(); i++) room += 4 * text_len(shares_get(i)->path) + 64;
   control.output = host_memory(room);
   control.output_capacity = (u32)room;
   control.output_start = control.output_len = 0;
@@ -182,6 +213,7 @@ void control_send_start(const struct options *options) {
   put("PS_ENTRYPOINT=");
   put_quoted(options->entrypoint, text_len(options->entrypoint));
   put(options->has_entrypoint ? "\nPS_HAS_ENTRYPOINT=1\n" : "\nPS_HAS_ENTRYPOINT=0\n");
+  put_mounts();
   for (u32 i = 0; i < variables; i++) put_variable(environment[i]);
   put("set --");
   for (u32 i = 0; i < options->command_count; i++) {

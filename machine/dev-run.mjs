@@ -1,5 +1,5 @@
 /*
- * Runs a machine under Node's own WASI, for development: node machine/dev-run.mjs IMAGE.wasm [--in DIR] [--disk DIR] -- ARGUMENTS
+ * Runs a machine under Node's own WASI, for development: node machine/dev-run.mjs IMAGE.wasm [--in DIR] [--disk DIR] [--share DIR] -- ARGUMENTS
  *
  * Node's stdin blocks in poll_oneoff, so this is for commands and pipes; the product's host is shared/wasi.
  *
@@ -14,9 +14,10 @@ setFlagsFromString('--no-turbo-fast-api-calls');
 
 const [image, ...rest] = process.argv.slice(2);
 const preopens = {};
-while (rest[0] === '--in' || rest[0] === '--disk') {
+const places = { '--in': '/in', '--disk': '/portside', '--share': '/mnt/share' };
+while (Object.hasOwn(places, rest[0])) {
   const [flag, directory] = rest.splice(0, 2);
-  preopens[flag === '--in' ? '/in' : '/portside'] = directory;
+  preopens[places[flag]] = directory;
 }
 if (rest[0] === '--') rest.shift();
 

@@ -32,7 +32,11 @@ void host_write_out(const u8 *bytes, size_t len);
 /** Up to `len` bytes of stdin, HOST_NOTHING_YET, or HOST_ENDED; to be called when a poll said so. */
 i64 host_read_in(u8 *bytes, size_t len);
 
-/** File `name` in the preopened directory `directory` ("/in"), for reading; negative: not there. */
+/* The machine's own directories; others are for the guest (host_files.h). */
+#define INPUT_DIRECTORY "/in"
+#define DISK_DIRECTORY "/portside"
+
+/** File `name` in the preopened directory `directory` (INPUT_DIRECTORY), for reading; negative: not there. */
 i32 host_open(const char *directory, const char *name);
 u64 host_file_size(i32 fd);
 /** True if all `len` bytes at `offset` were read. */

@@ -29,13 +29,12 @@
 #include "mmu.h"
 #include "options.h"
 #include "riscv.h"
+#include "shares.h"
 #include "terminal.h"
 
 #define SLICE 100000
 #define POLL_INTERVAL_NS 1000000ull
 #define VIRTUAL_BOOT_LIMIT 20000000000ull
-#define INPUT_DIRECTORY "/in"
-#define DISK_DIRECTORY "/portside"
 /* Linux wants its image at a multiple of 2 MiB; where firmware would lie is free here, but kept as other boards have it. */
 #define KERNEL_OFFSET 0x200000ull
 #define FDT_ROOM 0x10000ull
@@ -257,6 +256,7 @@ static _Noreturn void run_real(void) {
     hart_check_timer();
     if (control_is_ready() && !machine.start_sent) {
       machine.start_sent = true;
+      shares_attach();
       control_send_start(&options);
     }
     end_if_over();

@@ -12,12 +12,12 @@
 #define PLIC_SIZE 0x00400000ull
 #define VIRTIO_BASE 0x10001000ull
 #define VIRTIO_STRIDE 0x1000ull
-#define VIRTIO_SLOTS 8u
+#define VIRTIO_SLOTS 24u
 
 /* PLIC sources; 0 is none. */
 #define IRQ_VIRTIO(slot) (1u + (slot))
-#define IRQ_RTC 11u
-#define IRQ_VMGENID 12u
+#define IRQ_RTC 30u
+#define IRQ_VMGENID 31u
 #define IRQ_COUNT 32u
 
 /* Slots of virtio-mmio. */
@@ -26,5 +26,8 @@
 #define SLOT_NET 2u
 #define SLOT_BLK 3u
 #define SLOT_RNG 4u
+/* Shared directories, as many as SHARES_MAX; empty until they are known. */
+#define SLOT_SHARE 5u
+#define SHARES_MAX 8u
 
 #endif

@@ -19,7 +19,7 @@ import { erofsParts } from '../erofs.ts';
 import { HttpFailure } from '../http-get.ts';
 import { ImageBuildError } from '../image-error.ts';
 import type { ImageDefaults } from '../initramfs.ts';
-import { DISK_MODULES, NET_MODULES } from '../kernel.ts';
+import { DISK_MODULES, NET_MODULES, SHARE_MODULES } from '../kernel.ts';
 import { currentLock, fetchPackages } from '../locked.ts';
 import { CACHE } from '../packages.ts';
 import { takeSnapshot, type ImageSection } from '../snapshot.ts';
@@ -124,7 +124,7 @@ async function convertIn(work: string, target: Target, options: ConvertOptions):
   else if (disk.bytes > MAX_EMBEDDED) throw new ImageBuildError(`a disk of ${Math.ceil(disk.bytes / 2 ** 20)} MiB is too large for one file: name a folder for the output (${options.out.replace(/\.wasm$/, '')}/)`);
 
   const { machine, lock } = await parts;
-  await writeBootFiles(inDir, lock, { memoryMiB, modules: [...NET_MODULES, ...DISK_MODULES], defaults: settings.defaults, disk: target.isFolder ? { file: diskFile } : 'embedded' });
+  await writeBootFiles(inDir, lock, { memoryMiB, modules: [...NET_MODULES, ...SHARE_MODULES, ...DISK_MODULES], defaults: settings.defaults, disk: target.isFolder ? { file: diskFile } : 'embedded' });
   report('booting it for its snapshot');
   const wasm = join(work, 'image.wasm');
   await takeSnapshot(machine.path, inDir, wasm, section, (line) => report(`booting: ${line}`), { embed: !target.isFolder, ...(signal === undefined ? {} : { signal }) });

@@ -107,7 +107,7 @@ export class Bench {
     writeFileSync(join(folder, 'firmware'), assemble(folder, 'firmware-text', readFileSync(join(HERE, 'firmware.s'), 'utf8'), 0x80000000));
     this.#runtime = assemble(folder, 'runtime', readFileSync(join(HERE, 'runtime.s'), 'utf8'));
     const sources = ['', 'dev/'].flatMap((part) => readdirSync(join(MACHINE, part)).filter((name) => name.endsWith('.c')).map((name) => part + name))
-      .filter((name) => !name.endsWith('.test.c') && name !== 'host_wasi.c');
+      .filter((name) => !name.endsWith('.test.c') && !name.endsWith('_wasi.c'));
     execFileSync('gcc', [
       '-std=gnu17', '-O1', '-fsanitize=address,undefined', '-fno-sanitize=alignment,pointer-overflow', '-fno-sanitize-recover=all', '-fno-strict-aliasing', '-fwrapv', '-w',
       '-o', join(folder, 'native'), ...sources,

@@ -4,15 +4,19 @@
  */
 #include "../host.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "../bus.h"
 #include "../hart.h"
 #include "../link.h"
 #include "../map.h"
 #include "../terminal.h"
+#include "virtio_9p.h"
 #include "virtio_blk.h"
 #include "virtio_mmio.h"
 #include "virtio_net.h"
@@ -25,6 +29,8 @@
 #define QUEUE_SIZE 8
 #define STATUS 0x70
 #define NEEDS_RESET 64
+/* above every real descriptor */
+#define FAKE_SOCKET 100000
 
 void *host_memory(u64 len) { return calloc(1, len ? len : 1); }
 void host_exit(u32 status) { exit((int)status); }
@@ -45,7 +51,7 @@ i64 host_read_in(u8 *bytes, size_t len) {
 }
 i32 host_find_listener(i32 wanted) {
   (void)wanted;
-  return 5;
+  return FAKE_SOCKET;
 }
 i32 host_accept(i32 listener) { return listener + 1; }
 /* What went out on the link, and what is to come in by it, with lengths. */
@@ -74,7 +80,9 @@ i64 host_receive(i32 fd, u8 *bytes, size_t len) {
   bytes[3] = 100;
   return 104;
 }
-void host_close(i32 fd) { (void)fd; }
+void host_close(i32 fd) {
+  if (fd >= 0 && fd < FAKE_SOCKET) close(fd);
+}
 void block_note_write(u64 pa) { (void)pa; }
 void ram_written(u64 pa, u64 len) {
   if (len > 0 && !ram_contains(pa, len)) abort();
@@ -200,10 +208,10 @@ static u64 wild_address(void) {
 }
 
 static void fuzz(u32 rounds) {
-  static const u32 slots[] = {SLOT_CONSOLE, SLOT_NET, SLOT_BLK, SLOT_RNG};
+  static const u32 slots[] = {SLOT_CONSOLE, SLOT_NET, SLOT_BLK, SLOT_RNG, SLOT_SHARE};
   u32 stops = 0;
   for (u32 round = 0; round < rounds; round++) {
-    u32 slot = slots[random_u32() % 4];
+    u32 slot = slots[random_u32() % COUNT_OF(slots)];
     start(slot, random_u32() & get(slot, 0x10));
     for (u32 i = 0; i < QUEUE_SIZE; i++) {
       u32 len = random_u32() % 16 == 0 ? random_u32() : random_u32() % 2048;
@@ -395,6 +403,290 @@ static void fuzz_offloads(u32 rounds) {
   check("random offloads", bounded);
 }
 
+/* ---- 9P ---- */
+
+#define REQUEST 0x20000u
+#define REPLY 0x30000u
+#define REPLY_ROOM 0x8000u
+#define REPLY_ERROR 7
+
+static u8 message[70000];
+static u32 message_len;
+
+static void begin(u8 type) {
+  memset(message, 0, 7);
+  message[4] = type;
+  message[5] = 9;
+  message_len = 7;
+}
+static void with(u64 value, u32 size) {
+  for (u32 i = 0; i < size; i++) message[message_len++] = i < 8 ? (u8)(value >> 8 * i) : 0;
+}
+static void with_bytes(const void *bytes, u32 len) {
+  with(len, 2);
+  memcpy(message + message_len, bytes, len);
+  message_len += len;
+}
+static void with_text(const char *text) { with_bytes(text, (u32)strlen(text)); }
+
+/* Sends what was built, `len` bytes of it, cut into pieces; returns the type of the reply, 0 for none. */
+static u8 send_message(u32 len, u32 room) {
+  u32 cut = len > 2 ? 1 + random_u32() % (len - 1) : len;
+  memcpy(ram.bytes + REQUEST, message, len);
+  memset(ram.bytes + REPLY, 0, 16);
+  describe(0, RAM_BASE + REQUEST, cut, 1, 1);
+  describe(1, RAM_BASE + REQUEST + cut, len - cut, 1, 2);
+  describe(2, RAM_BASE + REPLY, room < 11 ? room : 11, 3, 3);
+  describe(3, RAM_BASE + REPLY + 11, room < 11 ? 0 : room - 11, 2, 0);
+  offer(SLOT_SHARE, 0, 0);
+  return ram.bytes[REPLY + 4];
+}
+static u8 ask(void) {
+  u32 len = message_len;
+  memcpy(message, &len, 4);
+  return send_message(len, REPLY_ROOM);
+}
+/* The error of the last reply; 0: it was none. */
+static u32 failed(void) {
+  u32 code;
+  memcpy(&code, ram.bytes + REPLY + 7, 4);
+  return ram.bytes[REPLY + 4] == REPLY_ERROR ? code : 0;
+}
+
+static void attach(void) {
+  start(SLOT_SHARE, 1);
+  begin(100);
+  with(65536, 4);
+  with_text("9P2000.L");
+  ask();
+  begin(104);
+  with(0, 4);
+  with(~0u, 4);
+  with_text("");
+  with_text("");
+  with(0, 4);
+  ask();
+}
+static u32 walk(u32 fid, u32 new_fid, const char *name) {
+  begin(110);
+  with(fid, 4);
+  with(new_fid, 4);
+  with(name ? 1 : 0, 2);
+  if (name) with_text(name);
+  ask();
+  return failed();
+}
+static u32 make(u32 type, u32 fid, const char *name) {
+  begin((u8)type);
+  with(fid, 4);
+  with_text(name);
+  with(type == 14 ? 2 : 0755, 4);
+  with(0644, 4);
+  with(0, 4);
+  ask();
+  return failed();
+}
+static u32 unlink_name(u32 fid, const char *name, u32 flags) {
+  begin(76);
+  with(fid, 4);
+  with_text(name);
+  with(flags, 4);
+  ask();
+  return failed();
+}
+static u32 make_link(u32 fid, const char *name, const char *target) {
+  begin(16);
+  with(fid, 4);
+  with_text(name);
+  with_text(target);
+  with(0, 4);
+  ask();
+  return failed();
+}
+static u32 read_some(u32 fid, u64 offset, u32 count) {
+  begin(116);
+  with(fid, 4);
+  with(offset, 8);
+  with(count, 4);
+  ask();
+  return failed();
+}
+
+/* A share in a folder of its own, with a file beside it that nobody may reach. */
+static char folder[] = "/tmp/portside-9p-XXXXXX";
+static char beside[64], shared[64];
+
+static void make_folder(void) {
+  if (!mkdtemp(folder)) abort();
+  snprintf(beside, sizeof beside, "%s/secret", folder);
+  snprintf(shared, sizeof shared, "%s/share", folder);
+  i32 fd = open(beside, O_CREAT | O_WRONLY, 0600);
+  if (fd < 0 || write(fd, "secret", 6) != 6 || mkdir(shared, 0777)) abort();
+  close(fd);
+  p9_init(0, open(shared, O_RDONLY | O_DIRECTORY));
+}
+/* True if beside the share all is as it was. */
+static bool untouched(void) {
+  char text[16] = "";
+  struct stat status;
+  i32 fd = open(beside, O_RDONLY);
+  bool same = fd >= 0 && read(fd, text, 15) == 6 && !strcmp(text, "secret") && !fstat(fd, &status) && status.st_nlink == 1 && (status.st_mode & 07777) == 0600;
+  if (fd >= 0) close(fd);
+  return same && !stat(folder, &status) && status.st_nlink == 3;
+}
+static void remove_folder(void) {
+  char command[128];
+  snprintf(command, sizeof command, "rm -rf %s", folder);
+  if (system(command)) abort();
+}
+
+static void names(void) {
+  static const char *const bad[] = {"", ".", "..", "/", "a/b", "../secret", "/etc"};
+  bool refused = true;
+  attach();
+  for (u32 i = 0; i < COUNT_OF(bad); i++) {
+    // Walking to ".." stays at the root; to anything else of these there is no way.
+    refused = refused && (!strcmp(bad[i], "..") || walk(0, 50, bad[i]));
+    refused = refused && make(72, 0, bad[i]) && make(14, 0, bad[i]) && make_link(0, bad[i], "x") && unlink_name(0, bad[i], 0) && unlink_name(0, bad[i], 0x200);
+  }
+  begin(72);
+  with(0, 4);
+  with_bytes("a\0b", 3);
+  with(0755, 4);
+  with(0, 4);
+  ask();
+  refused = refused && failed();
+  check("names that are paths, dots or hold a NUL are refused", refused && untouched());
+  bool held = make_link(0, "out", "..") == 0 && make_link(0, "to", "../secret") == 0 && walk(0, 60, "out") == 0 && walk(60, 61, "secret") && make(72, 60, "x") && walk(0, 62, "to") == 0;
+  begin(12);
+  with(62, 4);
+  with(0, 4);
+  ask();
+  held = held && failed() == 40;
+  begin(110);
+  with(0, 4);
+  with(63, 4);
+  with(2, 2);
+  with_text("out");
+  with_text("secret");
+  // The walk ends at the link: one of two, and no fid.
+  held = held && ask() == 111 && ram.bytes[REPLY + 7] == 1 && read_some(63, 0, 1) == 9;
+  begin(26);
+  with(62, 4);
+  with(8, 4);
+  with(0, 12);
+  with(0, 40);
+  ask();
+  check("links out of the share are never followed", held && failed() && untouched());
+}
+
+static void fids(void) {
+  attach();
+  bool right = read_some(7, 0, 10) == 9 && read_some(0, 0, 10) == 9 && walk(7, 8, NULL) == 9 && walk(0, 0, NULL) == 0 && walk(0, 1, NULL) == 0 && walk(0, 1, NULL) == 9;
+  right = right && make(14, 1, "file") == 0 && read_some(1, 0, 10) == 0 && walk(1, 1, NULL) == 22 && walk(1, 2, "x") == 20 && unlink_name(1, "x", 0) == 20;
+  // Data longer than the message, and a count that only fits without its header.
+  begin(118);
+  with(1, 4);
+  with(0, 8);
+  with(1000, 4);
+  with(0, 8);
+  right = right && ask() == REPLY_ERROR && failed() == 22 && read_some(1, ~0ull, 10) && read_some(1, 0, ~0u) == 0;
+  // It goes on through its descriptor when the name is gone.
+  right = right && unlink_name(0, "file", 0) == 0 && walk(0, 3, "file") == 2;
+  begin(24);
+  with(1, 4);
+  with(0x7ff, 8);
+  right = right && ask() == 25 && walk(1, 4, NULL) == 0;
+  begin(24);
+  with(4, 4);
+  with(0x7ff, 8);
+  right = right && ask() == 25;
+  check("fids that are not there, not open, in use, or without a name", right);
+  attach();
+  u32 made = 1, error = 0;
+  while (made < 70000 && !(error = walk(0, made, NULL))) made++;
+  check("fids have a cap", error == 23 && made < 20000);
+  attach();
+  for (made = 1, error = 0; made < 70000 && !error; made++) {
+    error = walk(0, made, NULL);
+    begin(12);
+    with(made, 4);
+    with(0200000, 4);
+    ask();
+    if (!error) error = failed();
+  }
+  check("descriptors of the host have one, too", error == 24 && made < 1100);
+}
+
+static const char *random_name(void) {
+  static const char *const names[] = {"a", "b", "c", "dir", "dir2", "link", "..", ".", "", "a/b", "../secret", "secret"};
+  return names[random_u32() % (random_u32() % 4 ? 6 : COUNT_OF(names))];
+}
+static u32 random_fid(void) { return random_u32() % 16 ? random_u32() % 6 : random_u32(); }
+
+/* A message that is nearly right: known types with fields of the right form, now and then a wrong byte, length or room. */
+static void random_message(void) {
+  static const u8 types[] = {8, 12, 14, 16, 18, 20, 22, 24, 26, 30, 40, 50, 52, 54, 70, 72, 74, 76, 102, 108, 110, 110, 110, 116, 118, 118, 120, 122, 104, 100};
+  // f: fid, n: name, t: target, 1 2 4 8: integers, w: names to walk, d: data
+  static const char *const forms[128] = {
+      [8] = "f", [12] = "f4", [14] = "fn444", [16] = "fnt4", [18] = "fn4444", [20] = "ffn", [22] = "f", [24] = "f8", [26] = "f444488888", [30] = "ffn", [40] = "f84", [50] = "f4",
+      [52] = "f14884n", [54] = "f1884n", [70] = "ffn", [72] = "fn44", [74] = "fnfn", [76] = "fn4", [100] = "4n", [102] = "fnn4", [104] = "ffnn4", [108] = "2", [110] = "ffw", [116] = "f84",
+      [118] = "f8d", [120] = "f", [122] = "f",
+  };
+  u8 type = random_u32() % 32 ? types[random_u32() % COUNT_OF(types)] : (u8)random_u32();
+  // Sessions that end all the time get nowhere.
+  if ((type == 100 || type == 104) && random_u32() % 8) type = 110;
+  begin(type);
+  for (const char *form = type < 128 && forms[type] ? forms[type] : "d"; *form; form++) {
+    u32 small = random_u32() % 4 ? random_u32() % 1024 : random_u32(), len;
+    switch (*form) {
+      case 'f': with(random_fid(), 4); break;
+      case 'n': with_text(random_name()); break;
+      case 't': with_text(random_u32() % 2 ? "../secret" : random_u32() % 2 ? ".." : "/etc/passwd"); break;
+      case 'w':
+        len = random_u32() % 4;
+        with(len, 2);
+        while (len-- > 0) with_text(random_name());
+        break;
+      case 'd':
+        len = random_u32() % 3000;
+        with(random_u32() % 8 ? len : random_u32(), 4);
+        for (; len > 0; len--) with(random_u32(), 1);
+        break;
+      default: with(*form == '8' && random_u32() % 2 ? (u64)random_u32() << 20 : small, (u32)(*form - '0'));
+    }
+  }
+  if (random_u32() % 8 == 0) message[7 + random_u32() % 30] = (u8)random_u32();
+}
+
+/* Most fids are soon clunked, or those of files: 0 is the root again, the others are something that there is. */
+static void restock(bool anew) {
+  if (anew || walk(0, 0, NULL)) attach();
+  make(72, 0, "dir");
+  for (u32 fid = 1; fid < 6; fid++) {
+    if (walk(0, fid, random_u32() % 2 ? random_name() : NULL)) continue;
+    if (random_u32() % 4 == 0) make(14, fid, random_name());
+  }
+}
+
+static void fuzz_9p(u32 rounds) {
+  u32 served = 0, refused = 0;
+  bool sound = true;
+  for (u32 round = 0; round < rounds; round++) {
+    random_message();
+    u32 len = random_u32() % 16 ? message_len : random_u32() % (message_len + 8);
+    u32 size = random_u32() % 16 ? len : random_u32();
+    memcpy(message, &size, 4);
+    u8 reply = send_message(len, random_u32() % 8 ? REPLY_ROOM : random_u32() % 64);
+    if (reply == REPLY_ERROR) refused++;
+    else if (reply) served++;
+    if (round % 997 == 0) sound = sound && untouched();
+    if (round % 8 == 0) restock(round % 64 == 0);
+  }
+  printf("%s %u random 9P messages, %u served and %u refused\n", sound && served > rounds / 10 && refused > rounds / 10 ? "ok" : "FAILED", rounds, served, refused);
+  failures += !(sound && served > rounds / 10 && refused > rounds / 10 && untouched());
+}
+
 int main(void) {
   ram.bytes = calloc(1, RAM_BYTES);
   ram.size = RAM_BYTES;
@@ -405,11 +697,16 @@ int main(void) {
   net_init(SLOT_NET);
   blk_init(SLOT_BLK, 4096, read_disk);
   rng_init(SLOT_RNG, fill);
+  make_folder();
   broken_rules();
   link_turn();
   cuts();
   joins();
   fuzz_offloads(4000);
+  names();
+  fids();
+  fuzz_9p(60000);
   fuzz(20000);
+  remove_folder();
   return failures != 0;
 }

@@ -85,9 +85,23 @@ describe('flags', () => {
       directories: [{ host: images, guest: '/mnt/src', readOnly: true }, { host: dir, guest: '/same', readOnly: false }],
     });
     expect((await parseRun(['--runtime', '/w', '--wasmtime-cli-13', 'busybox'], at)).elsewhere).toMatchObject({ runtime: '/w', old: true, runtimeFlags: [], wasiAddress: null });
-    for (const wrong of [['--runtime-flag=x', 'busybox'], ['--runtime', 'w', '--dir', '/::b', 'busybox'], ['--runtime', 'w', '--dir', '::/b', 'busybox'], ['--runtime', 'w', '--mapdir', '/b', 'busybox']]) {
-      await expect(parseRun(wrong, at), wrong.join(' ')).rejects.toMatchObject(BAD);
-    }
+    await expect(parseRun(['--runtime-flag=x', 'busybox'], at)).rejects.toMatchObject(BAD);
+  });
+
+  test('run: --dir and --mapdir', async () => {
+    const at = { env: {}, root: dir, warn: () => {} };
+    const directories = async (...flags: string[]): Promise<unknown> => (await parseRun([...flags, 'busybox'], at)).directories;
+    expect(await directories('--dir', `${images}::/work/`, '--dir', `${dir}:ro`, '--mapdir', `/a//b::${dir}`)).toEqual([
+      { host: images, guest: '/work', readOnly: false }, { host: dir, guest: dir, readOnly: true }, { host: dir, guest: '/a/b', readOnly: false },
+    ]);
+    expect(await directories('--dir', `${images}/..::/x::y`).catch((error: Error) => error.message)).toContain('takes HOST[::GUEST][:ro]');
+    expect(await directories('--dir', `${images}/..::/x:ro`)).toEqual([{ host: join(dir, 'dist'), guest: '/x', readOnly: true }]);
+    const wrong: [string[], string][] = [
+      [['--dir', `${images}/none::/x`], 'make it first'], [['--dir', `${join(images, 'busybox.wasm')}::/x`], 'share the one that it lies in'], [['--dir', `${dir}::work`], 'must be absolute'],
+      [['--dir', `${dir}::/`], "the container's own"], [['--dir', `${dir}::/x/../proc/`], "the container's own"], [['--dir', `${dir}::/x`, '--mapdir', `/x::${images}`], 'both be /x'],
+      [['--mapdir', dir], 'takes GUEST::HOST'], [['--dir', '::/x'], 'takes HOST'], [['--dir', `${dir}::/a\nb`], 'line break'],
+    ];
+    for (const [flags, message] of wrong) await expect(directories(...flags), flags.join(' ')).rejects.toMatchObject({ ...BAD, message: expect.stringContaining(message) });
   });
 
   test('listen: SPEC anywhere, forwards to any guest', () => {

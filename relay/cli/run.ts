@@ -20,8 +20,7 @@ export interface RunCommand extends RunOptions {
 
 export async function run(args: string[], context: CliContext): Promise<number> {
   const options = await parseRun(args, context);
-  const { elsewhere, directories } = options;
-  if (elsewhere === undefined && directories !== undefined) throw new RelayError('RELAY_BAD_FLAG', '--dir needs another runtime yet: name it with --runtime');
+  const { elsewhere } = options;
   const runIt = elsewhere === undefined ? (await import('../run/run.ts')).run : await runnerElsewhere(elsewhere, context);
   return withCapture(options.pcap ?? null, context, (capture) => runIt(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
 }

@@ -24,6 +24,7 @@ export interface StartMessage {
   args: string[];
   env: string[];
   net: boolean;
+  directories: SharedDirectory[];
 }
 
 export type ThreadMessage =

@@ -11,6 +11,7 @@ import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
 import { runImage } from '../../shared/wasi/run-image.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
+import { NodeShare } from './node-share.ts';
 
 const WASI_MODULE = 'wasi_snapshot_preview1';
 /** guest name of the directory with the image's disk */
@@ -66,7 +67,8 @@ function inspect(module: WebAssembly.Module): ImageInfo {
 
 async function start(module: WebAssembly.Module, info: ImageInfo, disk: FileSource | null, message: StartMessage): Promise<void> {
   const files = disk === null ? [] : [[DISK_DIRECTORY, new Map([[info.disk!.file, disk]])] as const];
-  const end = await runImage({ ...message, foreign: !info.ours, directories: new Map(files) }, (imports) =>
+  const shares = message.directories.map(({ host, guest, readOnly }) => ({ name: guest, share: new NodeShare(host), readOnly }));
+  const end = await runImage({ ...message, foreign: !info.ours, directories: new Map(files), shares }, (imports) =>
     WebAssembly.instantiate(module, { [WASI_MODULE]: imports as WebAssembly.ModuleImports }));
   post({ type: 'ended', end });
 }

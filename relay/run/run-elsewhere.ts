@@ -47,13 +47,13 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
   }
   if (info.disk !== null) directories.push({ host: dirname(options.image), guest: DISK_DIRECTORY, readOnly: true });
   const listen = net ? options.wasiAddress ?? `127.0.0.1:${await freePort()}` : null;
-  const [, ...args] = guestArguments(info, { ...options, ...(net ? { listenFd: dialect.listenFd!(directories.length) } : {}) });
+  const argv = guestArguments(info, { ...options, ...(net ? { listenFd: dialect.listenFd!(directories.length) } : {}) });
   const env = guestEnvironment(options);
-  const tooLong = argumentsFit(info, args, env);
+  const tooLong = argumentsFit(info, argv, env, directories.filter(({ guest }) => guest !== DISK_DIRECTORY).map(({ guest }) => guest));
   if (tooLong !== null) throw new RelayError('RELAY_BAD_FLAG', tooLong);
   const network = listen === null ? null : await openNetwork(listen, options);
   try {
-    return await runChild(path, dialect.commandLine({ flags: options.runtimeFlags, env, directories, listen, image: options.image, args }));
+    return await runChild(path, dialect.commandLine({ flags: options.runtimeFlags, env, directories, listen, image: options.image, args: argv.slice(1) }));
   } finally {
     await network?.close();
   }

@@ -52,11 +52,11 @@ export async function run(options: RunOptions): Promise<number> {
     const line = { ...options };
     const args = guestArguments(info, line);
     const env = guestEnvironment(line);
-    const tooLong = argumentsFit(info, args, env);
+    const tooLong = argumentsFit(info, args, env, (options.directories ?? []).map(({ guest }) => guest));
     if (tooLong !== null) throw new RelayError('RELAY_BAD_FLAG', tooLong);
     const memory = makeContainerMemory(options.net);
     if (options.net) closers.push(await openNetwork(memory, options));
-    return await runIn(thread, info, { memory, args, env, net: options.net }, skipsStdin(options.args));
+    return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])] }, skipsStdin(options.args));
   } finally {
     for (const close of closers.toReversed()) await close();
   }

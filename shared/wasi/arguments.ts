@@ -12,6 +12,8 @@ export const DEFAULT_MAC = '02:00:00:00:00:01';
 const FOREIGN_LIMIT_BYTES = 1024;
 /** `t: ` and the seconds since 1970 in a line, which they add */
 const FOREIGN_TIME_BYTES = 14;
+/** devices for shared directories that our machine has (SHARES_MAX in machine/map.h) */
+const MAX_DIRECTORIES = 8;
 /** what our images are given at most, in bytes */
 const OUR_LIMIT_BYTES = 128 << 10;
 
@@ -51,15 +53,19 @@ export function guestEnvironment(line: CommandLine): string[] {
     .map(([name, value]) => `${name}=${value}`);
 }
 
-/** Why an image cannot take these arguments; null when it can. `argv` and `env` are guestArguments' and guestEnvironment's. */
-export function argumentsFit(info: ImageInfo, argv: readonly string[], env: readonly string[]): string | null {
+/**
+ * Why an image cannot take these arguments, and directories by these names; null when it can. `argv` and `env` are guestArguments' and
+ * guestEnvironment's.
+ */
+export function argumentsFit(info: ImageInfo, argv: readonly string[], env: readonly string[], directories: readonly string[] = []): string | null {
+  if (info.ours && directories.length > MAX_DIRECTORIES) return `This image takes at most ${MAX_DIRECTORIES} shared directories.`;
   const { flags, command } = parseImageFlags(argv.slice(1));
   const bundle = flags.findLast(({ name }) => name === 'external-bundle')?.value;
   if (bundle !== undefined) {
     const problem = bundleProblem(info, bundle, flags.some(({ name }) => name === 'net'));
     if (problem !== null) return problem;
   }
-  const bytes = info.ours ? sum([...argv, ...env].map((item) => byteLength(item) + 1)) : foreignBytes(flags, command, env);
+  const bytes = info.ours ? sum([...argv, ...env, ...directories].map((item) => byteLength(item) + 1)) : foreignBytes(flags, command, env, directories);
   const limit = info.ours ? OUR_LIMIT_BYTES : FOREIGN_LIMIT_BYTES;
   if (bytes <= limit) return null;
   return `Arguments and environment together take ${bytes} bytes; this image has room for ${limit}.`;
@@ -79,7 +85,7 @@ function bundleProblem(info: ImageInfo, bundle: string, net: boolean): string | 
 }
 
 /** Length of what c2w's images write down: a line per setting, with a backslash before what would end a word or a line. */
-function foreignBytes(flags: readonly ImageFlag[], command: readonly string[], env: readonly string[]): number {
+function foreignBytes(flags: readonly ImageFlag[], command: readonly string[], env: readonly string[], directories: readonly string[]): number {
   const last = (name: string): string | undefined => flags.findLast((flag) => flag.name === name)?.value;
   const entrypoint = last('entrypoint');
   const bundle = last('external-bundle');
@@ -88,6 +94,7 @@ function foreignBytes(flags: readonly ImageFlag[], command: readonly string[], e
   if (command.length > 0) bytes += byteLength(`c: ${command.map((word) => quoted(word, /[ \n]/g)).join(' ')}\n`);
   if (last('net') !== undefined) bytes += byteLength(`n: ${last('mac') ?? ''}\n`);
   if (bundle !== undefined) bytes += byteLength(`b: ${bundle}\n`);
+  bytes += sum(directories.map((path) => byteLength(`m: ${quoted(path.replace(/^[/.]+/, ''), /\n/g)}\n`)));
   return bytes + sum(env.map((line) => byteLength(`env: ${quoted(line, /\n/g)}\n`)));
 }
 

@@ -10,8 +10,8 @@
  *
  *   fd 0, 1, 2   stdio.ts over the stdin and stdout rings
  *   fd 3         sock.ts: the listening socket, only with a network
- *   fd 3 or 4..  directories (files.ts), then what path_open gives, lowest free number first
- *   fd 200..     accepted connections
+ *   fd 3 or 4..  directories (files.ts), shares (share-imports.ts), then what path_open gives, lowest free number first
+ *   fd 200..999  accepted connections
  *
  * wasi-libc scans the preopens from 3 until BADF and goes on over the socket, since its tag is not "dir".
  *
@@ -32,14 +32,15 @@ import { readOnlyDirectory, SourceFd } from './files.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { HostFd } from './host-fd.ts';
 import { Poller } from './poll.ts';
-import { CONNECTION_FD, ConnectionFd, ListenFd } from './sock.ts';
+import { ShareDirectoryFd } from './share-fds.ts';
+import { ShareImports } from './share-imports.ts';
+import type { OfferedShare } from './share.ts';
+import { CONNECTION_FD, ConnectionFd, LAST_CONNECTION_FD, ListenFd } from './sock.ts';
 import { StdinFd, StdoutFd } from './stdio.ts';
 import { promising, suspendingImports } from './suspending.ts';
 
 /** fd of the listening socket: what c2w's images assume when they are not told */
 export const LISTEN_FD = 3;
-/** connections take numbers from CONNECTION_FD up to here, round and round */
-const LAST_CONNECTION_FD = 999;
 /** bytes that getRandomValues gives at most in one call */
 const RANDOM_CHUNK = 65_536;
 /** exit code of a process that raised a signal is this plus the signal's number */
@@ -67,6 +68,8 @@ export interface HostOptions {
   directories: ReadonlyMap<string, ReadonlyMap<string, FileSource>>;
   /** its thread must not block, and has JSPI: see suspending.ts; `runSuspending` is then the way to run */
   suspends?: boolean;
+  /** directories that the guest may use, behind the others */
+  shares?: readonly OfferedShare[];
   /** called where a page or link worker cannot wait for a ring: see ring.ts */
   stdoutBell?: () => void;
   fromGuestBell?: () => void;
@@ -119,6 +122,7 @@ export class WasiHost {
       fds.push(this.#listener);
     }
     for (const [name, files] of options.directories) fds.push(readOnlyDirectory(name, files));
+    for (const offered of options.shares ?? []) fds.push(new ShareDirectoryFd(offered, '', null));
 
     const encoder = new TextEncoder();
     this.#args = options.args.map((arg) => encoder.encode(`${arg}\0`));
@@ -128,14 +132,16 @@ export class WasiHost {
     this.#poller = new Poller(
       this.#memory, this.#wasi.fds, wake, options.foreign, stdin, () => this.#listener?.connection ?? null,
     );
-    const imports = {
+    const imports: Record<string, Import> = {
       ...wrapShim(this.#wasi.wasiImport),
       ...this.#processImports(),
       ...this.#fdImports(),
       ...this.#pathImports(),
       ...this.#sockImports(),
     };
-    this.imports = options.suspends === true ? suspendingImports(imports, this.#memory, this.#wasi.fds, this.#poller, () => { this.#countPoll(); }) : imports;
+    const hasShares = (options.shares ?? []).length > 0;
+    const all = hasShares ? { ...imports, ...new ShareImports(this.#memory, this.#wasi.fds).over(imports) } : imports;
+    this.imports = options.suspends === true ? suspendingImports(all, this.#memory, this.#wasi.fds, this.#poller, () => { this.#countPoll(); }) : all;
   }
 
   /**

@@ -36,6 +36,8 @@ import { HostFd } from './host-fd.ts';
 
 /** lowest fd of a connection */
 export const CONNECTION_FD = 200;
+/** connections take numbers from CONNECTION_FD up to here, round and round */
+export const LAST_CONNECTION_FD = 999;
 
 /** longest wait of a send for room, in ms */
 export const STALL_MS = 200;

@@ -1,0 +1,35 @@
+/*
+ * virtio-9p (virtio 1.2 §5.9 names the device, 9P2000.L the messages): directories of the host for the guest.
+ *
+ * Theory of operation
+ *
+ * One device per directory, each with a mount tag, in the slots from SLOT_SHARE on. They appear when the machine starts, behind the snapshot:
+ * until then their slots are empty, which Linux's virtio_mmio takes for "no device"; the agent binds it to them again when the control
+ * channel names them (PS_MOUNT_N). A request is served while the driver's notification lasts: nothing is ever under way, so Tflush has
+ * nothing to do. Data of Tread and Twrite moves between the host and the guest's pages without a copy.
+ *
+ * Files are the host's, so are times, sizes and links. Permission bits are where the host tells them; else, and for owners always, what the
+ * guest sets holds for as long as the machine runs (p9_owners.h). Whatever nobody has set belongs to the owner that the mount names (aname,
+ * "UID:GID"), 0755 and 0644. Not served, with the answer that a program understands: extended attributes (EOPNOTSUPP), device nodes and
+ * FIFOs (EPERM). Locks are granted: one kernel is the only client, and keeps them among its programs by itself. Free space is not known:
+ * a tebibyte.
+ *
+ * The guest is hostile: fids that are not there, lengths beyond the message, names with "/" or ".." are errors to it, numbers of fids and
+ * descriptors have caps (p9_tree.h). Only names of a single component reach a path, so what a path can reach is the host's directory and
+ * below; symbolic links are the guest's to follow, and the host's sandbox holds if it lies about what is a directory.
+ */
+#ifndef VIRTIO_9P_H
+#define VIRTIO_9P_H
+
+#include "virtio_mmio.h"
+
+/** Largest message: what Linux's transport takes at most (125 pages). */
+#define P9_MSIZE_MAX 512000u
+#define P9_TAG_MAX 16u
+
+/** Offers directory `fd` of the host as share `index`, tag "share0" and so on. */
+void p9_init(u32 index, i32 fd);
+/** NUL-terminated. */
+const char *p9_tag(u32 index);
+
+#endif
