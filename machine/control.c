@@ -130,16 +130,19 @@ static void put_variable(const char *entry) {
   put("\n");
 }
 
-void control_send_start(const struct options *options) {
-  char **environment;
-  u32 variables = host_environment(&environment);
-  u64 room = OUTPUT_FIXED + 4 * (text_len(options->hostname) + text_len(options->entrypoint));
-  for (u32 i = 0; i < variables; i++) room += 4 * text_len(environment[i]) + 16;
-  for (u32 i = 0; i < options->command_count; i++) room += 4 * text_len(options->command[i]) + 8;
-  control.output = host_memory(room);
-  control.output_capacity = (u32)room;
-  control.output_start = control.output_len = 0;
+/* Room for `bytes` more behind what the guest has not read yet. */
+static void reserve(u64 bytes) {
+  u32 left = control.output_len - control.output_start;
+  char *output = host_memory(bytes + left);
+  copy_bytes(output, control.output + control.output_start, left);
+  control.output = output;
+  control.output_capacity = (u32)(bytes + left);
+  control.output_start = 0;
+  control.output_len = left;
+}
 
+/* What the host decides anew each time. */
+static void put_circumstances(const struct options *options) {
   u64 now_ns = clock_wall_ns();
   put("PS_EPOCH=");
   put_decimal(now_ns / 1000000000, 1);
@@ -148,6 +151,16 @@ void control_send_start(const struct options *options) {
   put("\nPS_MAC=");
   put_mac(options->mac);
   put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");
+}
+
+void control_send_start(const struct options *options) {
+  char **environment;
+  u32 variables = host_environment(&environment);
+  u64 room = OUTPUT_FIXED + 4 * (text_len(options->hostname) + text_len(options->entrypoint));
+  for (u32 i = 0; i < variables; i++) room += 4 * text_len(environment[i]) + 16;
+  for (u32 i = 0; i < options->command_count; i++) room += 4 * text_len(options->command[i]) + 8;
+  reserve(room);
+  put_circumstances(options);
   put("PS_HOSTNAME=");
   put_quoted(options->hostname, text_len(options->hostname));
   put(options->stdin_open ? "\nPS_STDIN=1\n" : "\nPS_STDIN=0\n");
@@ -161,6 +174,13 @@ void control_send_start(const struct options *options) {
     put_quoted(options->command[i], text_len(options->command[i]));
   }
   put("\nstart\n");
+  control_turn();
+}
+
+void control_send_resume(const struct options *options) {
+  reserve(OUTPUT_FIXED);
+  put_circumstances(options);
+  put("resume\n");
   control_turn();
 }
 

@@ -13,6 +13,8 @@ bool control_is_ready(void);
 bool control_has_exit(u32 *status);
 /** Queues the lines that start the command. */
 void control_send_start(const struct options *options);
+/** Queues the lines that tell a resumed guest what has changed. */
+void control_send_resume(const struct options *options);
 /** Moves what waits into the guest; called each turn. */
 void control_turn(void);
 

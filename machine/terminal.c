@@ -29,6 +29,7 @@ void terminal_init(void) { console_init(&terminal.console, SLOT_CONSOLE, termina
 void terminal_open_stdin(bool open) {
   terminal.open = open;
   terminal.ended = false;
+  terminal.held_len = 0;
 }
 
 bool terminal_wants_input(void) { return terminal.open && console_input_room(&terminal.console) >= READ_MAX + SEQUENCE_MAX; }

@@ -39,6 +39,9 @@ const TOPICS: Record<string, string> = {
   --mac MAC            the container's MAC address
   --hostname NAME      its host name
   --env K=V, -e K=V    a variable for the command (K alone: its value here). May be repeated
+  --save FILE          keep the container, memory and disk, in FILE when it is ended from outside: by Ctrl-] pressed three times, SIGTERM,
+                       SIGHUP, SIGINT
+  --resume FILE        go on with what was kept; IMAGE must be the very same
 
 Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H. \`--\` ends them.`,
   convert: `portside convert [flags] SOURCE [out.wasm|out-dir/]: a container image becomes a wasm, without Docker.

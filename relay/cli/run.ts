@@ -16,6 +16,8 @@ const FLAGS = {
   'env': { type: 'string', short: 'e', multiple: true },
   'images': { type: 'string' },
   'pcap': { type: 'string' },
+  'resume': { type: 'string' },
+  'save': { type: 'string' },
   'verbose': { type: 'boolean' },
 } as const;
 
@@ -25,7 +27,7 @@ export interface RunCommand extends RunOptions {
 }
 
 export async function run(args: string[], context: CliContext): Promise<number> {
-  const options = await parseRun(args, context);
+  const options: RunCommand = { ...await parseRun(args, context), report: (line) => context.warn(line) };
   const { run: runImage } = await import('../run/run.ts');
   return withCapture(options.pcap ?? null, context, (capture) => runImage(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
 }
@@ -49,6 +51,8 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
+  if (flags.resume !== undefined) options.resume = resolve(flags.resume);
+  if (flags.save !== undefined) options.save = resolve(flags.save);
   if (flags.verbose) options.log = (line) => context.warn(line);
   return options;
 }

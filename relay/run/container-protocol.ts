@@ -15,10 +15,16 @@ export interface StartMessage {
   args: string[];
   env: string[];
   net: boolean;
+  /** path of a saved container to go on with */
+  resume: string | null;
 }
 
 export type ThreadMessage =
   | { type: 'loaded'; info: ImageInfo }
   /** the file cannot be read, or is no container */
   | { type: 'refused'; message: string }
+  /** the saved container cannot be resumed */
+  | { type: 'not-resumed'; message: string }
+  /** the saved container is in memory; what its terminal showed */
+  | { type: 'resumed'; screen: Uint8Array[] }
   | { type: 'ended'; end: HostEnd };

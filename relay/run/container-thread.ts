@@ -6,15 +6,18 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { FileSource } from '../../shared/wasi/files.ts';
+import { loadSave } from '../../shared/saved/resume.ts';
+import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
+import { saveDevice } from '../../shared/wasi/save-fd.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
+import { openSave } from './save-on-disk.ts';
 
 const WASI_MODULE = 'wasi_snapshot_preview1';
-/** guest name of the directory with the image's disk */
-const DISK_DIRECTORY = '/portside';
+/** guest name of the directory with the image's disk and the host's devices */
+const PORTSIDE_DIRECTORY = '/portside';
 const WASM_MAGIC = Buffer.from([0x00, 0x61, 0x73, 0x6d]);
 
 const { image } = workerData as ContainerData;
@@ -65,10 +68,27 @@ function inspect(module: WebAssembly.Module): ImageInfo {
 }
 
 async function start(module: WebAssembly.Module, info: ImageInfo, disk: FileSource | null, message: StartMessage): Promise<void> {
-  const files = disk === null ? [] : [[DISK_DIRECTORY, new Map([[info.disk!.file, disk]])] as const];
-  const host = new WasiHost({ ...message, pairs: !info.ours, directories: new Map(files) });
+  const files = new Map<string, FileSource | Device>(disk === null ? [] : [[info.disk!.file, disk]]);
+  if (info.id !== null) files.set('save', saveDevice(message.memory, module as unknown as Parameters<typeof saveDevice>[1]));
+  const host = new WasiHost({ ...message, pairs: !info.ours, directories: new Map(files.size === 0 ? [] : [[PORTSIDE_DIRECTORY, files]]) });
   const instance = await WebAssembly.instantiate(module, { [WASI_MODULE]: host.imports as WebAssembly.ModuleImports });
-  post({ type: 'ended', end: host.run(instance as unknown as Parameters<WasiHost['run']>[0]) });
+  const command = instance as unknown as Parameters<WasiHost['run']>[0];
+  if (message.resume !== null && !await resume(message.resume, info, command.exports.memory)) return;
+  post({ type: 'ended', end: host.run(command) });
+}
+
+/** False: it can't be, and was said. */
+async function resume(path: string, info: ImageInfo, memory: Parameters<typeof loadSave>[2]): Promise<boolean> {
+  try {
+    const source = await openSave(path);
+    const { screen } = await loadSave(source, info, memory);
+    await source.close();
+    post({ type: 'resumed', screen });
+    return true;
+  } catch (error) {
+    post({ type: 'not-resumed', message: (error as Error).message });
+    return false;
+  }
 }
 
 /** Reads and compiles; throws an Error with a sentence for the user. */

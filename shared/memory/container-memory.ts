@@ -17,6 +17,7 @@ export const STDIN_BYTES = 64 << 10;
 export const STDOUT_BYTES = 256 << 10;
 export const FROM_GUEST_BYTES = 2 << 20;
 export const TO_GUEST_BYTES = 8 << 20;
+export const SAVE_BYTES = 1 << 20;
 const NO_NET_BYTES = 1024;
 
 export interface ContainerMemory {
@@ -26,6 +27,8 @@ export interface ContainerMemory {
   stdout: SharedArrayBuffer;
   fromGuest: SharedArrayBuffer;
   toGuest: SharedArrayBuffer;
+  /** the machine's memory on its way into a saved container: see save-ring.ts */
+  save: SharedArrayBuffer;
 }
 
 /** Memory for one container; without a network the frame rings are mere placeholders. */
@@ -36,5 +39,6 @@ export function makeContainerMemory(net: boolean): ContainerMemory {
     stdout: new SharedArrayBuffer(ringBytes(STDOUT_BYTES)),
     fromGuest: new SharedArrayBuffer(ringBytes(net ? FROM_GUEST_BYTES : NO_NET_BYTES)),
     toGuest: new SharedArrayBuffer(ringBytes(net ? TO_GUEST_BYTES : NO_NET_BYTES)),
+    save: new SharedArrayBuffer(ringBytes(SAVE_BYTES)),
   };
 }

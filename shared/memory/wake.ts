@@ -1,12 +1,12 @@
 /*
- * The one word that a container sleeps on, and the word that says whether it has a link.
+ * The one word that a container sleeps on, and the words that say whether it has a link and whether somebody wants to save it.
  *
- *   byte 0             32               64                          128
- *   +-----------------+----------------+---------------------------+------------------+
- *   | wake i32        | sleeps i32     | link i32                  | link counters    |
- *   | every producer  | 1 while the    | 0: no link, else the      | f64 each: see    |
- *   | adds 1          | container waits| number of the link, from 1| link-counters.ts |
- *   +-----------------+----------------+---------------------------+------------------+
+ *   byte 0             32               64                          96             128
+ *   +-----------------+----------------+---------------------------+--------------+------------------+
+ *   | wake i32        | sleeps i32     | link i32                  | save i32     | link counters    |
+ *   | every producer  | 1 while the    | 0: no link, else the      | see          | f64 each: see    |
+ *   | adds 1          | container waits| number of the link, from 1| save-ring.ts | link-counters.ts |
+ *   +-----------------+----------------+---------------------------+--------------+------------------+
  *
  * The container reads `seen = wake.value`, then looks at everything that it waits for, then sleeps unless the word has
  * moved since. A producer first makes its change visible (ring, link word), then bumps. So a change between the look
@@ -19,6 +19,7 @@
 const WAKE = 0;
 const SLEEPS = 8;
 const LINK = 16;
+const SAVE = 24;
 
 /** where the counters begin */
 export const COUNTERS_AT = 128;
@@ -51,6 +52,16 @@ export class Wake {
   /** 0: no link; else a number that is another one after each loss of the link */
   get link(): number {
     return Atomics.load(this.#words, LINK);
+  }
+
+  /** A SaveState, see save-ring.ts. */
+  get save(): number {
+    return Atomics.load(this.#words, SAVE);
+  }
+
+  set save(state: number) {
+    Atomics.store(this.#words, SAVE, state);
+    this.bump();
   }
 
   /** For the one who owns the link. */

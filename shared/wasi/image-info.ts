@@ -13,6 +13,8 @@ export const MAX_SECTION_BYTES = 64 << 10;
 export interface ImageInfo {
   /** made by Portside; else by container2wasm */
   ours: boolean;
+  /** which snapshot this is, SHA-256 in hex; null: it cannot be saved */
+  id: string | null;
   name: string;
   title: string;
   /** value of `--net=` that this image understands */
@@ -26,12 +28,13 @@ export interface ImageInfo {
 
 /** What is assumed of an image that says nothing: c2w's present form. */
 export const FOREIGN_IMAGE: ImageInfo = {
-  ours: false, name: '', title: '', net: 'socket', resize: false, memoryMiB: null, disk: null,
+  ours: false, id: null, name: '', title: '', net: 'socket', resize: false, memoryMiB: null, disk: null,
 };
 
 /** a plain file name: no separator, no leading dot, so that it cannot leave the image's directory */
 const FILE_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 const MAX_NAME_CHARS = 128;
+const ID_PATTERN = /^[0-9a-f]{64}$/;
 
 /** Reads the section's bytes; FOREIGN_IMAGE when they are not what the contract says. */
 export function parseImageInfo(section: Uint8Array): ImageInfo {
@@ -43,10 +46,11 @@ export function parseImageInfo(section: Uint8Array): ImageInfo {
     return FOREIGN_IMAGE;
   }
   if (typeof value !== 'object' || value === null) return FOREIGN_IMAGE;
-  const { version, name, title, net, resize, memoryMiB, disk } = value as Record<string, unknown>;
+  const { version, id, name, title, net, resize, memoryMiB, disk } = value as Record<string, unknown>;
   if (version !== 1) return FOREIGN_IMAGE;
   return {
     ours: true,
+    id: typeof id === 'string' && ID_PATTERN.test(id) ? id : null,
     name: text(name),
     title: text(title),
     net: net === 'socket' ? 'socket' : 'qemu',

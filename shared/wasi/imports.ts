@@ -27,7 +27,7 @@ import type { ContainerMemory } from '../memory/container-memory.ts';
 import { Ring } from '../memory/ring.ts';
 import { Wake } from '../memory/wake.ts';
 import { clockResGet, clockTimeGet } from './clock.ts';
-import type { FileSource } from './files.ts';
+import type { Device, FileSource } from './files.ts';
 import { readOnlyDirectory, SourceFd } from './files.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { HostFd } from './host-fd.ts';
@@ -54,8 +54,8 @@ export interface HostOptions {
   net: boolean;
   /** the image is not ours and polls stdin and network in turn: see poll.ts */
   pairs: boolean;
-  /** read-only directories: guest name → file name → source */
-  directories: ReadonlyMap<string, ReadonlyMap<string, FileSource>>;
+  /** read-only directories: guest name → file name → source, or device */
+  directories: ReadonlyMap<string, ReadonlyMap<string, FileSource | Device>>;
   /** called where a page or link worker cannot wait for a ring: see ring.ts */
   stdoutBell?: () => void;
   fromGuestBell?: () => void;

@@ -1,0 +1,49 @@
+/*
+ * The end of what a terminal was sent: written to another one, it shows about what the first one shows. It is kept with a saved container,
+ * whose programs do not know that their screen is another one.
+ */
+const KEPT_BYTES = 128 << 10;
+const NEWLINE = 0x0a;
+
+export class ScreenTail {
+  /** twice of what is kept, so that it moves to the front only now and then */
+  readonly #bytes = new Uint8Array(2 * KEPT_BYTES);
+  #len = 0;
+  /** bytes that came from the container, modulo 2^32 */
+  #position = 0;
+  #waiting: { position: number; resolve(): void } | null = null;
+
+  /** Bytes of the container, in order. */
+  add(bytes: Uint8Array): void {
+    this.#position = (this.#position + bytes.length) >>> 0;
+    this.show(bytes);
+    if (this.#waiting === null || !this.#has(this.#waiting.position)) return;
+    this.#waiting.resolve();
+    this.#waiting = null;
+  }
+
+  /** Bytes that the terminal shows and the container did not send now: what it showed when it was saved. */
+  show(bytes: Uint8Array): void {
+    const part = bytes.subarray(Math.max(bytes.length - KEPT_BYTES, 0));
+    if (this.#len + part.length > this.#bytes.length) {
+      this.#bytes.copyWithin(0, this.#len - KEPT_BYTES, this.#len);
+      this.#len = KEPT_BYTES;
+    }
+    this.#bytes.set(part, this.#len);
+    this.#len += part.length;
+  }
+
+  /** The end of what was shown up to `position` of the container's bytes, which is near: waits until they have come. Whole lines at its beginning. */
+  async until(position: number): Promise<Uint8Array<ArrayBuffer>> {
+    if (!this.#has(position)) await new Promise<void>((resolve) => { this.#waiting = { position, resolve }; });
+    const end = Math.max(this.#len - ((this.#position - position) >>> 0), 0);
+    const excess = end - KEPT_BYTES;
+    const start = excess > 0 ? this.#bytes.indexOf(NEWLINE, excess) + 1 : 0;
+    return this.#bytes.slice(Math.min(start, end), end);
+  }
+
+  /** Positions are modulo 2^32, and less than half of that apart. */
+  #has(position: number): boolean {
+    return ((this.#position - position) | 0) >= 0;
+  }
+}
