@@ -42,8 +42,6 @@ const KIND_END = 0;
 export const KIND_MEMORY = 1;
 export const KIND_SCREEN = 2;
 
-export const SAVE_EXTENSION = '.portside';
-
 export interface SaveHeader {
   /** `id` is the image's own, see image-info.ts */
   image: { id: string; name: string; title: string };

@@ -181,6 +181,14 @@ describe('the end of a screen', () => {
     expect(Buffer.from(await wanted).toString()).toBe('before one two ');
   });
 
+  test('asks the new terminal nothing', async () => {
+    const tail = new ScreenTail();
+    const sent = bytes('a\x1b[6nb\x1b[>cc\x1b]11;?\x07d\x1b[?25$p\x1b[31me\x1b[2 qf');
+    tail.add(sent);
+    expect(Buffer.from(await tail.until(1)).toString()).toBe('a');
+    expect(Buffer.from(await tail.until(sent.length)).toString()).toBe('abcd\x1b[31me\x1b[2 qf');
+  });
+
   test('is short, and begins with a whole line', async () => {
     const tail = new ScreenTail();
     for (let i = 0; i < 100_000; i++) tail.add(bytes(`line ${i % 10}\n`));

@@ -4,6 +4,11 @@
  */
 const KEPT_BYTES = 128 << 10;
 const NEWLINE = 0x0a;
+/** arguments of one call */
+const STEP = 8192;
+/** What a terminal answers: asked once more, the answers would be typed into a program that does not wait for them. */
+// oxlint-disable-next-line no-control-regex
+const QUERIES = /\x1b\[[?>=]?[\d;]*(?:\$p|[cnqt])|\x1b\][\d;]*\?(?:\x07|\x1b\\)|\x1bP[+$]q[^\x1b]*\x1b\\/g;
 
 export class ScreenTail {
   /** twice of what is kept, so that it moves to the front only now and then */
@@ -39,11 +44,18 @@ export class ScreenTail {
     const end = Math.max(this.#len - ((this.#position - position) >>> 0), 0);
     const excess = end - KEPT_BYTES;
     const start = excess > 0 ? this.#bytes.indexOf(NEWLINE, excess) + 1 : 0;
-    return this.#bytes.slice(Math.min(start, end), end);
+    return withoutQueries(this.#bytes.subarray(Math.min(start, end), end));
   }
 
   /** Positions are modulo 2^32, and less than half of that apart. */
   #has(position: number): boolean {
     return ((this.#position - position) | 0) >= 0;
   }
+}
+
+function withoutQueries(bytes: Uint8Array): Uint8Array<ArrayBuffer> {
+  // One character for each byte, there and back.
+  let text = '';
+  for (let at = 0; at < bytes.length; at += STEP) text += String.fromCharCode(...bytes.subarray(at, at + STEP));
+  return Uint8Array.from(text.replaceAll(QUERIES, ''), (char) => char.charCodeAt(0));
 }

@@ -5,16 +5,19 @@
  * `start` is therefore the last thing that it ever answers.
  */
 import { expose } from 'comlink';
-import type { FileSource } from '../../shared/wasi/files.ts';
+import { loadSave } from '../../shared/saved/resume.ts';
+import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
+import { saveDevice } from '../../shared/wasi/save-fd.ts';
 import type { ContainerApi, ContainerStart, Ended, ImageSource, Loaded, Progress } from '../protocol.ts';
+import { blobSource } from '../saved-container.ts';
 import { httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
 import { ImageKeeper } from './keeper.ts';
 
-/** guest name of the directory with the image's disk */
-const DISK_DIRECTORY = '/portside';
+/** guest name of the directory with the image's disk and the host's devices */
+const PORTSIDE_DIRECTORY = '/portside';
 
 class ContainerWorker implements ContainerApi {
   #image: { keeper: ImageKeeper; module: WebAssembly.Module; info: ImageInfo } | null = null;
@@ -29,24 +32,29 @@ class ContainerWorker implements ContainerApi {
     }
   }
 
-  async start(options: ContainerStart): Promise<Ended> {
+  async start(options: ContainerStart, onResumed: (screen: Uint8Array[]) => void): Promise<Ended> {
     try {
       if (this.#image === null) throw new ImageError('internal', 'start came before load');
       const { keeper, module, info } = this.#image;
       this.#image = null;
-      const { stdoutBell, fromGuestBell } = options;
+      const { stdoutBell, fromGuestBell, resume } = options;
+      const files = new Map<string, FileSource | Device>(info.disk === null ? [] : diskFiles(keeper, info.disk));
+      if (info.id !== null) files.set('save', saveDevice(options.memory, module));
       const host = new WasiHost({
         memory: options.memory,
         args: options.args,
         env: options.env,
         net: options.net,
         pairs: !info.ours,
-        directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, info.disk)]]),
+        directories: new Map(files.size === 0 ? [] : [[PORTSIDE_DIRECTORY, files]]),
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
       });
       const instance = await instantiate(module, host.imports as WebAssembly.ModuleImports);
-      const end = host.run(instance as unknown as Parameters<WasiHost['run']>[0]);
+      const command = instance as unknown as Parameters<WasiHost['run']>[0];
+      // Awaited: what the terminal showed comes before what the container goes on to show.
+      if (resume !== null) await onResumed((await loadSave(blobSource(resume), info, command.exports.memory)).screen);
+      const end = host.run(command);
       if (end.kind === 'exit') return { ok: true, exitCode: end.code };
       return { ok: false, failure: { code: 'trap', message: `The container's machine crashed: ${end.message}` } };
     } catch (error) {
@@ -56,9 +64,9 @@ class ContainerWorker implements ContainerApi {
 }
 
 /** The disk lies in the image's own directory. */
-function diskFiles(keeper: ImageKeeper, disk: { file: string; bytes: number }): Map<string, FileSource> {
+function diskFiles(keeper: ImageKeeper, disk: { file: string; bytes: number }): [string, FileSource][] {
   const url = keeper.diskUrl(disk.file);
-  return new Map([[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes, (start, bytes) => keeper.keepDisk(url, disk.bytes, start, bytes)))]]);
+  return [[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes, (start, bytes) => keeper.keepDisk(url, disk.bytes, start, bytes)))]];
 }
 
 expose(new ContainerWorker());

@@ -1,3 +1,4 @@
+import { isSaveName } from '../saved-container.ts';
 import { splitWords } from './words.ts';
 
 /**
@@ -9,6 +10,7 @@ import { splitWords } from './words.ts';
  *     ?net=relay         the network of the relay that serves the page (the default)
  *     ?net=relay=https://HOST:PORT   the relay of another server; it must let this page in (--allow-origin)
  *     ?net=none          no network
+ *     ?resume=NAME       the saved container NAME of this browser; without ?image= it says itself which image it needs
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
  *
  * Other parameters are nobody's business here and are left alone.
@@ -18,13 +20,15 @@ export interface Address {
   image: { name: string } | { url: string } | null;
   argv: string[];
   net: NetChoice;
+  /** name of the saved container to go on with; absent: none */
+  resume?: string;
 }
 
 export type NetChoice = { kind: 'relay'; origin?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
-  parameter: 'image' | 'cmd' | 'net';
+  parameter: 'image' | 'cmd' | 'net' | 'resume';
   value: string;
   /** what is wrong, a clause without a full stop */
   problem: string;
@@ -44,7 +48,27 @@ export function parseAddress(href: string): Address | AddressProblem {
   if (!Array.isArray(argv)) return argv;
   const net = parseNet(query.get('net'), page);
   if ('parameter' in net) return net;
-  return { image, argv, net };
+  const resume = query.get('resume');
+  if (resume === null || resume === '') return { image, argv, net };
+  if (!isSaveName(resume)) return { parameter: 'resume', value: resume.slice(0, 60), problem: 'no saved container has such a name', advice: 'The panel of the container lists those that this browser keeps.' };
+  return { image, argv, net, resume };
+}
+
+/** The page's URL that goes on with a saved container. */
+export function withResume(href: string, name: string): string {
+  const page = new URL(href);
+  page.searchParams.set('resume', name);
+  page.searchParams.delete('image');
+  page.searchParams.delete('cmd');
+  return page.href;
+}
+
+/** Which image a saved container asks for by its `source`. Null when that is no image of this server, or nobody knows: a file must not lead elsewhere. */
+export function imageOfSave(source: string, href: string): Address['image'] {
+  const page = new URL(href);
+  const image = parseImage(source, page);
+  if (image === null || 'parameter' in image) return null;
+  return 'url' in image && new URL(image.url).origin !== page.origin ? null : image;
 }
 
 /** The page's URL with another image; a command belongs to the image it was written for and goes. */
@@ -52,6 +76,7 @@ export function withImage(href: string, image: string): string {
   const page = new URL(href);
   page.searchParams.set('image', image);
   page.searchParams.delete('cmd');
+  page.searchParams.delete('resume');
   // Slashes and colons need no escape in a query, and a person reads this.
   page.search = page.search.replaceAll('%2F', '/').replaceAll('%3A', ':');
   return page.href;

@@ -8,8 +8,11 @@
  * `ready` belongs to a run: it settles when the first output came, or with an Error when the run can't get there. It is made
  * before anything can fail, and has a handler of its own, so that a page on which nobody waits reports no unhandled rejection.
  */
+import { SaveError } from '../../shared/saved/save-error.ts';
+import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { CaptureStats, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
+import { asSaveName, isSaveName } from '../saved-container.ts';
 import type { ContainerRunner, RunnerOptions, RunnerStats } from './runner.ts';
 import { cancelledFailure, failureLine, imageFailure, type Failure } from './failures.ts';
 import type { PageState } from './status-words.ts';
@@ -20,6 +23,10 @@ export interface ContainerSpec {
   imageSha256: string | null;
   argv: string[];
   net: NetMode;
+  /** what `?image=` would say; kept with a saved container */
+  source?: string;
+  /** a saved container to go on with, once: a restart starts anew */
+  resume?: { name: string; file: Blob };
 }
 
 /** What the rest of the page shows of the container. */
@@ -33,7 +40,7 @@ export interface ContainerView {
 }
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'save'>;
 
 interface Ready {
   promise: Promise<void>;
@@ -49,6 +56,8 @@ export class ContainerControl {
   #runner: Runner | null = null;
   /** the one before, which may still hold a capture */
   #lastRunner: Runner | null = null;
+  /** what it was saved as before it was resumed */
+  #name: string | null = null;
   #run = 0;
   #ready: Ready = makeReady();
   #state: PageState = 'loading';
@@ -72,7 +81,9 @@ export class ContainerControl {
   begin(spec: ContainerSpec): void {
     this.#end();
     this.#lastRunner = null;
-    this.#spec = spec;
+    const { resume, ...again } = spec;
+    this.#spec = again;
+    this.#name = resume?.name ?? null;
     const run = this.#nextRun();
     const live = (): boolean => run === this.#run;
     const runner = this.#createRunner({
@@ -83,6 +94,7 @@ export class ContainerControl {
       env: { TERM: 'xterm-256color' },
       net: spec.net,
       size: this.#view.onBegin(),
+      resume: resume?.file ?? null,
       onOutput: (bytes, done) => (live() ? this.#view.onOutput(bytes, done) : done()),
       onProgress: (progress) => { if (live()) this.#view.onProgress(progress); },
       onState: (state, detail) => {
@@ -140,6 +152,18 @@ export class ContainerControl {
   /** What the image says of itself; null until it is loaded */
   get image(): ImageInfo | null {
     return this.#runner?.info ?? null;
+  }
+
+  /** Under what name `save` would save it, unless it is told another. */
+  get saveName(): string {
+    return this.#name ?? asSaveName(this.image?.name ?? '');
+  }
+
+  /** Saves the container as it is now; it goes on. Rejects with SaveError. */
+  async save(name = this.saveName): Promise<SaveSummary & { name: string }> {
+    if (this.#runner === null) throw new SaveError('ended', 'No container is running.');
+    if (!isSaveName(name)) throw new SaveError('unsupported', 'A name has letters, digits, ".", "_" and "-", and begins with one of the first two.');
+    return { name, ...await this.#runner.save(name, this.#spec?.source ?? '') };
   }
 
   async startCapture(): Promise<void> {

@@ -8,8 +8,8 @@
  * Nothing here waits for the container: all of it is callbacks.
  */
 import { fillAboutPanel } from './about-panel.ts';
-import { addressFailure, imageFailure, noImagesFailure, noListFailure, noWebAssemblyFailure, unknownImageFailure } from './failures.ts';
-import { parseAddress, type Address } from './address.ts';
+import { addressFailure, foreignSaveFailure, imageFailure, noImagesFailure, noListFailure, noSaveFailure, noWebAssemblyFailure, unknownImageFailure } from './failures.ts';
+import { imageOfSave, parseAddress, type Address } from './address.ts';
 import { Cards } from './cards.ts';
 import { ContainerControl } from './container-control.ts';
 import { byId, setText } from './dom.ts';
@@ -19,12 +19,14 @@ import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
 import { ContainerRunner } from './runner.ts';
+import { findSave, listSaves, type SavedContainer } from './saves.ts';
 import { installScripting } from './scripting.ts';
 import { fillSettingsPanel } from './settings-panel.ts';
 import { loadSettings, saveSettings, type Settings } from './settings.ts';
 import { StatusBar } from './status-bar.ts';
 import type { PageState } from './status-words.ts';
 import { TerminalView } from './terminal.ts';
+import { SAVE_EXTENSION } from '../saved-container.ts';
 
 /** Rows that the banner of an end covers. */
 const BANNER_ROWS = 5;
@@ -57,7 +59,11 @@ const cards = new Cards({
   chooseImage: () => imagePanel.showPopover(),
   startWithout: () => {
     const url = new URL(location.href);
-    url.searchParams.delete('parameter' in address ? address.parameter : 'cmd');
+    const { code } = control.failure!;
+    const unwanted = 'parameter' in address ? address.parameter : code === 'arguments' ? 'cmd' : 'resume';
+    url.searchParams.delete(unwanted);
+    // The saved container said which image it was.
+    if (unwanted === 'resume' && control.spec?.source) url.searchParams.set('image', control.spec.source);
     location.assign(url);
   },
 });
@@ -99,24 +105,37 @@ async function begin(): Promise<void> {
   if (notIsolated !== null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
+  const saved = address.resume === undefined ? null : await findSave(address.resume);
+  if (address.resume !== undefined && saved === null) return control.fail(noSaveFailure(address.resume));
+  const wanted = address.image ?? (saved === null ? null : imageOfSave(saved.header.source, location.href));
+  if (saved !== null && wanted === null) return control.fail(foreignSaveFailure(saved.name, saved.header.source));
   // An image from elsewhere needs no list: the chooser gets it when it comes.
-  if (address.image !== null && 'url' in address.image) {
+  if (wanted !== null && 'url' in wanted) {
     void readImages();
-    return start(address, { url: address.image.url, bytes: 0, sha256: null, title: lastSegment(address.image.url) });
+    return startOrResume(address, { url: wanted.url, bytes: 0, sha256: null, title: lastSegment(wanted.url) }, wanted.url, saved);
   }
   const list = await readImages();
   if (list === null) return control.fail(noListFailure(imagesProblem));
-  const wanted = address.image;
   const image = wanted === null ? defaultImage(list) : list.find((entry) => entry.name === wanted.name);
-  if (image !== undefined) return start(address, image);
+  if (image !== undefined) return startOrResume(address, image, image.name, saved);
   setText(imageName, wanted?.name ?? 'No image');
   control.fail(wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, list.map((entry) => entry.name)));
 }
 
-function start({ argv, net }: Address, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>): void {
+/** Where nothing else was asked for, a saved container of the same image is offered first. `source` is what `?image=` says of the image. */
+async function startOrResume({ argv, net }: Address, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>, source: string, saved: SavedContainer | null): Promise<void> {
   setText(imageName, image.title);
   document.title = `${image.title} – Portside`;
-  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv, net });
+  let resume = saved;
+  if (resume === null && argv.length === 0) {
+    resume = (await listSaves()).find(({ header }) => header.source === source) ?? null;
+    if (resume !== null) {
+      const { askToResume } = await import('./resume-card.ts');
+      cards.showNothing();
+      if (await askToResume(resume) === 'fresh') resume = null;
+    }
+  }
+  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv, net, source, ...(resume === null ? {} : { resume }) });
   terminal.focus();
 }
 
@@ -177,6 +196,9 @@ function setUpPage(): void {
     stats: () => control.stats(),
     relayOrigin: () => ('parameter' in address || address.net.kind !== 'relay' ? null : address.net.origin ?? location.origin),
   }), backToTerminal);
+  const containerPanel = byId('container-panel', HTMLElement);
+  setUpPanel(containerPanel, byId('container-chip', HTMLButtonElement), () => void import('./saved-panel.ts').then(({ fillSavedPanel }) => fillSavedPanel(containerPanel, control)), backToTerminal);
+  takeDroppedSaves();
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);
 
@@ -199,6 +221,25 @@ function applySettings(changed: Settings): void {
   if (changed.theme === 'system') delete document.documentElement.dataset['theme'];
   else document.documentElement.dataset['theme'] = changed.theme;
   terminal.applySettings(changed);
+}
+
+/** The file of a saved container that is dropped on the page is kept, and goes on. */
+function takeDroppedSaves(): void {
+  const hasFile = (event: DragEvent): boolean => event.dataTransfer?.types.includes('Files') === true;
+  addEventListener('dragover', (event) => {
+    if (hasFile(event)) event.preventDefault();
+  });
+  addEventListener('drop', (event) => {
+    const file = [...event.dataTransfer?.files ?? []].find(({ name }) => name.endsWith(SAVE_EXTENSION));
+    // Even a file that is not ours must not replace the page, and the container with it.
+    if (hasFile(event)) event.preventDefault();
+    if (file === undefined) return;
+    byId('container-panel', HTMLElement).showPopover();
+    void import('./saved-panel.ts').then(({ takeFile }) => takeFile(file, (text) => {
+      const status = document.querySelector('#container-panel [role=status]');
+      if (status !== null) setText(status, text);
+    }));
+  });
 }
 
 function lastSegment(url: string): string {

@@ -38,6 +38,9 @@ import type { LinkStats } from '../../shared/memory/link-counters.ts';
 import { LinkCounters } from '../../shared/memory/link-counters.ts';
 import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
+import { SaveError } from '../../shared/saved/save-error.ts';
+import type { SaveSummary } from '../../shared/saved/save-ring.ts';
+import { ScreenTail } from '../../shared/saved/screen-tail.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import type { CaptureStats, ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
 import { openStore } from './image-store.ts';
@@ -76,6 +79,8 @@ export interface RunnerOptions {
   mac?: string;
   hostname?: string;
   size: { cols: number; rows: number };
+  /** the file of a saved container to go on with, in place of a start */
+  resume?: Blob | null;
   /**
    * Bytes for the terminal, a copy that may be kept. The next chunk comes after `done` was called, so a slow terminal slows
    * the guest.
@@ -126,6 +131,10 @@ export class ContainerRunner {
   #runningSinceMs = 0;
   #endedAtMs: number | null = null;
   #sampled = { atMs: 0, terminal: 0, fromGuest: 0, toGuest: 0 };
+  /** what a saved container's terminal is to show */
+  readonly #tail = new ScreenTail();
+  /** aborted when the container has ended */
+  readonly #over = new AbortController();
   #settle: () => void = () => {};
   /** what the container's end will be reported as, once all its output was read */
   #ended: Ended | null = null;
@@ -192,6 +201,16 @@ export class ContainerRunner {
     if (last === null) return await this.#link?.stopCapture() ?? null;
     this.#lastCapture = Promise.resolve({ stats: null, file: null });
     return (await last).file;
+  }
+
+  /** Saves the container as it is now, under `name`; it goes on. `source` says where its image was. Rejects with SaveError. */
+  async save(name: string, source: string): Promise<SaveSummary> {
+    const [memory, info] = [this.#memory, this.#info];
+    if (memory === null || info === null || this.#state !== 'running') throw new SaveError('ended', 'No container is running.');
+    if (info.id === null) throw new SaveError('unsupported', 'This image cannot be saved: it was made by container2wasm, or by an earlier version of Portside.');
+    const subject = { image: { id: info.id, name: info.name, title: info.title }, source, ...this.#size };
+    const { withSaveWorker } = await import('./saves.ts');
+    return withSaveWorker((worker) => worker.save(name, memory, subject, proxy((position: number) => this.#tail.until(position))), this.#over.signal);
   }
 
   /** Ends the container and its workers. Idempotent; a runner is not started twice: make a new one. */
@@ -276,9 +295,9 @@ export class ContainerRunner {
     const ports = bells === null ? [] : [bells.stdout.port1, bells.frames.port1];
     const options = {
       memory, args, env, net: net.kind !== 'none',
-      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null,
+      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null,
     };
-    this.#ended = await container.start(transfer(options, ports));
+    this.#ended = await container.start(transfer(options, ports), proxy(this.#onResumed));
     this.#finish();
   }
 
@@ -310,13 +329,26 @@ export class ContainerRunner {
     const bytes = new Uint8Array(Math.min(ring.readable, CHUNK_BYTES));
     ring.read(bytes, 0, bytes.length);
     this.#bytesToTerminal += bytes.length;
-    if (this.#state === 'starting') {
-      this.#runningSinceMs = performance.now();
-      this.#setState('running', {});
-      this.#settle();
-    }
+    this.#tail.add(bytes);
+    this.#runs();
     this.#options.onOutput(bytes, next);
   };
+
+  /** A container that goes on may have nothing to say: it runs when it shows what it showed. */
+  readonly #onResumed = (screen: Uint8Array[]): void => {
+    this.#runs();
+    for (const bytes of screen) {
+      this.#tail.show(bytes);
+      this.#options.onOutput(bytes, () => undefined);
+    }
+  };
+
+  #runs(): void {
+    if (this.#state !== 'starting') return;
+    this.#runningSinceMs = performance.now();
+    this.#setState('running', {});
+    this.#settle();
+  }
 
   readonly #onOutputEnd = (): void => {
     this.#outputRead = true;
@@ -379,6 +411,7 @@ export class ContainerRunner {
   /** Ends the workers, and says so. */
   #end(state: 'exited' | 'failed' | 'stopped', detail: StateDetail): void {
     this.#endedAtMs = performance.now();
+    this.#over.abort();
     this.#container?.terminate();
     this.#stdout?.close();
     if (this.#queueTimer !== null) clearTimeout(this.#queueTimer);

@@ -2,6 +2,7 @@
 import type { ContainerControl } from './container-control.ts';
 import { failureLine } from './failures.ts';
 import { typed } from './keys.ts';
+import { listSaves } from './saves.ts';
 import type { RunnerStats } from './runner.ts';
 import type { PageState } from './status-words.ts';
 import type { TerminalView } from './terminal.ts';
@@ -32,6 +33,10 @@ export interface Portside {
   startCapture(): Promise<void>;
   /** Ends that, with a pcapng file; null when nothing was captured. */
   stopCapture(): Promise<Blob | null>;
+  /** Keeps the container in this browser as it is now, memory and disk; it goes on. `?resume=NAME` goes on with what was kept. */
+  save(name?: string): Promise<{ name: string; bytes: number; changedBytes: number; pausedMs: number }>;
+  /** What is kept, the newest first. */
+  saves(): Promise<{ name: string; image: string; savedAtMs: number; bytes: number }[]>;
   /** As the button: ends the container and starts the same again. */
   restart(): void;
   /** As the button: ends the container; a start under way is cancelled. */
@@ -57,6 +62,11 @@ export function installScripting(control: ContainerControl, terminal: TerminalVi
     stats: () => control.stats(),
     startCapture: () => control.startCapture(),
     stopCapture: () => control.stopCapture(),
+    save: async (name) => {
+      const { bytes, changedBytes, pausedMs, name: used } = await control.save(name);
+      return { name: used, bytes, changedBytes, pausedMs };
+    },
+    saves: async () => (await listSaves()).map(({ name, header, file }) => ({ name, image: header.image.name, savedAtMs: header.savedAtMs, bytes: file.size })),
     restart,
     stop: () => control.stop(),
   };
