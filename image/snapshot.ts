@@ -18,6 +18,8 @@ export interface ImageSection {
   title: string;
   net: 'qemu' | 'socket';
   resize: boolean;
+  /** how many terminals the machine has */
+  terminals: 4;
   memoryMiB: number;
   disk?: { file: string; bytes: number; sha256: string };
   /** of a converted image: what its configuration says and the machine has no use for */

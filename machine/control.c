@@ -5,6 +5,7 @@
 #include "hart.h"
 #include "host.h"
 #include "map.h"
+#include "terminal.h"
 
 /* A line longer than this can't be one of ours; it is skipped. */
 #define LINE_MAX 64
@@ -24,27 +25,35 @@ static struct {
   u32 output_capacity, output_start, output_len;
 } control;
 
+/* Whether the line is `word`, a space and a number up to 255. */
+static bool line_has(const char *word, u32 *number) {
+  u32 word_len = (u32)text_len(word), value = 0;
+  if (control.line_len <= word_len + 1 || !bytes_equal(control.line, word, word_len) || control.line[word_len] != ' ') return false;
+  for (u32 i = word_len + 1; i < control.line_len; i++) {
+    if (control.line[i] < '0' || control.line[i] > '9' || value > 255) return false;
+    value = value * 10 + (u32)(control.line[i] - '0');
+  }
+  *number = value;
+  return value <= 255;
+}
+
 static void on_line(void) {
+  u32 number;
   control.line[control.line_len] = 0;
   if (text_equal(control.line, "ready")) {
     control.ready = true;
     hart.leave = 1;
-    return;
+  } else if (line_has("exit", &number)) {
+    control.exited = true;
+    control.exit_status = number;
+    hart.leave = 1;
+  } else if (line_has("closed", &number)) {
+    terminal_closed(number);
   }
-  static const char exit_word[] = "exit ";
-  u32 word_len = sizeof exit_word - 1, status = 0;
-  if (control.line_len <= word_len || !bytes_equal(control.line, exit_word, word_len)) return;
-  for (u32 i = word_len; i < control.line_len; i++) {
-    if (control.line[i] < '0' || control.line[i] > '9' || status > 255) return;
-    status = status * 10 + (u32)(control.line[i] - '0');
-  }
-  if (status > 255) return;
-  control.exited = true;
-  control.exit_status = status;
-  hart.leave = 1;
 }
 
-static void on_output(const u8 *bytes, u32 len) {
+static void on_output(struct console *console, const u8 *bytes, u32 len) {
+  (void)console;
   for (u32 i = 0; i < len; i++) {
     char c = (char)bytes[i];
     if (c == '\r') continue;
@@ -132,6 +141,8 @@ static void put_variable(const char *entry) {
 
 /* Room for `bytes` more behind what the guest has not read yet. */
 static void reserve(u64 bytes) {
+  if (control.output_start == control.output_len) control.output_start = control.output_len = 0;
+  if (control.output_capacity - control.output_len >= bytes) return;
   u32 left = control.output_len - control.output_start;
   char *output = host_memory(bytes + left);
   copy_bytes(output, control.output + control.output_start, left);
@@ -181,6 +192,16 @@ void control_send_resume(const struct options *options) {
   reserve(OUTPUT_FIXED);
   put_circumstances(options);
   put("resume\n");
+  control_turn();
+}
+
+void control_send_terminal(const char *what, u32 number) {
+  reserve(OUTPUT_FIXED);
+  put("PS_TTY=");
+  put_decimal(number, 1);
+  put("\n");
+  put(what);
+  put("\n");
   control_turn();
 }
 

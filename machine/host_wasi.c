@@ -120,6 +120,7 @@ u32 host_environment(char ***texts) {
   return wasi_environ_get(*texts, (char *)(*texts + count)) == ERRNO_SUCCESS ? count : 0;
 }
 
+void host_write(i32 fd, const u8 *bytes, size_t len) { write_all((u32)fd, bytes, len); }
 void host_write_out(const u8 *bytes, size_t len) { write_all(1, bytes, len); }
 
 i64 host_read(i32 fd, u8 *bytes, size_t len) {

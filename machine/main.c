@@ -220,6 +220,7 @@ static void build(void) {
 
 /* ---- the run loop ---- */
 
+/* Devices that are polled: this one, and from 1 on those of the terminals but the first. */
 #define DEVICE_SAVE 0u
 
 /* The host takes the memory while it is read from. */
@@ -236,15 +237,18 @@ static void save(void) {
 }
 
 static u32 poll_host(i32 socket, bool socket_writes, u64 timeout_ns) {
-  i32 devices[] = {[DEVICE_SAVE] = machine.save_fd};
-  struct host_wanted wanted = {terminal_wants_input(), socket, socket_writes, devices, COUNT_OF(devices)};
+  i32 devices[TERMINALS] = {[DEVICE_SAVE] = machine.save_fd};
+  for (u32 n = 1; n < TERMINALS; n++) devices[n] = terminal_device(n);
+  struct host_wanted wanted = {terminal_wants_input(0), socket, socket_writes, devices, COUNT_OF(devices)};
   // A look at nothing is not worth a call.
   if (timeout_ns == 0 && !wanted.in && machine.save_fd < 0) return 0;
   return host_poll(&wanted, timeout_ns);
 }
 
 static void poll_world(u32 ready) {
-  if ((ready & HOST_POLL_IN) && terminal_wants_input()) terminal_read();
+  if ((ready & HOST_POLL_IN) && terminal_wants_input(0)) terminal_read(0);
+  for (u32 n = 1; n < TERMINALS; n++)
+    if ((ready & HOST_POLL_DEVICE(n)) && terminal_wants_input(n)) terminal_read(n);
   if (options.net && link_turn()) net_set_up(link_is_up());
   net_turn();
   control_turn();
@@ -377,6 +381,7 @@ void machine_start(void) {
   if (resumed) net_set_up(false);
   if (options.net) link_open(options.listener);
   terminal_open_stdin(options.stdin_open);
+  terminal_open_devices();
   // An agent that waits for its start hears of all this then.
   if (resumed && machine.start_sent) control_send_resume(&options);
   run_real();

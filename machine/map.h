@@ -12,10 +12,10 @@
 #define PLIC_SIZE 0x00400000ull
 #define VIRTIO_BASE 0x10001000ull
 #define VIRTIO_STRIDE 0x1000ull
-#define VIRTIO_SLOTS 8u
+#define VIRTIO_SLOTS 16u
 
-/* PLIC sources; 0 is none. */
-#define IRQ_VIRTIO(slot) (1u + (slot))
+/* PLIC sources; 0 is none. Slots from 10 on come behind what lies in their way. */
+#define IRQ_VIRTIO(slot) ((slot) < 10u ? 1u + (slot) : 3u + (slot))
 #define IRQ_RTC 11u
 #define IRQ_VMGENID 12u
 #define IRQ_COUNT 32u
@@ -26,5 +26,7 @@
 #define SLOT_NET 2u
 #define SLOT_BLK 3u
 #define SLOT_RNG 4u
+/** of the second terminal; the others follow */
+#define SLOT_TERMINALS 10u
 
 #endif

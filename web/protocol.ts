@@ -79,6 +79,8 @@ export interface ContainerStart {
   fromGuestBell: MessagePort | null;
   /** the file of a saved container to go on with */
   resume: Blob | null;
+  /** gets the index in `memory.terminals` of a terminal that was closed */
+  terminalClosed: MessagePort | null;
 }
 
 /** Where an image is, and what the manifest says of it. */

@@ -43,6 +43,27 @@ i64 host_read_in(u8 *bytes, size_t len) {
   memset(bytes, 'x', len);
   return (i64)len;
 }
+/* Devices of terminals: fds from 100 on. Each has something to read, and one read in 16 is its end. */
+static u32 random_u32(void);
+i32 host_open_device(const char *directory, const char *name) {
+  (void)directory;
+  return 100 + name[3] - '0';
+}
+i64 host_read(i32 fd, u8 *bytes, size_t len) {
+  if (fd < 102 || fd > 104) abort();
+  if (random_u32() % 16 == 0) return HOST_ENDED;
+  memset(bytes, 0x1b, len);
+  return (i64)len;
+}
+void host_write(i32 fd, const u8 *bytes, size_t len) {
+  (void)bytes;
+  if (fd < 102 || fd > 104 || len == 0) abort();
+}
+/* The agent that closes what it was told to hang up, at once or later. */
+void control_send_terminal(const char *what, u32 number) {
+  if (number < 2 || number > TERMINALS) abort();
+  if (what[0] == 'h' && random_u32() % 2) terminal_closed(number);
+}
 i32 host_find_listener(i32 wanted) {
   (void)wanted;
   return 5;
@@ -200,10 +221,10 @@ static u64 wild_address(void) {
 }
 
 static void fuzz(u32 rounds) {
-  static const u32 slots[] = {SLOT_CONSOLE, SLOT_NET, SLOT_BLK, SLOT_RNG};
+  static const u32 slots[] = {SLOT_CONSOLE, SLOT_NET, SLOT_BLK, SLOT_RNG, SLOT_TERMINALS};
   u32 stops = 0;
   for (u32 round = 0; round < rounds; round++) {
-    u32 slot = slots[random_u32() % 4];
+    u32 slot = slots[random_u32() % 5];
     start(slot, random_u32() & get(slot, 0x10));
     for (u32 i = 0; i < QUEUE_SIZE; i++) {
       u32 len = random_u32() % 16 == 0 ? random_u32() : random_u32() % 2048;
@@ -212,7 +233,10 @@ static void fuzz(u32 rounds) {
     for (u32 step = 0; step < 8; step++) {
       u32 what = random_u32() % 8;
       if (what == 0) set(slot, (random_u32() % 0x100) & ~3u, random_u32());
-      if (what == 1) terminal_read();
+      u32 n = random_u32() % TERMINALS;
+      if (what == 1 && terminal_wants_input(n)) terminal_read(n);
+      if (what == 3) terminal_closed(random_u32() % 8);
+      terminal_flush();
       if (what == 2) link_turn();
       net_turn();
       offer(slot, random_u32() % 2, (u16)(random_u32() % QUEUE_SIZE));
@@ -400,6 +424,7 @@ int main(void) {
   ram.size = RAM_BYTES;
   terminal_init();
   terminal_open_stdin(true);
+  terminal_open_devices();
   link_init();
   link_open(-1);
   net_init(SLOT_NET);

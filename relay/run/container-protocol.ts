@@ -27,4 +27,6 @@ export type ThreadMessage =
   | { type: 'not-resumed'; message: string }
   /** the saved container is in memory; what its terminal showed */
   | { type: 'resumed'; screen: Uint8Array[] }
+  /** a terminal beside the first was closed; its index in `memory.terminals` */
+  | { type: 'terminal-closed'; index: number }
   | { type: 'ended'; end: HostEnd };

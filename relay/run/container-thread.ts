@@ -12,6 +12,7 @@ import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
 import { saveDevice } from '../../shared/wasi/save-fd.ts';
+import { ttyDevices } from '../../shared/wasi/tty.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { openSave } from './save-on-disk.ts';
 
@@ -70,6 +71,7 @@ function inspect(module: WebAssembly.Module): ImageInfo {
 async function start(module: WebAssembly.Module, info: ImageInfo, disk: FileSource | null, message: StartMessage): Promise<void> {
   const files = new Map<string, FileSource | Device>(disk === null ? [] : [[info.disk!.file, disk]]);
   if (info.id !== null) files.set('save', saveDevice(message.memory, module as unknown as Parameters<typeof saveDevice>[1]));
+  for (const [name, device] of ttyDevices(message.memory, (index) => post({ type: 'terminal-closed', index }))) files.set(name, device);
   const host = new WasiHost({ ...message, pairs: !info.ours, directories: new Map(files.size === 0 ? [] : [[PORTSIDE_DIRECTORY, files]]) });
   const instance = await WebAssembly.instantiate(module, { [WASI_MODULE]: host.imports as WebAssembly.ModuleImports });
   const command = instance as unknown as Parameters<WasiHost['run']>[0];

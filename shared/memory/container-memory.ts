@@ -18,6 +18,8 @@ export const STDOUT_BYTES = 256 << 10;
 export const FROM_GUEST_BYTES = 2 << 20;
 export const TO_GUEST_BYTES = 8 << 20;
 export const SAVE_BYTES = 1 << 20;
+export const TERMINAL_IN_BYTES = 16 << 10;
+export const TERMINAL_OUT_BYTES = 64 << 10;
 const NO_NET_BYTES = 1024;
 
 export interface ContainerMemory {
@@ -29,10 +31,12 @@ export interface ContainerMemory {
   toGuest: SharedArrayBuffer;
   /** the machine's memory on its way into a saved container: see save-ring.ts */
   save: SharedArrayBuffer;
+  /** of the terminals beside the first, which has stdin and stdout: see tty.ts */
+  terminals: { input: SharedArrayBuffer; output: SharedArrayBuffer }[];
 }
 
-/** Memory for one container; without a network the frame rings are mere placeholders. */
-export function makeContainerMemory(net: boolean): ContainerMemory {
+/** Memory for one container with so many terminals; without a network the frame rings are mere placeholders. */
+export function makeContainerMemory(net: boolean, terminals = 1): ContainerMemory {
   return {
     control: new SharedArrayBuffer(CONTROL_BYTES),
     stdin: new SharedArrayBuffer(ringBytes(STDIN_BYTES)),
@@ -40,5 +44,9 @@ export function makeContainerMemory(net: boolean): ContainerMemory {
     fromGuest: new SharedArrayBuffer(ringBytes(net ? FROM_GUEST_BYTES : NO_NET_BYTES)),
     toGuest: new SharedArrayBuffer(ringBytes(net ? TO_GUEST_BYTES : NO_NET_BYTES)),
     save: new SharedArrayBuffer(ringBytes(SAVE_BYTES)),
+    terminals: Array.from({ length: terminals - 1 }, () => ({
+      input: new SharedArrayBuffer(ringBytes(TERMINAL_IN_BYTES)),
+      output: new SharedArrayBuffer(ringBytes(TERMINAL_OUT_BYTES)),
+    })),
   };
 }

@@ -1,12 +1,13 @@
 /*
- * The one word that a container sleeps on, and the words that say whether it has a link and whether somebody wants to save it.
+ * The one word that a container sleeps on, and the words that say whether it has a link, whether somebody wants
+ * to save it, and which of its terminals were hung up.
  *
- *   byte 0             32               64                          96             128
- *   +-----------------+----------------+---------------------------+--------------+------------------+
- *   | wake i32        | sleeps i32     | link i32                  | save i32     | link counters    |
- *   | every producer  | 1 while the    | 0: no link, else the      | see          | f64 each: see    |
- *   | adds 1          | container waits| number of the link, from 1| save-ring.ts | link-counters.ts |
- *   +-----------------+----------------+---------------------------+--------------+------------------+
+ *   byte 0             32               64                          96             100          128
+ *   +-----------------+----------------+---------------------------+--------------+------------+------------------+
+ *   | wake i32        | sleeps i32     | link i32                  | save i32     | hung up    | link counters    |
+ *   | every producer  | 1 while the    | 0: no link, else the      | see          | i32 each:  | f64 each: see    |
+ *   | adds 1          | container waits| number of the link, from 1| save-ring.ts | see tty.ts | link-counters.ts |
+ *   +-----------------+----------------+---------------------------+--------------+------------+------------------+
  *
  * The container reads `seen = wake.value`, then looks at everything that it waits for, then sleeps unless the word has
  * moved since. A producer first makes its change visible (ring, link word), then bumps. So a change between the look
@@ -20,6 +21,7 @@ const WAKE = 0;
 const SLEEPS = 8;
 const LINK = 16;
 const SAVE = 24;
+const HUNG_UP = 25;
 
 /** where the counters begin */
 export const COUNTERS_AT = 128;
@@ -61,6 +63,16 @@ export class Wake {
 
   set save(state: number) {
     Atomics.store(this.#words, SAVE, state);
+    this.bump();
+  }
+
+  /** Whether terminal `index` of those beside the first was hung up. */
+  hungUp(index: number): boolean {
+    return Atomics.load(this.#words, HUNG_UP + index) !== 0;
+  }
+
+  setHungUp(index: number, hungUp: boolean): void {
+    Atomics.store(this.#words, HUNG_UP + index, hungUp ? 1 : 0);
     this.bump();
   }
 

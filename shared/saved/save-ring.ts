@@ -21,12 +21,12 @@
  * The save word: NONE ─ collector ─▶ WANTED ─ container ─▶ NONE. A collector that gives up sets CANCELLED, and the container stops at
  * its next message. A file that cannot be written does not stop the container: what still comes is read and dropped.
  *
- * Where Atomics.waitAsync is missing the collector looks at the ring every few ms: saves are rare.
+ * Where Atomics.waitAsync is missing the collector looks at the ring every few ms (timer-bell.ts): saves are rare.
  */
 import type { ContainerMemory } from '../memory/container-memory.ts';
-import type { Bell } from '../memory/drain.ts';
-import { Drain, wakeMode } from '../memory/drain.ts';
+import { Drain } from '../memory/drain.ts';
 import { Ring } from '../memory/ring.ts';
+import { timerBell } from '../memory/timer-bell.ts';
 import { Wake } from '../memory/wake.ts';
 import { changedPages, countField, PAGE_BYTES, RUN_HEADER_BYTES } from './pages.ts';
 import type { SaveHeader, SaveSink } from './save-file.ts';
@@ -44,8 +44,6 @@ const BEGIN_BYTES = 8;
 const WASM_PAGE = 65_536;
 /** how long the container waits for room before it looks whether it is still wanted, in ms */
 const LOOK_MS = 200;
-/** time between two looks at the ring where nobody wakes us, in ms */
-const POLL_MS = 4;
 
 /** Sends the memory of the container whose thread this is. `baseline` makes the memory that its image starts with. */
 export function sendMemory(shared: ContainerMemory, memory: ArrayBuffer, baseline: () => ArrayBuffer): void {
@@ -125,7 +123,7 @@ export class SaveCollector {
     // What a save that was given up has left.
     const ring = new Ring(memory.save);
     ring.skip(ring.readable);
-    this.#drain = new Drain(ring, { onReadable: (readable, next) => { void this.#take(readable, next); } }, wakeMode() === 'message' ? this.#pollBell : null);
+    this.#drain = new Drain(ring, { onReadable: (readable, next) => { void this.#take(readable, next); } }, timerBell(() => this.#over));
     this.#wake.save = SAVE_WANTED;
   }
 
@@ -135,17 +133,6 @@ export class SaveCollector {
     this.#wake.save = SAVE_CANCELLED;
     this.#finish(error);
   }
-
-  readonly #pollBell: Bell = {
-    onRing: (listener) => {
-      const look = (): void => {
-        if (this.#over) return;
-        listener();
-        setTimeout(look, POLL_MS);
-      };
-      setTimeout(look, POLL_MS);
-    },
-  };
 
   /** All messages that are there. */
   async #take(ring: Ring, next: () => void): Promise<void> {

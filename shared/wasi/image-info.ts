@@ -21,6 +21,8 @@ export interface ImageInfo {
   net: 'qemu' | 'socket';
   /** takes window sizes in-band on stdin */
   resize: boolean;
+  /** how many terminals it has, the first included */
+  terminals: number;
   memoryMiB: number | null;
   /** file beside the wasm that the host offers as `/portside/FILE` */
   disk: { file: string; bytes: number } | null;
@@ -28,11 +30,13 @@ export interface ImageInfo {
 
 /** What is assumed of an image that says nothing: c2w's present form. */
 export const FOREIGN_IMAGE: ImageInfo = {
-  ours: false, id: null, name: '', title: '', net: 'socket', resize: false, memoryMiB: null, disk: null,
+  ours: false, id: null, name: '', title: '', net: 'socket', resize: false, terminals: 1, memoryMiB: null, disk: null,
 };
 
 /** a plain file name: no separator, no leading dot, so that it cannot leave the image's directory */
 const FILE_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+/** a host has devices for no more */
+const MAX_TERMINALS = 4;
 const MAX_NAME_CHARS = 128;
 const ID_PATTERN = /^[0-9a-f]{64}$/;
 
@@ -46,7 +50,7 @@ export function parseImageInfo(section: Uint8Array): ImageInfo {
     return FOREIGN_IMAGE;
   }
   if (typeof value !== 'object' || value === null) return FOREIGN_IMAGE;
-  const { version, id, name, title, net, resize, memoryMiB, disk } = value as Record<string, unknown>;
+  const { version, id, name, title, net, resize, terminals, memoryMiB, disk } = value as Record<string, unknown>;
   if (version !== 1) return FOREIGN_IMAGE;
   return {
     ours: true,
@@ -55,6 +59,7 @@ export function parseImageInfo(section: Uint8Array): ImageInfo {
     title: text(title),
     net: net === 'socket' ? 'socket' : 'qemu',
     resize: resize === true,
+    terminals: typeof terminals === 'number' && Number.isInteger(terminals) && terminals >= 1 ? Math.min(terminals, MAX_TERMINALS) : 1,
     memoryMiB: typeof memoryMiB === 'number' && memoryMiB > 0 ? memoryMiB : null,
     disk: parseDisk(disk),
   };

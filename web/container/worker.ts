@@ -10,6 +10,7 @@ import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { saveDevice } from '../../shared/wasi/save-fd.ts';
+import { ttyDevices } from '../../shared/wasi/tty.ts';
 import type { ContainerApi, ContainerStart, Ended, ImageSource, Loaded, Progress } from '../protocol.ts';
 import { blobSource } from '../saved-container.ts';
 import { httpRanges, RangeSource } from './disk.ts';
@@ -40,6 +41,7 @@ class ContainerWorker implements ContainerApi {
       const { stdoutBell, fromGuestBell, resume } = options;
       const files = new Map<string, FileSource | Device>(info.disk === null ? [] : diskFiles(keeper, info.disk));
       if (info.id !== null) files.set('save', saveDevice(options.memory, module));
+      for (const [name, device] of ttyDevices(options.memory, (index) => options.terminalClosed?.postMessage(index))) files.set(name, device);
       const host = new WasiHost({
         memory: options.memory,
         args: options.args,

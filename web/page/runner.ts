@@ -295,7 +295,7 @@ export class ContainerRunner {
     const ports = bells === null ? [] : [bells.stdout.port1, bells.frames.port1];
     const options = {
       memory, args, env, net: net.kind !== 'none',
-      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null,
+      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null, terminalClosed: null,
     };
     this.#ended = await container.start(transfer(options, ports), proxy(this.#onResumed));
     this.#finish();
