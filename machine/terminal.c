@@ -39,7 +39,7 @@ static const char *const device_names[TERMINALS] = {NULL, "tty2", "tty3", "tty4"
 static void flush(struct terminal *terminal) {
   if (terminal->output_len == 0) return;
   if (terminal == terminals) host_write_out(terminal->output, terminal->output_len);
-  else if (terminal->fd >= 0) host_write(terminal->fd, terminal->output, terminal->output_len);
+  else if (terminal->state == OPEN && terminal->fd >= 0) host_write(terminal->fd, terminal->output, terminal->output_len);
   terminal->output_len = 0;
 }
 

@@ -95,8 +95,9 @@ export interface ImageSource {
 export interface ContainerApi {
   /** Fetches, or takes from the store, and compiles. What is fetched is told to `store`, a StoreMessage each. */
   load(source: ImageSource, store: MessagePort | null, onProgress: (progress: Progress) => void): Promise<Loaded>;
-  /** Runs to the end: the promise resolves when the container has exited. `onResumed` gets what the terminal of a saved container showed. */
-  start(options: ContainerStart, onResumed: (screen: Uint8Array[]) => void): Promise<Ended>;
+  /** Runs to the end: the promise resolves when the container has exited. `onResumed` gets what the terminal of a saved container showed, and
+   *  which others were open. */
+  start(options: ContainerStart, onResumed: (screen: Uint8Array[], terminals: number[]) => void): Promise<Ended>;
 }
 
 /** What is saved. */
@@ -106,6 +107,8 @@ export interface SaveSubject {
   source: string;
   cols: number;
   rows: number;
+  /** which of the other terminals are open */
+  terminals: number[];
 }
 
 export type SaveOutcome =

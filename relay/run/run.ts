@@ -118,7 +118,7 @@ function statusOf(message: ThreadMessage): number {
 async function keep(path: string, info: ImageInfo, memory: ContainerMemory, terminal: Terminal, ended: Promise<unknown>, options: RunOptions): Promise<void> {
   const image = { id: info.id!, name: info.name, title: info.title };
   const { cols, rows } = terminal.size();
-  const { bytes } = await saveTo(path, memory, { image, source: info.name, cols, rows, screen: (position) => terminal.screen(position) }, ended);
+  const { bytes } = await saveTo(path, memory, { image, source: info.name, cols, rows, terminals: [], screen: (position) => terminal.screen(position) }, ended);
   options.report?.(`saved to ${path} (${(bytes / (1 << 20)).toFixed(1)} MiB)`);
 }
 

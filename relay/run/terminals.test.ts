@@ -8,6 +8,7 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
 import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
+import { TTY_ATTACHED, TTY_HUNG_UP } from '../../shared/wasi/tty.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
 
@@ -21,11 +22,20 @@ class Screen {
   readonly #input: Ring;
   readonly #output: Ring;
   readonly #wake: Wake;
+  readonly #index: number;
 
-  constructor(input: SharedArrayBuffer, output: SharedArrayBuffer, wake: Wake) {
+  /** `index` as in the memory's terminals; the first terminal has -1 */
+  constructor(input: SharedArrayBuffer, output: SharedArrayBuffer, wake: Wake, index: number) {
+    this.#index = index;
     this.#input = new Ring(input);
     this.#output = new Ring(output);
     this.#wake = wake;
+  }
+
+  /** Opens it, or says that it has another size. */
+  size(cols: number, rows: number): void {
+    if (this.#index >= 0) this.#wake.setTerminal(this.#index, TTY_ATTACHED);
+    this.type(windowSize(cols, rows));
   }
 
   type(text: string): void {
@@ -57,15 +67,15 @@ async function start(): Promise<{ screens: Screen[]; wake: Wake; messages: Threa
   const message: StartMessage = { memory, args: ['busybox'], env: ['TERM=vt100'], net: false, resume: null };
   thread.postMessage(message);
   const wake = new Wake(memory.control);
-  return { messages, heard, wake, screens: [new Screen(memory.stdin, memory.stdout, wake), ...memory.terminals.map(({ input, output }) => new Screen(input, output, wake))] };
+  return { messages, heard, wake, screens: [new Screen(memory.stdin, memory.stdout, wake, -1), ...memory.terminals.map(({ input, output }, index) => new Screen(input, output, wake, index))] };
 }
 
 describe.skipIf(!existsSync(IMAGE))('a container with several terminals', () => {
   test('a shell for each that is opened, in the same container, of its own size, with keys that interrupt', async () => {
     const { screens: [first, second, third] } = await start();
     await first.waitFor(/:~# /);
-    second.type(windowSize(101, 33));
-    third.type(windowSize(102, 34));
+    second.size(101, 33);
+    third.size(102, 34);
     await second.waitFor(/:~# /);
     await third.waitFor(/:~# /);
     second.type('tty; stty size; echo "$TERM" >/tmp/shared; sleep 1000\n');
@@ -75,7 +85,7 @@ describe.skipIf(!existsSync(IMAGE))('a container with several terminals', () => 
     await second.waitFor(/status 130/);
     third.type('stty size; cat /tmp/shared\n');
     await third.waitFor(/34 102\nvt100\n/);
-    second.type(windowSize(60, 20));
+    second.size(60, 20);
     second.type('stty size\n');
     await second.waitFor(/20 60\n/);
     first.type('echo first is he""re\n');
@@ -85,25 +95,28 @@ describe.skipIf(!existsSync(IMAGE))('a container with several terminals', () => 
   test('a shell that exits closes its terminal; one that is hung up ends its shell; both can be opened again', async () => {
     const { screens: [first, second, third], wake, messages, heard } = await start();
     await first.waitFor(/:~# /);
-    second.type(windowSize(80, 25));
+    second.size(80, 25);
     await second.waitFor(/:~# /);
     second.type('exit\n');
     await heard({ type: 'terminal-closed', index: 0 });
-    third.type(windowSize(80, 25));
+    third.size(80, 25);
     await third.waitFor(/:~# /);
     third.type('cat </dev/zero >/dev/null\n');
     first.type('until ps | grep "[c]at$"; do sleep 0.1; done\n');
     await first.waitFor(/\d+ root +cat\n/);
-    wake.setHungUp(1, true);
+    wake.setTerminal(1, TTY_HUNG_UP);
     await heard({ type: 'terminal-closed', index: 1 });
     first.type('while ps | grep "[c]at$"; do sleep 0.1; done; echo go""ne\n');
     await first.waitFor(/gone/);
     for (const [index, screen] of [second, third].entries()) {
       screen.text = '';
-      screen.type(windowSize(80, 25));
+      screen.size(80, 25);
       await screen.waitFor(/:~# /);
       expect(messages.filter((message) => message.type === 'terminal-closed' && message.index === index)).toHaveLength(1);
     }
+    // What a program writes where nobody is attached goes nowhere, and holds nobody up.
+    first.type('head -c 1000000 /dev/zero >/dev/hvc4; echo writ""ten\n');
+    await first.waitFor(/written/);
     first.type('exit 3\n');
     await heard({ type: 'ended', end: { kind: 'exit', code: 3 } });
   }, 3 * WAIT_MS);

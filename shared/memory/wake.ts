@@ -1,10 +1,10 @@
 /*
  * The one word that a container sleeps on, and the words that say whether it has a link, whether somebody wants
- * to save it, and which of its terminals were hung up.
+ * to save it, and what is done with its other terminals.
  *
  *   byte 0             32               64                          96             100          128
  *   +-----------------+----------------+---------------------------+--------------+------------+------------------+
- *   | wake i32        | sleeps i32     | link i32                  | save i32     | hung up    | link counters    |
+ *   | wake i32        | sleeps i32     | link i32                  | save i32     | terminals  | link counters    |
  *   | every producer  | 1 while the    | 0: no link, else the      | see          | i32 each:  | f64 each: see    |
  *   | adds 1          | container waits| number of the link, from 1| save-ring.ts | see tty.ts | link-counters.ts |
  *   +-----------------+----------------+---------------------------+--------------+------------+------------------+
@@ -21,7 +21,7 @@ const WAKE = 0;
 const SLEEPS = 8;
 const LINK = 16;
 const SAVE = 24;
-const HUNG_UP = 25;
+const TERMINALS = 25;
 
 /** where the counters begin */
 export const COUNTERS_AT = 128;
@@ -66,13 +66,13 @@ export class Wake {
     this.bump();
   }
 
-  /** Whether terminal `index` of those beside the first was hung up. */
-  hungUp(index: number): boolean {
-    return Atomics.load(this.#words, HUNG_UP + index) !== 0;
+  /** What is done with terminal `index` of those beside the first: see tty.ts. */
+  terminal(index: number): number {
+    return Atomics.load(this.#words, TERMINALS + index);
   }
 
-  setHungUp(index: number, hungUp: boolean): void {
-    Atomics.store(this.#words, HUNG_UP + index, hungUp ? 1 : 0);
+  setTerminal(index: number, state: number): void {
+    Atomics.store(this.#words, TERMINALS + index, state);
     this.bump();
   }
 

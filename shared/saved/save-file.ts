@@ -38,6 +38,7 @@ const STORED_SLACK = 4096;
 const MAX_MEMORY_BYTES = 2 ** 32;
 const WASM_PAGE = 65_536;
 const MAX_TEXT_CHARS = 256;
+const MAX_TERMINALS = 16;
 const KIND_END = 0;
 export const KIND_MEMORY = 1;
 export const KIND_SCREEN = 2;
@@ -53,6 +54,8 @@ export interface SaveHeader {
   /** of the terminal whose screen is kept */
   cols: number;
   rows: number;
+  /** which terminals were open beside the first, from 2 on */
+  terminals: number[];
 }
 
 export interface SaveSink {
@@ -239,6 +242,7 @@ function parseHeader(json: Uint8Array): SaveHeader {
     memoryBytes: integer(fields['memoryBytes'], MAX_MEMORY_BYTES),
     cols: integer(fields['cols'], 65_535),
     rows: integer(fields['rows'], 65_535),
+    terminals: Array.isArray(fields['terminals']) ? fields['terminals'].slice(0, MAX_TERMINALS).map((number: unknown) => integer(number, MAX_TERMINALS)) : [],
   };
   if (header === null || !/^[0-9a-f]{64}$/.test(header.image.id) || header.memoryBytes % WASM_PAGE !== 0) throw damaged('its header cannot be read');
   return header;

@@ -159,8 +159,8 @@ export class SaveCollector {
       this.#begunAtMs = performance.now();
       const memoryBytes = ring.u32At(LENGTH_BYTES) * WASM_PAGE;
       ring.skip(LENGTH_BYTES + len);
-      const { image, source, cols, rows } = this.#details;
-      await this.#writer.begin({ image, source, savedAtMs: Date.now(), memoryBytes, cols, rows });
+      const { image, source, cols, rows, terminals } = this.#details;
+      await this.#writer.begin({ image, source, savedAtMs: Date.now(), memoryBytes, cols, rows, terminals });
       return;
     }
     ring.skip(LENGTH_BYTES);

@@ -13,7 +13,7 @@ import { ScreenTail } from './screen-tail.ts';
 const WASM_PAGE = 65_536;
 const ID = 'ab'.repeat(32);
 const IMAGE = { ...FOREIGN_IMAGE, ours: true, id: ID, name: 'x' };
-const HEADER: SaveHeader = { image: { id: ID, name: 'x', title: 'X' }, source: 'x', savedAtMs: 5, memoryBytes: 4 * WASM_PAGE, cols: 80, rows: 25 };
+const HEADER: SaveHeader = { image: { id: ID, name: 'x', title: 'X' }, source: 'x', savedAtMs: 5, memoryBytes: 4 * WASM_PAGE, cols: 80, rows: 25, terminals: [2] };
 
 function sourceOf(bytes: Uint8Array): SaveSource {
   return { bytes: bytes.length, read: async (start, end) => new Uint8Array(bytes.subarray(start, end)) };
@@ -126,7 +126,7 @@ describe('the file', () => {
 });
 
 describe('from the container to the file', () => {
-  const details = { image: HEADER.image, source: 'x', cols: 80, rows: 25, screen: async () => new TextEncoder().encode('screen') };
+  const details = { image: HEADER.image, source: 'x', cols: 80, rows: 25, terminals: [2], screen: async () => new TextEncoder().encode('screen') };
 
   test('one moment of the memory, without what the image has anyway', async () => {
     const shared = makeContainerMemory(false);

@@ -33,7 +33,7 @@ class ContainerWorker implements ContainerApi {
     }
   }
 
-  async start(options: ContainerStart, onResumed: (screen: Uint8Array[]) => void): Promise<Ended> {
+  async start(options: ContainerStart, onResumed: (screen: Uint8Array[], terminals: number[]) => void): Promise<Ended> {
     try {
       if (this.#image === null) throw new ImageError('internal', 'start came before load');
       const { keeper, module, info } = this.#image;
@@ -55,7 +55,10 @@ class ContainerWorker implements ContainerApi {
       const instance = await instantiate(module, host.imports as WebAssembly.ModuleImports);
       const command = instance as unknown as Parameters<WasiHost['run']>[0];
       // Awaited: what the terminal showed comes before what the container goes on to show.
-      if (resume !== null) await onResumed((await loadSave(blobSource(resume), info, command.exports.memory)).screen);
+      if (resume !== null) {
+        const { header, screen } = await loadSave(blobSource(resume), info, command.exports.memory);
+        await onResumed(screen, header.terminals);
+      }
       const end = host.run(command);
       if (end.kind === 'exit') return { ok: true, exitCode: end.code };
       return { ok: false, failure: { code: 'trap', message: `The container's machine crashed: ${end.message}` } };

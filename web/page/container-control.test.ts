@@ -25,6 +25,7 @@ class ScriptedRunner implements Runner {
   startCapture(): Promise<void> { return Promise.resolve(); }
   captureStats(): Promise<null> { return Promise.resolve(null); }
   stopCapture(): Promise<null> { return Promise.resolve(null); }
+  openTerminal(): null { return null; }
   save(): Promise<never> { throw new Error('not asked for'); }
   stats(): RunnerStats { throw new Error('not asked for'); }
   says(state: RunnerState, detail: StateDetail = {}): void { this.options.onState?.(state, detail); }

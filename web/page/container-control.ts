@@ -13,6 +13,7 @@ import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { CaptureStats, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
 import { asSaveName, isSaveName } from '../saved-container.ts';
+import type { ContainerTerminal, TerminalOptions } from './container-terminal.ts';
 import type { ContainerRunner, RunnerOptions, RunnerStats } from './runner.ts';
 import { cancelledFailure, failureLine, imageFailure, type Failure } from './failures.ts';
 import type { PageState } from './status-words.ts';
@@ -34,13 +35,15 @@ export interface ContainerView {
   onState(state: PageState): void;
   onProgress(progress: Progress): void;
   onNet(status: NetStatus): void;
+  /** a container that was saved goes on, and has shells on these terminals */
+  onTerminals?(numbers: number[]): void;
   onOutput(bytes: Uint8Array, done: () => void): void;
   /** a run begins: the terminal is to be blank; returns its size */
   onBegin(): { cols: number; rows: number };
 }
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'save'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'save' | 'openTerminal'>;
 
 interface Ready {
   promise: Promise<void>;
@@ -108,6 +111,7 @@ export class ContainerControl {
         }
       },
       onNet: (status) => { if (live()) this.#setNet(status); },
+      onTerminals: (numbers) => { if (live()) this.#view.onTerminals?.(numbers); },
     });
     this.#runner = runner;
     void runner.start();
@@ -152,6 +156,11 @@ export class ContainerControl {
   /** What the image says of itself; null until it is loaded */
   get image(): ImageInfo | null {
     return this.#runner?.info ?? null;
+  }
+
+  /** Another terminal of the container; null when there is none left, or nothing runs. */
+  openTerminal(options: TerminalOptions, number?: number): ContainerTerminal | null {
+    return this.#runner?.openTerminal(options, number) ?? null;
   }
 
   /** Under what name `save` would save it, unless it is told another. */

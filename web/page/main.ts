@@ -25,6 +25,7 @@ import { fillSettingsPanel } from './settings-panel.ts';
 import { loadSettings, saveSettings, type Settings } from './settings.ts';
 import { StatusBar } from './status-bar.ts';
 import type { PageState } from './status-words.ts';
+import { Tabs, type SharedEvents } from './tabs.ts';
 import { TerminalView } from './terminal.ts';
 import { SAVE_EXTENSION } from '../saved-container.ts';
 
@@ -39,7 +40,17 @@ const imagePanel = byId('image-panel', HTMLElement);
 let images: ListedImage[] | null = null;
 let imagesProblem = '';
 
-const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => terminal);
+const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => tabs.active);
+const shared: SharedEvents = {
+  onLeave: () => byId('image-button', HTMLButtonElement).focus(),
+  onCtrl: showCtrl,
+  onShortcut: (code) => {
+    if (code === 'Enter' && tabs.canOpen) return tabs.open() !== null;
+    if ((code !== 'ArrowLeft' && code !== 'ArrowRight') || tabs.numbers().length === 1) return false;
+    tabs.turn(code === 'ArrowRight' ? 1 : -1);
+    return true;
+  },
+};
 const terminal = new TerminalView(byId('terminal', HTMLElement), settings, {
   onInput: (data) => {
     if (cards.endShown) {
@@ -49,8 +60,7 @@ const terminal = new TerminalView(byId('terminal', HTMLElement), settings, {
     control.write(data);
   },
   onSize: (cols, rows) => control.resize(cols, rows),
-  onLeave: () => byId('image-button', HTMLButtonElement).focus(),
-  onCtrl: showCtrl,
+  ...shared,
 });
 
 const cards = new Cards({
@@ -72,12 +82,15 @@ const control = new ContainerControl({
   onState: showState,
   onProgress: (progress) => cards.showProgress(progress),
   onNet: () => statusBar.showNet(),
+  onTerminals: (numbers) => { for (const number of numbers) tabs.open(number); },
   onOutput: (bytes, done) => terminal.output(bytes, done),
   onBegin: () => {
     terminal.reset();
     return terminal.size();
   },
 }, (options) => new ContainerRunner(options));
+
+const tabs = new Tabs(control, settings, shared, terminal);
 
 const statusBar = new StatusBar({
   state: () => control.state,
@@ -91,7 +104,7 @@ const statusBar = new StatusBar({
   stopCapture: () => control.stopCapture(),
 });
 
-installScripting(control, terminal, restart);
+installScripting(control, terminal, tabs, restart);
 setUpPage();
 void begin();
 
@@ -146,6 +159,7 @@ function restart(): void {
 
 function showState(state: PageState): void {
   statusBar.showState();
+  tabs.refresh();
   switch (state) {
     case 'loading': return cards.showLoading(`Starting ${imageName.textContent}`);
     case 'starting': return cards.showProgress({ phase: 'start' });
@@ -197,30 +211,31 @@ function setUpPage(): void {
     relayOrigin: () => ('parameter' in address || address.net.kind !== 'relay' ? null : address.net.origin ?? location.origin),
   }), backToTerminal);
   const containerPanel = byId('container-panel', HTMLElement);
-  setUpPanel(containerPanel, byId('container-chip', HTMLButtonElement), () => void import('./saved-panel.ts').then(({ fillSavedPanel }) => fillSavedPanel(containerPanel, control)), backToTerminal);
+  setUpPanel(containerPanel, byId('container-chip', HTMLButtonElement), () => void import('./saved-panel.ts').then(({ fillSavedPanel }) => fillSavedPanel(containerPanel, control, tabs.canOpen ? () => tabs.open() : null)), backToTerminal);
   takeDroppedSaves();
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);
 
+  byId('terminal-button', HTMLButtonElement).addEventListener('click', () => { tabs.open(); });
   byId('restart-button', HTMLButtonElement).addEventListener('click', restart);
   byId('stop-button', HTMLButtonElement).addEventListener('click', () => control.stop());
   byId('bar', HTMLElement).addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && document.querySelector('[popover]:popover-open') === null) terminal.focus();
+    if (event.key === 'Escape' && document.querySelector('[popover]:popover-open') === null) tabs.active.focus();
   });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => terminal.applyTheme());
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => tabs.applyTheme());
   followVisualViewport();
 }
 
 /** After a panel has closed, unless a click elsewhere took the focus where it wanted it. */
 function backToTerminal(): void {
-  if (control.failure === null && (document.activeElement === null || document.activeElement === document.body)) terminal.focus();
+  if (control.failure === null && (document.activeElement === null || document.activeElement === document.body)) tabs.active.focus();
 }
 
 function applySettings(changed: Settings): void {
   saveSettings(changed);
   if (changed.theme === 'system') delete document.documentElement.dataset['theme'];
   else document.documentElement.dataset['theme'] = changed.theme;
-  terminal.applySettings(changed);
+  tabs.applySettings(changed);
 }
 
 /** The file of a saved container that is dropped on the page is kept, and goes on. */

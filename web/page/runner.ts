@@ -13,8 +13,7 @@
  * Output: a drain of the stdout ring (drain.ts) hands out up to CHUNK_BYTES at a time, and goes on when the terminal says
  * `done`. A terminal that cannot keep up lets the ring fill, and the guest waits in fd_write.
  *
- * Input: the page must never block, so what does not fit the stdin ring waits in a queue of INPUT_QUEUE_BYTES, which is
- * moved on by a timer; a paste beyond that is refused.
+ * Input: what does not fit the stdin ring waits (input-queue.ts). Further terminals have rings of their own (container-terminal.ts).
  *
  * Window size: in-band on stdin, to images that understand it, and only at the end of what is queued, so that it never
  * lands within a paste's character.
@@ -43,16 +42,15 @@ import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import { ScreenTail } from '../../shared/saved/screen-tail.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import type { CaptureStats, ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
+import { ContainerTerminal, type TerminalOptions } from './container-terminal.ts';
 import { openStore } from './image-store.ts';
+import { InputQueue } from './input-queue.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
 export type { LinkStats } from '../../shared/memory/link-counters.ts';
 
 /** most bytes that the terminal is given at once */
 const CHUNK_BYTES = 64 << 10;
-/** input that waits for room in the stdin ring, in bytes */
-const INPUT_QUEUE_BYTES = 4 << 20;
-const INPUT_RETRY_MS = 10;
 /** how long a link worker has to say bye before it is ended, in ms */
 const BYE_MS = 300;
 
@@ -89,6 +87,8 @@ export interface RunnerOptions {
   onProgress?(progress: Progress): void;
   onState?(state: RunnerState, detail: StateDetail): void;
   onNet?(status: NetStatus): void;
+  /** a container that was saved goes on, and has shells on these terminals */
+  onTerminals?(numbers: number[]): void;
 }
 
 export interface RunnerStats {
@@ -112,19 +112,15 @@ export class ContainerRunner {
   #size: { cols: number; rows: number };
 
   #memory: ContainerMemory | null = null;
-  #stdin: Ring | null = null;
-  #wake: Wake | null = null;
+  #input: InputQueue | null = null;
+  /** of `memory.terminals`: those that are open */
+  readonly #terminals: (ContainerTerminal | undefined)[] = [];
   #stdout: Drain | null = null;
   #container: Worker | null = null;
   #linkWorker: Worker | null = null;
   #link: Remote<LinkApi> | null = null;
   /** what was being captured when the container ended: kept until somebody takes it; null while it runs */
   #lastCapture: Promise<{ stats: CaptureStats | null; file: Blob | null }> | null = null;
-
-  /** input that the ring had no room for */
-  #queue: Uint8Array[] = [];
-  #queuedBytes = 0;
-  #queueTimer: ReturnType<typeof setTimeout> | null = null;
 
   #bytesToTerminal = 0;
   #bytesFromTerminal = 0;
@@ -169,7 +165,7 @@ export class ContainerRunner {
   write(data: string | Uint8Array): boolean {
     const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
     if (this.#state !== 'starting' && this.#state !== 'running') return false;
-    if (!this.#send(bytes)) return false;
+    if (!this.#input!.write(bytes)) return false;
     this.#bytesFromTerminal += bytes.length;
     return true;
   }
@@ -178,6 +174,16 @@ export class ContainerRunner {
     if (cols === this.#size.cols && rows === this.#size.rows) return;
     this.#size = { cols, rows };
     this.#sendSize();
+  }
+
+  /** Opens another terminal with a shell: `number`, or any that is free. Null when there is none, or nothing runs. */
+  openTerminal(options: TerminalOptions, number?: number): ContainerTerminal | null {
+    const count = this.#state === 'running' ? this.#memory!.terminals.length : 0;
+    for (let index = 0; index < count; index++) {
+      if (this.#terminals[index] !== undefined || (number ?? index + 2) !== index + 2) continue;
+      return this.#terminals[index] = new ContainerTerminal(this.#memory!, index, options);
+    }
+    return null;
   }
 
   /** Connects the network at once instead of waiting for the backoff */
@@ -208,7 +214,7 @@ export class ContainerRunner {
     const [memory, info] = [this.#memory, this.#info];
     if (memory === null || info === null || this.#state !== 'running') throw new SaveError('ended', 'No container is running.');
     if (info.id === null) throw new SaveError('unsupported', 'This image cannot be saved: it was made by container2wasm, or by an earlier version of Portside.');
-    const subject = { image: { id: info.id, name: info.name, title: info.title }, source, ...this.#size };
+    const subject = { image: { id: info.id, name: info.name, title: info.title }, source, ...this.#size, terminals: this.#terminals.flatMap((terminal) => terminal?.number ?? []) };
     const { withSaveWorker } = await import('./saves.ts');
     return withSaveWorker((worker) => worker.save(name, memory, subject, proxy((position: number) => this.#tail.until(position))), this.#over.signal);
   }
@@ -282,20 +288,21 @@ export class ContainerRunner {
 
   async #startContainer(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
     const { net } = this.#options;
-    const memory = makeContainerMemory(net.kind !== 'none');
+    const memory = makeContainerMemory(net.kind !== 'none', this.#info!.terminals);
+    const closed = new MessageChannel();
+    closed.port2.onmessage = ({ data: index }: MessageEvent<number>) => this.#onTerminalClosed(index);
     const bells = wakeMode() === 'message' ? { stdout: new MessageChannel(), frames: new MessageChannel() } : null;
     this.#memory = memory;
-    this.#stdin = new Ring(memory.stdin);
-    this.#wake = new Wake(memory.control);
+    this.#input = new InputQueue(new Ring(memory.stdin), new Wake(memory.control));
     this.#sendSize();
     const stdoutBell = bells === null ? null : { onRing: (listener: () => void) => { bells.stdout.port2.onmessage = listener; } };
     this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, stdoutBell);
     if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
     else this.#startLink(net, memory, bells?.frames.port2 ?? null);
-    const ports = bells === null ? [] : [bells.stdout.port1, bells.frames.port1];
+    const ports = [closed.port1, ...bells === null ? [] : [bells.stdout.port1, bells.frames.port1]];
     const options = {
       memory, args, env, net: net.kind !== 'none',
-      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null, terminalClosed: null,
+      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null, terminalClosed: closed.port1,
     };
     this.#ended = await container.start(transfer(options, ports), proxy(this.#onResumed));
     this.#finish();
@@ -335,13 +342,20 @@ export class ContainerRunner {
   };
 
   /** A container that goes on may have nothing to say: it runs when it shows what it showed. */
-  readonly #onResumed = (screen: Uint8Array[]): void => {
+  readonly #onResumed = (screen: Uint8Array[], terminals: number[]): void => {
     this.#runs();
+    this.#options.onTerminals?.(terminals);
     for (const bytes of screen) {
       this.#tail.show(bytes);
       this.#options.onOutput(bytes, () => undefined);
     }
   };
+
+  #onTerminalClosed(index: number): void {
+    const terminal = this.#terminals[index];
+    this.#terminals[index] = undefined;
+    terminal?.closed();
+  }
 
   #runs(): void {
     if (this.#state !== 'starting') return;
@@ -367,40 +381,9 @@ export class ContainerRunner {
     }
   }
 
-  #send(bytes: Uint8Array): boolean {
-    if (this.#queuedBytes + bytes.length > INPUT_QUEUE_BYTES) return false;
-    let sent = 0;
-    if (this.#queue.length === 0) {
-      sent = this.#stdin!.write(bytes, 0, bytes.length);
-      this.#wake!.bump();
-    }
-    if (sent < bytes.length) {
-      this.#queue.push(bytes.slice(sent));
-      this.#queuedBytes += bytes.length - sent;
-      this.#queueTimer ??= setTimeout(this.#moveQueue, INPUT_RETRY_MS);
-    }
-    return true;
-  }
-
-  readonly #moveQueue = (): void => {
-    this.#queueTimer = null;
-    while (this.#queue.length > 0) {
-      const first = this.#queue[0];
-      const sent = this.#stdin!.write(first, 0, first.length);
-      this.#queuedBytes -= sent;
-      if (sent < first.length) {
-        this.#queue[0] = first.subarray(sent);
-        this.#queueTimer = setTimeout(this.#moveQueue, INPUT_RETRY_MS);
-        break;
-      }
-      this.#queue.shift();
-    }
-    this.#wake!.bump();
-  };
-
   #sendSize(): void {
-    if (this.#info?.resize !== true || this.#stdin === null) return;
-    this.#send(new TextEncoder().encode(windowSize(this.#size.cols, this.#size.rows)));
+    if (this.#info?.resize !== true || this.#input === null) return;
+    this.#input.write(new TextEncoder().encode(windowSize(this.#size.cols, this.#size.rows)));
   }
 
   #fail(error: ImageFailure): void {
@@ -414,8 +397,8 @@ export class ContainerRunner {
     this.#over.abort();
     this.#container?.terminate();
     this.#stdout?.close();
-    if (this.#queueTimer !== null) clearTimeout(this.#queueTimer);
-    this.#queue = [];
+    this.#input?.close();
+    for (const terminal of this.#terminals) terminal?.closed();
     removeEventListener('pagehide', this.#onPageHide);
     const worker = this.#linkWorker;
     if (worker !== null) {

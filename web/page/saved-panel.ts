@@ -6,7 +6,8 @@ import { make, makeButton, setText } from './dom.ts';
 import { exportSave, importSave, listSaves, removeSave, type SavedContainer } from './saves.ts';
 import { SAVE_EXTENSION } from '../saved-container.ts';
 
-export function fillSavedPanel(panel: HTMLElement, control: ContainerControl): void {
+/** `openTerminal` is null when there can be no other one. */
+export function fillSavedPanel(panel: HTMLElement, control: ContainerControl, openTerminal: (() => void) | null): void {
   const status = make('p', '');
   status.setAttribute('role', 'status');
   const list = make('ul', 'saved-list');
@@ -17,7 +18,11 @@ export function fillSavedPanel(panel: HTMLElement, control: ContainerControl): v
     list.replaceChildren(...saves.map((save) => savedItem(save, () => void removeSave(save.name).then(refresh))));
   };
   void refresh();
-  panel.replaceChildren(make('h2', '', 'This container'), keepForm(control, status, refresh), status, heading, list, make('h2', '', 'From a file'), importField(status));
+  const another = openTerminal === null ? [] : [makeButton('Another terminal', 'button', () => {
+    panel.hidePopover();
+    openTerminal();
+  })];
+  panel.replaceChildren(make('h2', '', 'This container'), ...another, keepForm(control, status, refresh), status, heading, list, make('h2', '', 'From a file'), importField(status));
 }
 
 function keepForm(control: ContainerControl, status: HTMLElement, refresh: () => Promise<void>): HTMLElement {

@@ -5,6 +5,7 @@ import { typed } from './keys.ts';
 import { listSaves } from './saves.ts';
 import type { RunnerStats } from './runner.ts';
 import type { PageState } from './status-words.ts';
+import type { Tabs } from './tabs.ts';
 import type { TerminalView } from './terminal.ts';
 
 export interface Portside {
@@ -33,6 +34,18 @@ export interface Portside {
   startCapture(): Promise<void>;
   /** Ends that, with a pcapng file; null when nothing was captured. */
   stopCapture(): Promise<Blob | null>;
+  /** The terminals of the container: the first has number 1, and images of ours have room for 4. */
+  readonly terminals: {
+    /** those that are open */
+    list(): number[];
+    /** Opens another one, with a shell, and shows it; its number, or null when there is none left. */
+    open(): number | null;
+    /** Hangs up on its shell; it is gone from the list when the shell is gone. */
+    close(number: number): void;
+    /** as `write` and `screen` do with the first */
+    write(number: number, text: string): boolean;
+    screen(number: number): string;
+  };
   /** Keeps the container in this browser as it is now, memory and disk; it goes on. `?resume=NAME` goes on with what was kept. */
   save(name?: string): Promise<{ name: string; bytes: number; changedBytes: number; pausedMs: number }>;
   /** What is kept, the newest first. */
@@ -49,7 +62,7 @@ declare global {
 }
 
 /** `restart` is the page's: it may have to read the list of images again first. */
-export function installScripting(control: ContainerControl, terminal: TerminalView, restart: () => void): void {
+export function installScripting(control: ContainerControl, terminal: TerminalView, tabs: Tabs, restart: () => void): void {
   const portside: Portside = {
     get ready() { return control.ready; },
     get state() { return control.state; },
@@ -62,6 +75,13 @@ export function installScripting(control: ContainerControl, terminal: TerminalVi
     stats: () => control.stats(),
     startCapture: () => control.startCapture(),
     stopCapture: () => control.stopCapture(),
+    terminals: Object.freeze({
+      list: () => tabs.numbers(),
+      open: () => tabs.open(),
+      close: (number: number) => tabs.close(number),
+      write: (number: number, text: string) => (number === 1 ? control.write(typed(text)) : tabs.find(number)?.terminal?.write(typed(text)) ?? false),
+      screen: (number: number) => tabs.find(number)?.view.screen() ?? '',
+    }),
     save: async (name) => {
       const { bytes, changedBytes, pausedMs, name: used } = await control.save(name);
       return { name: used, bytes, changedBytes, pausedMs };
