@@ -5,10 +5,11 @@
 #include "hart.h"
 #include "host.h"
 #include "map.h"
+#include "orphan.h"
 #include "terminal.h"
 
 /* A line longer than this can't be one of ours; it is skipped. */
-#define LINE_MAX 64
+#define LINE_MAX 128
 /* Room for what is not an argument or a variable. */
 #define OUTPUT_FIXED 1024
 
@@ -49,6 +50,8 @@ static void on_line(void) {
     hart.leave = 1;
   } else if (line_has("closed", &number)) {
     terminal_closed(number);
+  } else if (bytes_equal(control.line, "orphan ", 7)) {
+    orphan_reset(control.line + 7);
   }
 }
 

@@ -95,7 +95,10 @@ describe.skipIf(!existsSync(IMAGE))('a saved container', () => {
     await container.run("stty -echo; PS1=''");
     expect(await container.run(fetchLine())).toContain('hello');
     // A connection that will wait for ever unless somebody ends it.
-    await container.run(`echo kept >/tmp/file; (while :; do echo x >>/tmp/count; sleep 0.1; done) & mkfifo /tmp/never; (nc host.containers.internal ${port} <>/tmp/never >/dev/null; echo gone >/tmp/nc) &`);
+    await container.run(`echo kept >/tmp/file; (while :; do echo x >>/tmp/count; sleep 0.1; done) & mkfifo /tmp/never; (nc 192.168.127.254 ${port} <>/tmp/never >/dev/null; echo gone >/tmp/nc) &`);
+    const peer = `:${port.toString(16).toUpperCase().padStart(4, '0')} 01`;
+    await container.run(`until grep -q '${peer}' /proc/net/tcp; do sleep 0.1; done`);
+    expect(await container.run('[ -e /tmp/nc ] || echo it waits')).toContain('it waits');
     expect(await container.end('SIGTERM')).toBe(143);
     expect(container.output).toMatch(/saved to .*one\.portside \(\d+\.\d MiB\)/);
   }, 2 * WAIT_MS);
@@ -119,6 +122,8 @@ describe.skipIf(!existsSync(IMAGE))('a saved container', () => {
       random.push(await container.run('head -c 16 /dev/urandom | md5sum'));
       expect(await container.run(fetchLine())).toContain('hello');
       await expect.poll(() => container.number('ip -6 addr show dev eth0 | grep -c fd70'), { timeout: WAIT_MS }).toBe(1);
+      // Who waited for a peer that knows nothing of it any more is told so.
+      await container.run('while [ ! -e /tmp/nc ]; do sleep 0.1; done');
       container.send('exit 7\n');
       expect(await container.end()).toBe(7);
     }
