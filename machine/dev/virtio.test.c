@@ -12,6 +12,7 @@
 #include "../hart.h"
 #include "../link.h"
 #include "../map.h"
+#include "../orphan.h"
 #include "../terminal.h"
 #include "virtio_blk.h"
 #include "virtio_mmio.h"
@@ -389,6 +390,35 @@ static void joins(void) {
   check("and others by themselves, vouched for", used == 5 && second[0] == 2 && second[1] == 0 && second[10] == 1 && get_be32(second + 12 + 38) == 4300);
 }
 
+/* The SYN for a connection that nobody else knows, over either IP; what names none brings nothing. */
+static void orphans(void) {
+  const u8 *packet = ram.bytes + PACKET + 12;
+  u16 used;
+  start(SLOT_NET, F_MRG_RXBUF | F_GUEST_CSUM);
+  clear_link();
+  offer_buffers(2048);
+  orphan_reset("0100000A:9C40 0200000A:0050");
+  static const u8 v4[] = {0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6};
+  check("an orphan gets a SYN from its peer", !memcmp(packet + 12, v4, sizeof v4) && !memcmp(packet + 26, "\x0a\0\0\x02\x0a\0\0\x01\0\x50\x9c\x40", 12) && packet[47] == 2 && sums_hold(packet, 54));
+  orphan_reset("0000000000000000FFFF00000100000A:9C40 0000000000000000FFFF00000200000A:0050");
+  check("one of a socket for both IPs, too", !memcmp(packet + 0x4000 + 12, packet + 12, 42));
+  orphan_reset("000080FE00000000000000000100000A:0016 000080FE00000000000000000200000A:FFFF");
+  packet += 0x8000;
+  u8 rest[4] = {0, 6, 0, 20};
+  u32 sum = ones_sum(ones_sum(ones_sum(0, packet + 22, 32), rest, 4), packet + 54, 20);
+  check("and over IPv6", packet[12] == 0x86 && packet[13] == 0xdd && packet[14] == 0x60 && !memcmp(packet + 54, "\xff\xff\0\x16", 4) && packet[67] == 2 && sum == 0xffff);
+  static const char digits[] = "0123456789ABCDEF:: xg";
+  for (u32 round = 0; round < 20000; round++) {
+    char line[128];
+    u32 len = random_u32() % 127;
+    for (u32 i = 0; i < len; i++) line[i] = digits[random_u32() % (sizeof digits - 1)];
+    line[len] = 0;
+    orphan_reset(line);
+  }
+  memcpy(&used, ram.bytes + USED + 2, 2);
+  check("what names no connection brings nothing", used == 3);
+}
+
 /* Nearly right packets both ways, with random features. */
 static void fuzz_offloads(u32 rounds) {
   u8 frame[2000];
@@ -434,6 +464,7 @@ int main(void) {
   link_turn();
   cuts();
   joins();
+  orphans();
   fuzz_offloads(4000);
   fuzz(20000);
   return failures != 0;
