@@ -1,6 +1,6 @@
 /*
  * `npm run bench:page`: what a visitor feels, in Chromium. Medians of RUNS runs; the runs of the different questions are
- * interleaved. Prints URL to prompt (cold and warm cache), key press to echo, and MB/s inside the container.
+ * interleaved. Prints URL to prompt (cold and warm cache, resumed), what a save takes, key press to echo, and MB/s inside the container.
  */
 import { chromium, type Browser, type BrowserContext } from '@playwright/test';
 import { CHROMIUM_LAUNCH } from '../e2e/chromium.ts';
@@ -91,6 +91,20 @@ async function main(): Promise<void> {
           note('debian: download in the container, MB/s', speed.down);
           note('debian: upload from the container, MB/s', speed.up);
         }
+        const kept = await context.newPage().then(async (page) => {
+          await page.goto(url);
+          const guest = new Guest(page);
+          await guest.ready();
+          await guest.waitFor(PROMPT);
+          const summary = await page.evaluate(() => (globalThis as unknown as { portside: { save(): Promise<{ bytes: number; changedBytes: number; pausedMs: number }> } }).portside.save());
+          await page.close();
+          return summary;
+        });
+        note(`${image}: saved, MiB`, kept.bytes / 2 ** 20);
+        note(`${image}: memory that differs from the image's, MiB`, kept.changedBytes / 2 ** 20);
+        note(`${image}: stood still for a save, ms`, kept.pausedMs);
+        const resumed = await toPrompt(context, `${url}&resume=${image}`);
+        note(`${image}: URL to prompt, resumed, ms`, resumed.ms);
         await context.close();
       }
     }

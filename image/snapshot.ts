@@ -3,6 +3,7 @@
  * its handshake, and writes the module anew with its memory as it is then. The `portside` section says what the image is.
  */
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageBuildError } from './image-error.ts';
@@ -11,11 +12,15 @@ import { addCustomSection, appendMemory } from './wasm-section.ts';
 /** Custom section `portside` of an image (ARCHITECTURE.md, "An image"). */
 export interface ImageSection {
   version: 1;
+  /** SHA-256 of the snapshot and of its disk: a saved container is resumed on the same and on no other; takeSnapshot fills it in */
+  id?: string;
   name: string;
   title: string;
   net: 'qemu' | 'socket';
   resize: boolean;
   ports: boolean;
+  /** how many terminals the machine has */
+  terminals: 4;
   memoryMiB: number;
   disk?: { file: string; bytes: number; sha256: string };
   /** of a converted image: what its configuration says and the machine has no use for */
@@ -39,8 +44,12 @@ export interface SnapshotOptions {
  */
 export async function takeSnapshot(machine: string, inDir: string, out: string, section: ImageSection, report: (line: string) => void, options: SnapshotOptions = {}): Promise<void> {
   await runWizer(['--allow-wasi', '--mapdir', `/in::${inDir}`, '-f', 'wizer.initialize', '-o', out, machine], report, options.signal);
-  const module = addCustomSection(await readFile(out), 'portside', Buffer.from(JSON.stringify(section)));
-  const parts = options.embed ? appendMemory(module, await readFile(join(inDir, 'disk'))) : [module];
+  const snapshot = await readFile(out);
+  section.id = createHash('sha256').update(snapshot).update(section.disk?.sha256 ?? '').digest('hex');
+  const disk = options.embed ? await readFile(join(inDir, 'disk')) : null;
+  if (disk !== null) section.id = createHash('sha256').update(section.id).update(disk).digest('hex');
+  const module = addCustomSection(snapshot, 'portside', Buffer.from(JSON.stringify(section)));
+  const parts = disk === null ? [module] : appendMemory(module, disk);
   const file = await open(out, 'w');
   try {
     for (const part of parts) await file.writeFile(part);

@@ -5,6 +5,7 @@
 #include "hart.h"
 #include "host.h"
 #include "map.h"
+#include "orphan.h"
 #include "shares.h"
 #include "terminal.h"
 
@@ -39,7 +40,20 @@ static void on_ports(const char *list) {
   terminal_write((const u8 *)"\x1b\\", 2);
 }
 
+/* Whether the line is `word`, a space and a number up to 255. */
+static bool line_has(const char *word, u32 *number) {
+  u32 word_len = (u32)text_len(word), value = 0;
+  if (control.line_len <= word_len + 1 || !bytes_equal(control.line, word, word_len) || control.line[word_len] != ' ') return false;
+  for (u32 i = word_len + 1; i < control.line_len; i++) {
+    if (control.line[i] < '0' || control.line[i] > '9' || value > 255) return false;
+    value = value * 10 + (u32)(control.line[i] - '0');
+  }
+  *number = value;
+  return value <= 255;
+}
+
 static void on_line(void) {
+  u32 number;
   control.line[control.line_len] = 0;
   static const char ports_word[] = "ports ";
   if (control.line_len >= sizeof ports_word - 1 && bytes_equal(control.line, ports_word, sizeof ports_word - 1)) {
@@ -49,22 +63,19 @@ static void on_line(void) {
   if (text_equal(control.line, "ready")) {
     control.ready = true;
     hart.leave = 1;
-    return;
+  } else if (line_has("exit", &number)) {
+    control.exited = true;
+    control.exit_status = number;
+    hart.leave = 1;
+  } else if (line_has("closed", &number)) {
+    terminal_closed(number);
+  } else if (bytes_equal(control.line, "orphan ", 7)) {
+    orphan_reset(control.line + 7);
   }
-  static const char exit_word[] = "exit ";
-  u32 word_len = sizeof exit_word - 1, status = 0;
-  if (control.line_len <= word_len || !bytes_equal(control.line, exit_word, word_len)) return;
-  for (u32 i = word_len; i < control.line_len; i++) {
-    if (control.line[i] < '0' || control.line[i] > '9' || status > 255) return;
-    status = status * 10 + (u32)(control.line[i] - '0');
-  }
-  if (status > 255) return;
-  control.exited = true;
-  control.exit_status = status;
-  hart.leave = 1;
 }
 
-static void on_output(const u8 *bytes, u32 len) {
+static void on_output(struct console *console, const u8 *bytes, u32 len) {
+  (void)console;
   for (u32 i = 0; i < len; i++) {
     char c = (char)bytes[i];
     if (c == '\r') continue;
@@ -188,17 +199,21 @@ static void put_mounts(void) {
   put("\n");
 }
 
-void control_send_start(const struct options *options) {
-  char **environment;
-  u32 variables = host_environment(&environment);
-  u64 room = OUTPUT_FIXED + 4 * (text_len(options->hostname) + text_len(options->entrypoint));
-  for (u32 i = 0; i < variables; i++) room += 4 * text_len(environment[i]) + 16;
-  for (u32 i = 0; i < options->command_count; i++) room += 4 * text_len(options->command[i]) + 8;
-  for (u32 i = 0; i < shares_count(); i++) room += 4 * text_len(shares_get(i)->path) + 64;
-  control.output = host_memory(room);
-  control.output_capacity = (u32)room;
-  control.output_start = control.output_len = 0;
+/* Room for `bytes` more behind what the guest has not read yet. */
+static void reserve(u64 bytes) {
+  if (control.output_start == control.output_len) control.output_start = control.output_len = 0;
+  if (control.output_capacity - control.output_len >= bytes) return;
+  u32 left = control.output_len - control.output_start;
+  char *output = host_memory(bytes + left);
+  copy_bytes(output, control.output + control.output_start, left);
+  control.output = output;
+  control.output_capacity = (u32)(bytes + left);
+  control.output_start = 0;
+  control.output_len = left;
+}
 
+/* What the host decides anew each time. */
+static void put_circumstances(const struct options *options) {
   u64 now_ns = clock_wall_ns();
   put("PS_EPOCH=");
   put_decimal(now_ns / 1000000000, 1);
@@ -207,6 +222,17 @@ void control_send_start(const struct options *options) {
   put("\nPS_MAC=");
   put_mac(options->mac);
   put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");
+}
+
+void control_send_start(const struct options *options) {
+  char **environment;
+  u32 variables = host_environment(&environment);
+  u64 room = OUTPUT_FIXED + 4 * (text_len(options->hostname) + text_len(options->entrypoint));
+  for (u32 i = 0; i < variables; i++) room += 4 * text_len(environment[i]) + 16;
+  for (u32 i = 0; i < options->command_count; i++) room += 4 * text_len(options->command[i]) + 8;
+  for (u32 i = 0; i < shares_count(); i++) room += 4 * text_len(shares_get(i)->path) + 64;
+  reserve(room);
+  put_circumstances(options);
   put("PS_HOSTNAME=");
   put_quoted(options->hostname, text_len(options->hostname));
   put(options->stdin_open ? "\nPS_STDIN=1\n" : "\nPS_STDIN=0\n");
@@ -221,6 +247,30 @@ void control_send_start(const struct options *options) {
     put_quoted(options->command[i], text_len(options->command[i]));
   }
   put("\nstart\n");
+  control_turn();
+}
+
+void control_send_resume(const struct options *options) {
+  char **environment;
+  u32 variables = host_environment(&environment);
+  u64 room = OUTPUT_FIXED;
+  for (u32 i = 0; i < variables; i++) room += 4 * text_len(environment[i]) + 16;
+  reserve(room);
+  put_circumstances(options);
+  // The agent's own: the command has had its environment.
+  for (u32 i = 0; i < variables; i++)
+    if (text_len(environment[i]) > 9 && bytes_equal(environment[i], "PORTSIDE_", 9)) put_variable(environment[i]);
+  put("resume\n");
+  control_turn();
+}
+
+void control_send_terminal(const char *what, u32 number) {
+  reserve(OUTPUT_FIXED);
+  put("PS_TTY=");
+  put_decimal(number, 1);
+  put("\n");
+  put(what);
+  put("\n");
   control_turn();
 }
 

@@ -15,6 +15,10 @@ bool control_has_exit(u32 *status);
 void control_send_start(const struct options *options);
 /** Asks the agent what listens in the guest; nothing happens while an answer is awaited. The answer goes to stdout, in-band. */
 void control_ask_ports(void);
+/** Queues the lines that tell a resumed guest what has changed. */
+void control_send_resume(const struct options *options);
+/** Queues the lines by which the agent opens a shell on terminal `number`, or hangs it up. */
+void control_send_terminal(const char *what, u32 number);
 /** Moves what waits into the guest; called each turn. */
 void control_turn(void);
 

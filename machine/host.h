@@ -38,6 +38,12 @@ i64 host_read_in(u8 *bytes, size_t len);
 
 /** File `name` in the preopened directory `directory` (INPUT_DIRECTORY), for reading; negative: not there. */
 i32 host_open(const char *directory, const char *name);
+/** The same for a character device that the host offers there, for reading and writing. */
+i32 host_open_device(const char *directory, const char *name);
+/** As host_read_in, from a device. */
+i64 host_read(i32 fd, u8 *bytes, size_t len);
+/** As host_write_out, to a device. */
+void host_write(i32 fd, const u8 *bytes, size_t len);
 u64 host_file_size(i32 fd);
 /** True if all `len` bytes at `offset` were read. */
 bool host_read_at(i32 fd, void *bytes, u64 len, u64 offset);
@@ -53,9 +59,24 @@ void host_close(i32 fd);
 
 #define HOST_POLL_IN 1u
 #define HOST_POLL_SOCKET 2u
+/** of the `n`th of some devices */
+#define HOST_POLL_DEVICE(n) (4u << (n))
+#define HOST_DEVICES_MAX 8u
 #define HOST_POLL_FOREVER (~0ull)
-/** Waits for stdin if HOST_POLL_IN is wanted, for `socket` to have something to read (to take something, if `socket_writes`)
- *  unless it is negative, at most `timeout_ns`; says which came. */
-u32 host_poll(u32 wanted, i32 socket, bool socket_writes, u64 timeout_ns);
+
+/** What a poll waits for. */
+struct host_wanted {
+  /** stdin */
+  bool in;
+  /** a socket that is to have something to read, and, if `socket_writes`, to take something; negative: none */
+  i32 socket;
+  bool socket_writes;
+  /** devices that are to have something to read; negative: not this one */
+  const i32 *devices;
+  u32 device_count;
+};
+
+/** Waits for at most `timeout_ns`; says which came. */
+u32 host_poll(const struct host_wanted *wanted, u64 timeout_ns);
 
 #endif

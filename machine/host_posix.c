@@ -89,6 +89,26 @@ i32 host_open(const char *directory, const char *name) {
   return open(path, O_RDONLY | O_CLOEXEC);
 }
 
+/* No devices here: nobody asks for a save, and there is one terminal. */
+i32 host_open_device(const char *directory, const char *name) {
+  (void)directory;
+  (void)name;
+  return -1;
+}
+
+i64 host_read(i32 fd, u8 *bytes, size_t len) {
+  (void)fd;
+  (void)bytes;
+  (void)len;
+  return HOST_ENDED;
+}
+
+void host_write(i32 fd, const u8 *bytes, size_t len) {
+  (void)fd;
+  (void)bytes;
+  (void)len;
+}
+
 u64 host_file_size(i32 fd) {
   struct stat status;
   return fstat(fd, &status) ? 0 : (u64)status.st_size;
@@ -136,8 +156,8 @@ void host_close(i32 fd) {
   if (fd >= 0) close(fd);
 }
 
-u32 host_poll(u32 wanted, i32 socket, bool socket_writes, u64 timeout_ns) {
-  struct pollfd polled[2] = {{.fd = wanted & HOST_POLL_IN ? 0 : -1, .events = POLLIN}, {.fd = socket, .events = socket_writes ? POLLIN | POLLOUT : POLLIN}};
+u32 host_poll(const struct host_wanted *wanted, u64 timeout_ns) {
+  struct pollfd polled[2] = {{.fd = wanted->in ? 0 : -1, .events = POLLIN}, {.fd = wanted->socket, .events = wanted->socket_writes ? POLLIN | POLLOUT : POLLIN}};
   struct timespec timeout = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
   if (ppoll(polled, 2, timeout_ns == HOST_POLL_FOREVER ? NULL : &timeout, NULL) <= 0) return 0;
   return (polled[0].revents ? HOST_POLL_IN : 0) | (polled[1].revents ? HOST_POLL_SOCKET : 0);

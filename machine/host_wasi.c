@@ -45,11 +45,13 @@ IMPORT(sock_send) errno_t wasi_sock_send(u32 fd, const struct iovec *vectors, u3
 #define PREOPEN_FIRST 3
 #define PREOPEN_END 64
 #define PREOPEN_DIR 0
+#define FILETYPE_CHARACTER_DEVICE 2
 #define FILETYPE_SOCKET_STREAM 6
 #define FDFLAG_NONBLOCK 4
 #define RIGHT_FD_READ (1ull << 1)
 #define RIGHT_FD_SEEK (1ull << 2)
 #define RIGHT_FD_TELL (1ull << 5)
+#define RIGHT_FD_WRITE (1ull << 6)
 #define RIGHT_FD_FILESTAT_GET (1ull << 21)
 #define RIGHT_POLL (1ull << 27)
 #define RANDOM_MAX 65536
@@ -118,15 +120,18 @@ u32 host_environment(char ***texts) {
   return wasi_environ_get(*texts, (char *)(*texts + count)) == ERRNO_SUCCESS ? count : 0;
 }
 
+void host_write(i32 fd, const u8 *bytes, size_t len) { write_all((u32)fd, bytes, len); }
 void host_write_out(const u8 *bytes, size_t len) { write_all(1, bytes, len); }
 
-i64 host_read_in(u8 *bytes, size_t len) {
+i64 host_read(i32 fd, u8 *bytes, size_t len) {
   struct iovec vector = {bytes, (u32)len};
   u32 done = 0;
-  errno_t error = wasi_fd_read(0, &vector, 1, &done);
+  errno_t error = wasi_fd_read((u32)fd, &vector, 1, &done);
   if (error == ERRNO_AGAIN || error == ERRNO_INTR) return HOST_NOTHING_YET;
-  return error == ERRNO_SUCCESS && done > 0 ? (i64)done : HOST_ENDED;
+  return error == ERRNO_SUCCESS && done > 0 && done <= len ? (i64)done : HOST_ENDED;
 }
+
+i64 host_read_in(u8 *bytes, size_t len) { return host_read(0, bytes, len); }
 
 /* The fd of the preopened directory with this guest name, with or without its slash. */
 static i32 find_directory(const char *wanted) {
@@ -150,12 +155,25 @@ static i32 find_directory(const char *wanted) {
   return -1;
 }
 
-i32 host_open(const char *directory, const char *name) {
+static i32 open_in(const char *directory, const char *name, u64 rights) {
   i32 dir = find_directory(directory);
   u32 fd;
   if (dir < 0) return -1;
-  u64 rights = RIGHT_FD_READ | RIGHT_FD_SEEK | RIGHT_FD_TELL | RIGHT_FD_FILESTAT_GET;
   return wasi_path_open((u32)dir, 1, name, (u32)text_len(name), 0, rights, 0, 0, &fd) == ERRNO_SUCCESS ? (i32)fd : -1;
+}
+
+i32 host_open(const char *directory, const char *name) { return open_in(directory, name, RIGHT_FD_READ | RIGHT_FD_SEEK | RIGHT_FD_TELL | RIGHT_FD_FILESTAT_GET); }
+
+static u8 filetype(u32 fd) {
+  u64 stat[3] = {0};
+  return wasi_fd_fdstat_get(fd, stat) == ERRNO_SUCCESS ? (u8)stat[0] : 0;
+}
+
+i32 host_open_device(const char *directory, const char *name) {
+  i32 fd = open_in(directory, name, RIGHT_FD_READ | RIGHT_FD_WRITE | RIGHT_POLL);
+  if (fd < 0 || filetype((u32)fd) == FILETYPE_CHARACTER_DEVICE) return fd;
+  host_close(fd);
+  return -1;
 }
 
 u64 host_file_size(i32 fd) {
@@ -176,15 +194,10 @@ bool host_read_at(i32 fd, void *bytes, u64 len, u64 offset) {
   return true;
 }
 
-static bool is_socket(u32 fd) {
-  u64 stat[3] = {0};
-  return wasi_fd_fdstat_get(fd, stat) == ERRNO_SUCCESS && (u8)stat[0] == FILETYPE_SOCKET_STREAM;
-}
-
 i32 host_find_listener(i32 wanted) {
   if (wanted >= 0) return wanted;
   for (u32 fd = PREOPEN_FIRST; fd < PREOPEN_END; fd++)
-    if (is_socket(fd)) return (i32)fd;
+    if (filetype(fd) == FILETYPE_SOCKET_STREAM) return (i32)fd;
   return -1;
 }
 
@@ -237,19 +250,21 @@ _Static_assert(sizeof(struct subscription) == 48 && sizeof(struct event) == 32, 
 #define TAG_READ 1
 #define TAG_WRITE 2
 
-u32 host_poll(u32 wanted, i32 socket, bool socket_writes, u64 timeout_ns) {
-  struct subscription in[4];
-  struct event out[4];
+u32 host_poll(const struct host_wanted *wanted, u64 timeout_ns) {
+  struct subscription in[4 + HOST_DEVICES_MAX];
+  struct event out[COUNT_OF(in)];
   u32 count = 0, events = 0, ready = 0;
-  if (wanted & HOST_POLL_IN) in[count++] = (struct subscription){.userdata = HOST_POLL_IN, .tag = TAG_READ, .subject = 0};
-  if (socket >= 0) in[count++] = (struct subscription){.userdata = HOST_POLL_SOCKET, .tag = TAG_READ, .subject = (u32)socket};
-  if (socket >= 0 && socket_writes) in[count++] = (struct subscription){.userdata = HOST_POLL_SOCKET, .tag = TAG_WRITE, .subject = (u32)socket};
-  // Without a timer, stdin or socket there is nothing to wait for but a clock that is far away.
+  if (wanted->in) in[count++] = (struct subscription){.userdata = HOST_POLL_IN, .tag = TAG_READ, .subject = 0};
+  if (wanted->socket >= 0) in[count++] = (struct subscription){.userdata = HOST_POLL_SOCKET, .tag = TAG_READ, .subject = (u32)wanted->socket};
+  if (wanted->socket >= 0 && wanted->socket_writes) in[count++] = (struct subscription){.userdata = HOST_POLL_SOCKET, .tag = TAG_WRITE, .subject = (u32)wanted->socket};
+  for (u32 i = 0; i < wanted->device_count; i++)
+    if (wanted->devices[i] >= 0) in[count++] = (struct subscription){.userdata = HOST_POLL_DEVICE(i), .tag = TAG_READ, .subject = (u32)wanted->devices[i]};
+  // Without anything that may come there is nothing to wait for but a clock that is far away.
   if (timeout_ns == HOST_POLL_FOREVER && count == 0) timeout_ns = 3600000000000ull;
   if (timeout_ns != HOST_POLL_FOREVER) in[count++] = (struct subscription){.tag = TAG_CLOCK, .subject = CLOCK_MONOTONIC, .timeout = timeout_ns};
   if (wasi_poll_oneoff(in, out, count, &events) != ERRNO_SUCCESS) return 0;
   for (u32 i = 0; i < events && i < count; i++) ready |= (u32)out[i].userdata;
-  return ready & (HOST_POLL_IN | HOST_POLL_SOCKET);
+  return ready;
 }
 
 /* What the host told (times of files, descriptors) lies in dead stack frames: it would get into the snapshot. */

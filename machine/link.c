@@ -21,6 +21,9 @@ void link_init(void) { link.listener = link.connection = NO_SOCKET; }
 
 void link_open(i32 listener) {
   link.connection = NO_SOCKET;
+  // In a machine that is resumed: what lay here was the old connection's.
+  link.send_start = link.send_end = 0;
+  link.receive_start = link.receive_end = 0;
   link.listener = host_find_listener(listener);
 }
 

@@ -10,6 +10,11 @@
  * state (decoded blocks, TLBs) dropped, so that the snapshot is small and the same for the same input. `_start` goes on from
  * there or, without a snapshot, boots by itself. Nothing of the host survives a snapshot: arguments, environment, file
  * descriptors and clocks are asked for anew.
+ *
+ * Saving is a snapshot of a running machine. A host that can keep memory offers a device, `/portside/save`: it is readable when a
+ * save is wanted, and the host takes the memory while the machine reads from it. That read is made between two slices: the guest's
+ * registers are in `hart`, devices have no request in flight, output is written, derived state is dropped. The phase says
+ * PHASE_SAVED for just so long, so a new instance into which that memory is put goes on in `_start` as from any snapshot.
  */
 #include "block.h"
 #include "bus.h"
@@ -42,10 +47,11 @@
 #define NAME_MAX 64
 #define CONFIG_MAX 4096
 
-enum phase { PHASE_NEW, PHASE_SNAPSHOT, PHASE_RUNNING };
+enum phase { PHASE_NEW, PHASE_SNAPSHOT, PHASE_RUNNING, PHASE_SAVED };
 
 static struct {
-  enum phase phase;
+  /** read by the instance that resumes this one */
+  volatile enum phase phase;
   bool off;
   u32 off_status;
   u64 memory_mib;
@@ -60,6 +66,8 @@ static struct {
   u64 random_state;
   u64 last_poll_ns;
   bool start_sent;
+  /** `/portside/save`, negative: the host does not offer it */
+  i32 save_fd;
 } machine;
 
 static struct options options;
@@ -211,13 +219,41 @@ static void build(void) {
 
 /* ---- the run loop ---- */
 
+/* Devices that are polled: this one, and from 1 on those of the terminals but the first. */
+#define DEVICE_SAVE 0u
+
+/* The host takes the memory while it is read from. */
+static void save(void) {
+  u8 byte;
+  terminal_flush();
+  block_drop_all(true);
+  mmu_zero();
+  machine.phase = PHASE_SAVED;
+  i64 got = host_read(machine.save_fd, &byte, 1);
+  machine.phase = PHASE_RUNNING;
+  mmu_flush_all();
+  if (got == HOST_ENDED) machine.save_fd = -1;
+}
+
+static u32 poll_host(i32 socket, bool socket_writes, u64 timeout_ns) {
+  i32 devices[TERMINALS] = {[DEVICE_SAVE] = machine.save_fd};
+  for (u32 n = 1; n < TERMINALS; n++) devices[n] = terminal_device(n);
+  struct host_wanted wanted = {terminal_wants_input(0), socket, socket_writes, devices, COUNT_OF(devices)};
+  // A look at nothing is not worth a call.
+  if (timeout_ns == 0 && !wanted.in && machine.save_fd < 0) return 0;
+  return host_poll(&wanted, timeout_ns);
+}
+
 static void poll_world(u32 ready) {
-  if ((ready & HOST_POLL_IN) && terminal_wants_input()) terminal_read();
+  if ((ready & HOST_POLL_IN) && terminal_wants_input(0)) terminal_read(0);
+  for (u32 n = 1; n < TERMINALS; n++)
+    if ((ready & HOST_POLL_DEVICE(n)) && terminal_wants_input(n)) terminal_read(n);
   if (options.net && link_turn()) net_set_up(link_is_up());
   net_turn();
   control_turn();
   terminal_turn();
   terminal_flush();
+  if (ready & HOST_POLL_DEVICE(DEVICE_SAVE)) save();
 }
 
 static void end_if_over(void) {
@@ -237,7 +273,7 @@ static void sleep_until_event(void) {
   if (hart.stimecmp - ticks < (1ull << 56)) timeout_ns = (hart.stimecmp - ticks) * NS_PER_TICK;
   bool writes = false;
   i32 socket = options.net ? link_poll_socket(&writes) : -1;
-  u32 ready = host_poll(terminal_wants_input() ? HOST_POLL_IN : 0, socket, writes, timeout_ns);
+  u32 ready = poll_host(socket, writes, timeout_ns);
   clock_update();
   machine.last_poll_ns = host_monotonic_ns();
   poll_world(ready);
@@ -273,7 +309,7 @@ static _Noreturn void run_real(void) {
     u64 now = host_monotonic_ns();
     if (now - machine.last_poll_ns < POLL_INTERVAL_NS) continue;
     machine.last_poll_ns = now;
-    poll_world(terminal_wants_input() ? host_poll(HOST_POLL_IN, -1, false, 0) : 0);
+    poll_world(poll_host(-1, false, 0));
   }
 }
 
@@ -334,13 +370,19 @@ static void restore(void) {
 u64 machine_instret(void) { return hart_instret(); }
 
 void machine_start(void) {
+  bool resumed = machine.phase == PHASE_SAVED;
   options_read(&options);
-  if (machine.phase == PHASE_SNAPSHOT) restore();
-  else boot();
+  if (machine.phase == PHASE_NEW) boot();
+  else restore();
   machine.phase = PHASE_RUNNING;
   machine.last_poll_ns = 0;
+  machine.save_fd = host_open_device(DISK_DIRECTORY, "save");
   net_set_mac(options.mac);
+  if (resumed) net_set_up(false);
   if (options.net) link_open(options.listener);
   terminal_open_stdin(options.stdin_open);
+  terminal_open_devices();
+  // An agent that waits for its start hears of all this then.
+  if (resumed && machine.start_sent) control_send_resume(&options);
   run_real();
 }

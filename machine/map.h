@@ -29,5 +29,7 @@
 /* Shared directories, as many as SHARES_MAX; empty until they are known. */
 #define SLOT_SHARE 5u
 #define SHARES_MAX 8u
+/** of the second terminal; the others follow */
+#define SLOT_TERMINALS (SLOT_SHARE + SHARES_MAX)
 
 #endif

@@ -34,12 +34,24 @@ declare var MessageChannel: { new (): { readonly port1: MessagePort; readonly po
 
 interface Crypto {
   getRandomValues<T extends ArrayBufferView | null>(array: T): T;
+  readonly subtle: { digest(algorithm: 'SHA-256', data: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> };
 }
 declare var crypto: Crypto;
+
+declare function setTimeout(callback: () => void, ms: number): unknown;
+
+/** A stream of bytes through zlib. */
+interface ZlibStream {
+  readonly readable: { getReader(): { read(): Promise<{ done: boolean; value?: Uint8Array<ArrayBuffer> }>; cancel(): Promise<void> } };
+  readonly writable: { getWriter(): { write(bytes: Uint8Array<ArrayBuffer>): Promise<void>; close(): Promise<void> } };
+}
+declare var CompressionStream: { new (format: 'deflate-raw'): ZlibStream };
+declare var DecompressionStream: { new (format: 'deflate-raw'): ZlibStream };
 
 declare namespace WebAssembly {
   interface Memory {
     readonly buffer: ArrayBuffer;
+    grow(pages: number): number;
   }
   interface Module {
     readonly [Symbol.toStringTag]: string;
@@ -47,6 +59,6 @@ declare namespace WebAssembly {
   interface Instance {
     readonly exports: Record<string, unknown>;
   }
-  var Module: { new (bytes: Uint8Array): Module };
-  var Instance: { new (module: Module): Instance };
+  var Module: { new (bytes: Uint8Array): Module; imports(module: Module): { module: string; name: string }[] };
+  var Instance: { new (module: Module, imports?: Record<string, Record<string, () => number>>): Instance };
 }

@@ -7,6 +7,8 @@
 import type { Forward } from '../shared/link/tunnel.ts';
 import type { ContainerMemory } from '../shared/memory/container-memory.ts';
 import type { LinkStats } from '../shared/memory/link-counters.ts';
+import type { SaveErrorCode } from '../shared/saved/save-error.ts';
+import type { SaveSummary } from '../shared/saved/save-ring.ts';
 import type { ImageInfo } from '../shared/wasi/image-info.ts';
 
 /** How the container reaches a network. */
@@ -47,6 +49,10 @@ export type ImageErrorCode =
   | 'no-disk'
   /** SharedArrayBuffer is missing: the page was served without COOP and COEP */
   | 'not-isolated'
+  /** the saved container was made with another image, or another version of it */
+  | 'other-image'
+  /** the saved container is damaged, or of a later version */
+  | 'bad-save'
   | 'internal';
 
 export interface Progress {
@@ -86,6 +92,10 @@ export interface ContainerStart {
   stdoutBell: MessagePort | null;
   /** likewise for frames from the guest */
   fromGuestBell: MessagePort | null;
+  /** the file of a saved container to go on with */
+  resume: Blob | null;
+  /** gets the index in `memory.terminals` of a terminal that was closed */
+  terminalClosed: MessagePort | null;
 }
 
 /** Where an image is, and what the manifest says of it. */
@@ -111,8 +121,31 @@ export interface ContainerApi {
   load(source: ImageSource, store: MessagePort | null, onProgress: (progress: Progress) => void): Promise<Loaded>;
   /** Speaks LinkApi at `port`: for pages without shared memory, where the link lives in the same thread. Before `start`. */
   offerLink(port: MessagePort): Promise<void>;
-  /** Runs to the end: the promise resolves when the container has exited. */
-  start(options: ContainerStart): Promise<Ended>;
+  /** Runs to the end: the promise resolves when the container has exited. `onResumed` gets what the terminal of a saved container showed, and
+   *  which others were open. */
+  start(options: ContainerStart, onResumed: (screen: Uint8Array[], terminals: number[]) => void): Promise<Ended>;
+}
+
+/** What is saved. */
+export interface SaveSubject {
+  image: { id: string; name: string; title: string };
+  /** where the image was: see SaveHeader */
+  source: string;
+  cols: number;
+  rows: number;
+  /** which of the other terminals are open */
+  terminals: number[];
+}
+
+export type SaveOutcome =
+  | ({ ok: true } & SaveSummary)
+  | { ok: false; code: SaveErrorCode | 'internal'; message: string };
+
+export interface SaveApi {
+  /** Saves a running container. `screen` says what its terminal was sent until a position of its output. */
+  save(name: string, memory: ContainerMemory, subject: SaveSubject, screen: (position: number) => Promise<Uint8Array<ArrayBuffer>>): Promise<SaveOutcome>;
+  /** Takes in the file of a saved container from elsewhere, once all of it was checked. */
+  keep(name: string, file: Blob): Promise<SaveOutcome>;
 }
 
 export interface NetStatus {

@@ -15,6 +15,7 @@
 #include "../hart.h"
 #include "../link.h"
 #include "../map.h"
+#include "../orphan.h"
 #include "../terminal.h"
 #include "virtio_9p.h"
 #include "virtio_blk.h"
@@ -48,6 +49,28 @@ void host_write_out(const u8 *bytes, size_t len) {
 i64 host_read_in(u8 *bytes, size_t len) {
   memset(bytes, 'x', len);
   return (i64)len;
+}
+/* Devices of terminals: fds from 100 on. Each has something to read, and one read in 16 is its end. */
+static u32 random_u32(void);
+i32 host_open_device(const char *directory, const char *name) {
+  (void)directory;
+  return 100 + name[3] - '0';
+}
+i64 host_read(i32 fd, u8 *bytes, size_t len) {
+  if (fd < 102 || fd > 104) abort();
+  if (random_u32() % 16 == 0) return HOST_ENDED;
+  memset(bytes, 0x1b, len);
+  return (i64)len;
+}
+void host_write(i32 fd, const u8 *bytes, size_t len) {
+  (void)bytes;
+  if (fd < 102 || fd > 104 || len == 0) abort();
+}
+void control_ask_ports(void) {}
+/* The agent that closes what it was told to hang up, at once or later. */
+void control_send_terminal(const char *what, u32 number) {
+  if (number < 2 || number > TERMINALS) abort();
+  if (what[0] == 'h' && random_u32() % 2) terminal_closed(number);
 }
 i32 host_find_listener(i32 wanted) {
   (void)wanted;
@@ -208,7 +231,7 @@ static u64 wild_address(void) {
 }
 
 static void fuzz(u32 rounds) {
-  static const u32 slots[] = {SLOT_CONSOLE, SLOT_NET, SLOT_BLK, SLOT_RNG, SLOT_SHARE};
+  static const u32 slots[] = {SLOT_CONSOLE, SLOT_NET, SLOT_BLK, SLOT_RNG, SLOT_SHARE, SLOT_TERMINALS};
   u32 stops = 0;
   for (u32 round = 0; round < rounds; round++) {
     u32 slot = slots[random_u32() % COUNT_OF(slots)];
@@ -220,7 +243,10 @@ static void fuzz(u32 rounds) {
     for (u32 step = 0; step < 8; step++) {
       u32 what = random_u32() % 8;
       if (what == 0) set(slot, (random_u32() % 0x100) & ~3u, random_u32());
-      if (what == 1) terminal_read();
+      u32 n = random_u32() % TERMINALS;
+      if (what == 1 && terminal_wants_input(n)) terminal_read(n);
+      if (what == 3) terminal_closed(random_u32() % 8);
+      terminal_flush();
       if (what == 2) link_turn();
       net_turn();
       offer(slot, random_u32() % 2, (u16)(random_u32() % QUEUE_SIZE));
@@ -371,6 +397,35 @@ static void joins(void) {
                be16(whole + 16) == 4340 && be16(whole + 50) == pseudo && !memcmp(whole + HEADERS, wanted + HEADERS, 4300) && whole[47] == 0x18;
   check("segments that follow each other arrive as one packet", right);
   check("and others by themselves, vouched for", used == 5 && second[0] == 2 && second[1] == 0 && second[10] == 1 && get_be32(second + 12 + 38) == 4300);
+}
+
+/* The SYN for a connection that nobody else knows, over either IP; what names none brings nothing. */
+static void orphans(void) {
+  const u8 *packet = ram.bytes + PACKET + 12;
+  u16 used;
+  start(SLOT_NET, F_MRG_RXBUF | F_GUEST_CSUM);
+  clear_link();
+  offer_buffers(2048);
+  orphan_reset("0100000A:9C40 0200000A:0050");
+  static const u8 v4[] = {0x08, 0x00, 0x45, 0, 0, 40, 0, 0, 0, 0, 64, 6};
+  check("an orphan gets a SYN from its peer", !memcmp(packet + 12, v4, sizeof v4) && !memcmp(packet + 26, "\x0a\0\0\x02\x0a\0\0\x01\0\x50\x9c\x40", 12) && packet[47] == 2 && sums_hold(packet, 54));
+  orphan_reset("0000000000000000FFFF00000100000A:9C40 0000000000000000FFFF00000200000A:0050");
+  check("one of a socket for both IPs, too", !memcmp(packet + 0x4000 + 12, packet + 12, 42));
+  orphan_reset("000080FE00000000000000000100000A:0016 000080FE00000000000000000200000A:FFFF");
+  packet += 0x8000;
+  u8 rest[4] = {0, 6, 0, 20};
+  u32 sum = ones_sum(ones_sum(ones_sum(0, packet + 22, 32), rest, 4), packet + 54, 20);
+  check("and over IPv6", packet[12] == 0x86 && packet[13] == 0xdd && packet[14] == 0x60 && !memcmp(packet + 54, "\xff\xff\0\x16", 4) && packet[67] == 2 && sum == 0xffff);
+  static const char digits[] = "0123456789ABCDEF:: xg";
+  for (u32 round = 0; round < 20000; round++) {
+    char line[128];
+    u32 len = random_u32() % 127;
+    for (u32 i = 0; i < len; i++) line[i] = digits[random_u32() % (sizeof digits - 1)];
+    line[len] = 0;
+    orphan_reset(line);
+  }
+  memcpy(&used, ram.bytes + USED + 2, 2);
+  check("what names no connection brings nothing", used == 3);
 }
 
 /* Nearly right packets both ways, with random features. */
@@ -692,6 +747,7 @@ int main(void) {
   ram.size = RAM_BYTES;
   terminal_init();
   terminal_open_stdin(true);
+  terminal_open_devices();
   link_init();
   link_open(-1);
   net_init(SLOT_NET);
@@ -702,6 +758,7 @@ int main(void) {
   link_turn();
   cuts();
   joins();
+  orphans();
   fuzz_offloads(4000);
   names();
   fids();

@@ -23,7 +23,7 @@ static void drain(struct console *console) {
   bool any = false;
   while (virtq_pop(&console->device, QUEUE_FROM_GUEST, &chain)) {
     for (u32 i = 0; i < chain.count; i++)
-      if (!chain.segments[i].writable) console->output(chain.segments[i].bytes, chain.segments[i].len);
+      if (!chain.segments[i].writable) console->output(console, chain.segments[i].bytes, chain.segments[i].len);
     virtq_push(&console->device, QUEUE_FROM_GUEST, chain.head, 0);
     any = true;
   }
@@ -36,7 +36,7 @@ static void on_notify(struct virtio_device *device, u32 queue) {
   else drain(console);
 }
 
-void console_init(struct console *console, u32 slot, void (*output)(const u8 *bytes, u32 len)) {
+void console_init(struct console *console, u32 slot, void (*output)(struct console *console, const u8 *bytes, u32 len)) {
   console->device.type = TYPE_CONSOLE;
   console->device.features = F_SIZE;
   console->device.queue_count = 2;

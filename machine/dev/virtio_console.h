@@ -13,14 +13,14 @@
 
 struct console {
   struct virtio_device device;
-  void (*output)(const u8 *bytes, u32 len);
+  void (*output)(struct console *console, const u8 *bytes, u32 len);
   /** cols, rows, max ports, emergency write (§5.3.4) */
   u8 config[12];
   u8 input[CONSOLE_INPUT_MAX];
   u32 input_len;
 };
 
-void console_init(struct console *console, u32 slot, void (*output)(const u8 *bytes, u32 len));
+void console_init(struct console *console, u32 slot, void (*output)(struct console *console, const u8 *bytes, u32 len));
 static inline u32 console_input_room(const struct console *console) { return CONSOLE_INPUT_MAX - console->input_len; }
 /** Takes at most console_input_room bytes. */
 void console_input(struct console *console, const u8 *bytes, u32 len);

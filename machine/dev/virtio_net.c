@@ -203,6 +203,13 @@ void net_init(u32 slot) {
 
 void net_set_mac(const u8 mac[6]) { copy_bytes(net.config, mac, 6); }
 
+void net_get_mac(u8 mac[6]) { copy_bytes(mac, net.config, 6); }
+
+void net_inject(const u8 *frame, u32 len) {
+  struct header header = {.flags = negotiated(F_GUEST_CSUM) ? DATA_VALID : 0};
+  if (virtq_available(&net.device, QUEUE_TO_GUEST) && deliver_frame(&header, frame, len)) virtq_signal(&net.device, QUEUE_TO_GUEST);
+}
+
 void net_set_up(bool up) {
   net.config[6] = up ? STATUS_LINK_UP : 0;
   virtio_config_changed(&net.device);

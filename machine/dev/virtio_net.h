@@ -12,9 +12,12 @@
 
 void net_init(u32 slot);
 void net_set_mac(const u8 mac[6]);
+void net_get_mac(u8 mac[6]);
 /** Link status as the guest sees it. */
 void net_set_up(bool up);
 /** Moves what can be moved, both ways; called each turn. */
 void net_turn(void);
+/** A frame of our own to the guest; lost if it has no room for it. */
+void net_inject(const u8 *frame, u32 len);
 
 #endif

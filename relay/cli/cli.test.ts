@@ -104,6 +104,14 @@ describe('flags', () => {
     for (const [flags, message] of wrong) await expect(directories(...flags), flags.join(' ')).rejects.toMatchObject({ ...BAD, message: expect.stringContaining(message) });
   });
 
+  test('run: --save and --resume are of the built-in runtime, and without directories', async () => {
+    const at = { env: {}, root: dir, warn: () => {} };
+    expect(await parseRun(['--save', '/s', '--resume', '/r', 'busybox'], at)).toMatchObject({ save: '/s', resume: '/r' });
+    for (const wrong of [['--save', '/s', '--dir', `${dir}::/x`], ['--resume', '/r', '--runtime', 'wazero']]) {
+      await expect(parseRun([...wrong, 'busybox'], at), wrong.join(' ')).rejects.toMatchObject(BAD);
+    }
+  });
+
   test('listen: SPEC anywhere, forwards to any guest', () => {
     expect(parseListen(['unix:/tmp/x'])).toMatchObject({ spec: 'unix:/tmp/x', given: {}, forwards: [], verbose: false, services: [], config: null, notification: null, logFormat: 'text' });
     expect(parseListen('--services unix:/a --services tcp:127.0.0.1:0 --config f unix:/x --notification n --log-format json'.split(' ')))

@@ -72,6 +72,8 @@ export const RUN_FLAGS = {
   'runtime-flag': { type: 'string', multiple: true, value: 'FLAG', about: `hand FLAG on to that runtime (--runtime-flag=-interpreter). ${REPEATED}` },
   'wasi-addr': { type: 'string', value: 'HOST:PORT', about: 'where that runtime listens for the network (default: a free port of 127.0.0.1)' },
   'wasmtime-cli-13': { type: 'boolean', about: "wasmtime is 13 or older, and doesn't say so by --version" },
+  'save': { type: 'string', value: 'FILE', about: 'keep the container, memory and disk, in FILE when it is ended from outside: by Ctrl-] pressed three times, SIGTERM, SIGHUP, SIGINT', completes: 'file' },
+  'resume': { type: 'string', value: 'FILE', about: 'go on with what was kept; IMAGE must be the very same', completes: 'file' },
   'images': IMAGES_FLAG,
   'verbose': { type: 'boolean', about: 'log what the network drops' },
 } as const satisfies FlagTable;

@@ -19,7 +19,7 @@ export interface RunCommand extends RunOptions {
 }
 
 export async function run(args: string[], context: CliContext): Promise<number> {
-  const options = await parseRun(args, context);
+  const options: RunCommand = { ...await parseRun(args, context), report: (line) => context.warn(line) };
   const { elsewhere } = options;
   const runIt = elsewhere === undefined ? (await import('../run/run.ts')).run : await runnerElsewhere(elsewhere, context);
   return withCapture(options.pcap ?? null, context, (capture) => runIt(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
@@ -52,7 +52,12 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
+  if (flags.resume !== undefined) options.resume = resolve(flags.resume);
+  if (flags.save !== undefined) options.save = resolve(flags.save);
   if (flags.verbose) options.log = (line) => context.warn(line);
+  const saved = flags.save !== undefined || flags.resume !== undefined;
+  if (saved && options.directories !== undefined) throw new RelayError('RELAY_BAD_FLAG', "--save and --resume don't go with --dir: files that are open in a directory of this computer can't be kept");
+  if (saved && flags.runtime !== undefined) throw new RelayError('RELAY_BAD_FLAG', '--save and --resume need the built-in runtime: leave out --runtime');
   if (flags.runtime !== undefined) {
     options.elsewhere = {
       runtime: flags.runtime,

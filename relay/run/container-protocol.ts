@@ -25,10 +25,18 @@ export interface StartMessage {
   env: string[];
   net: boolean;
   directories: SharedDirectory[];
+  /** path of a saved container to go on with */
+  resume: string | null;
 }
 
 export type ThreadMessage =
   | { type: 'loaded'; info: ImageInfo }
   /** the file cannot be read, or is no container */
   | { type: 'refused'; message: string }
+  /** the saved container cannot be resumed */
+  | { type: 'not-resumed'; message: string }
+  /** the saved container is in memory; what its terminal showed */
+  | { type: 'resumed'; screen: Uint8Array[] }
+  /** a terminal beside the first was closed; its index in `memory.terminals` */
+  | { type: 'terminal-closed'; index: number }
   | { type: 'ended'; end: HostEnd };

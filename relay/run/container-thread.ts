@@ -6,16 +6,20 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import type { FileSource } from '../../shared/wasi/files.ts';
+import { loadSave } from '../../shared/saved/resume.ts';
+import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
 import { runImage } from '../../shared/wasi/run-image.ts';
+import { saveDevice } from '../../shared/wasi/save-fd.ts';
+import { ttyDevices } from '../../shared/wasi/tty.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NodeShare } from './node-share.ts';
+import { openSave } from './save-on-disk.ts';
 
 const WASI_MODULE = 'wasi_snapshot_preview1';
-/** guest name of the directory with the image's disk */
-const DISK_DIRECTORY = '/portside';
+/** guest name of the directory with the image's disk and the host's devices */
+const PORTSIDE_DIRECTORY = '/portside';
 const WASM_MAGIC = Buffer.from([0x00, 0x61, 0x73, 0x6d]);
 
 const { image } = workerData as ContainerData;
@@ -66,11 +70,35 @@ function inspect(module: WebAssembly.Module): ImageInfo {
 }
 
 async function start(module: WebAssembly.Module, info: ImageInfo, disk: FileSource | null, message: StartMessage): Promise<void> {
-  const files = disk === null ? [] : [[DISK_DIRECTORY, new Map([[info.disk!.file, disk]])] as const];
+  const files = new Map<string, FileSource | Device>(disk === null ? [] : [[info.disk!.file, disk]]);
+  if (info.id !== null) files.set('save', saveDevice(message.memory, module as unknown as Parameters<typeof saveDevice>[1]));
+  for (const [name, device] of ttyDevices(message.memory, (index) => post({ type: 'terminal-closed', index }))) files.set(name, device);
   const shares = message.directories.map(({ host, guest, readOnly }) => ({ name: guest, share: new NodeShare(host), readOnly }));
-  const end = await runImage({ ...message, foreign: !info.ours, directories: new Map(files), shares }, (imports) =>
-    WebAssembly.instantiate(module, { [WASI_MODULE]: imports as WebAssembly.ModuleImports }));
-  post({ type: 'ended', end });
+  const directories = new Map(files.size === 0 ? [] : [[PORTSIDE_DIRECTORY, files]]);
+  try {
+    const end = await runImage({ ...message, foreign: !info.ours, directories, shares }, async (imports) => {
+      const instance = await WebAssembly.instantiate(module, { [WASI_MODULE]: imports as WebAssembly.ModuleImports });
+      if (message.resume !== null) await resume(message.resume, info, instance.exports['memory'] as Parameters<typeof loadSave>[2]);
+      return instance;
+    });
+    post({ type: 'ended', end });
+  } catch (error) {
+    if (!(error instanceof NotResumed)) throw error;
+    post({ type: 'not-resumed', message: error.message });
+  }
+}
+
+class NotResumed extends Error {}
+
+async function resume(path: string, info: ImageInfo, memory: Parameters<typeof loadSave>[2]): Promise<void> {
+  try {
+    const source = await openSave(path);
+    const { screen } = await loadSave(source, info, memory);
+    await source.close();
+    post({ type: 'resumed', screen });
+  } catch (error) {
+    throw new NotResumed((error as Error).message, { cause: error });
+  }
 }
 
 /** Reads and compiles; throws an Error with a sentence for the user. */

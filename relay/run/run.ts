@@ -21,6 +21,7 @@ import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
 import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NetworkLink } from './network-link.ts';
+import { saveTo } from './save-on-disk.ts';
 import { Terminal } from './terminal.ts';
 
 export interface RunOptions {
@@ -36,6 +37,12 @@ export interface RunOptions {
   directories?: readonly SharedDirectory[];
   mac?: string;
   hostname?: string;
+  /** file of a saved container to go on with, in place of a start */
+  resume?: string;
+  /** where the container is saved when it is ended from outside */
+  save?: string;
+  /** one line for the user, of a save */
+  report?: (line: string) => void;
   /** debug lines of the network */
   log?: (line: string) => void;
   /** default: a plain VirtualNetwork */
@@ -54,9 +61,11 @@ export async function run(options: RunOptions): Promise<number> {
     const env = guestEnvironment(line);
     const tooLong = argumentsFit(info, args, env, (options.directories ?? []).map(({ guest }) => guest));
     if (tooLong !== null) throw new RelayError('RELAY_BAD_FLAG', tooLong);
+    const { resume, save } = options;
+    if (info.id === null && (resume ?? save) !== undefined) throw new RelayError('RELAY_BAD_FLAG', 'containers of this image cannot be saved: it was made by container2wasm, or by an earlier version of Portside');
     const memory = makeContainerMemory(options.net);
     if (options.net) closers.push(await openNetwork(memory, options));
-    return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])] }, skipsStdin(options.args));
+    return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])], resume: resume ?? null }, options);
   } finally {
     for (const close of closers.toReversed()) await close();
   }
@@ -74,14 +83,17 @@ function loaded(thread: Worker): Promise<ImageInfo> {
 }
 
 /** Between the terminal and the guest, until one of them has had enough. */
-async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, skipStdin: boolean): Promise<number> {
+async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, options: RunOptions): Promise<number> {
   let onKill: (status: number) => void = () => {};
   const killed = new Promise<number>((resolve) => { onKill = resolve; });
+  const terminal = new Terminal({ memory: start.memory, stdin: !skipsStdin(options.args), resize: info.resize, onKill });
   const ended = new Promise<ThreadMessage>((resolve, reject) => {
-    thread.once('message', resolve);
+    thread.on('message', (message: ThreadMessage) => {
+      if (message.type === 'resumed') terminal.showAgain(message.screen);
+      else resolve(message);
+    });
     thread.once('error', reject);
   });
-  const terminal = new Terminal({ memory: start.memory, stdin: !skipStdin, resize: info.resize, onKill });
   try {
     thread.postMessage(start);
     const finished = ended.then(async (message) => {
@@ -89,14 +101,27 @@ async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, skipS
       return message;
     });
     const outcome = await Promise.race([killed, finished]);
-    if (typeof outcome === 'number') return outcome;
-    if (outcome.type === 'refused') throw new RelayError('RELAY_BAD_IMAGE', outcome.message);
-    if (outcome.type === 'ended' && outcome.end.kind === 'exit') return outcome.end.code & 0xff;
-    const why = outcome.type === 'ended' && outcome.end.kind === 'trap' ? outcome.end.message : 'it said what it should not';
-    throw new RelayError('RELAY_CONTAINER_CRASHED', `the container's machine crashed: ${why}`);
+    if (typeof outcome !== 'number') return statusOf(outcome);
+    if (options.save !== undefined) await keep(options.save, info, start.memory, terminal, ended, options);
+    return outcome;
   } finally {
     terminal.close();
   }
+}
+
+function statusOf(message: ThreadMessage): number {
+  if (message.type === 'not-resumed') throw new RelayError('RELAY_BAD_SAVE', message.message);
+  if (message.type === 'refused') throw new RelayError('RELAY_BAD_IMAGE', message.message);
+  if (message.type === 'ended' && message.end.kind === 'exit') return message.end.code & 0xff;
+  const why = message.type === 'ended' && message.end.kind === 'trap' ? message.end.message : 'it said what it should not';
+  throw new RelayError('RELAY_CONTAINER_CRASHED', `the container's machine crashed: ${why}`);
+}
+
+async function keep(path: string, info: ImageInfo, memory: ContainerMemory, terminal: Terminal, ended: Promise<unknown>, options: RunOptions): Promise<void> {
+  const image = { id: info.id!, name: info.name, title: info.title };
+  const { cols, rows } = terminal.size();
+  const { bytes } = await saveTo(path, memory, { image, source: info.name, cols, rows, terminals: [], screen: (position) => terminal.screen(position) }, ended);
+  options.report?.(`saved to ${path} (${(bytes / (1 << 20)).toFixed(1)} MiB)`);
 }
 
 /** A network for this container alone. Returns what closes it. */

@@ -18,6 +18,7 @@ import { Drain as RingDrain } from '../../shared/memory/drain.ts';
 import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
+import { ScreenTail } from '../../shared/saved/screen-tail.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 
 /** Ctrl-] */
@@ -50,6 +51,7 @@ export class Terminal {
   readonly #stdin: Ring;
   readonly #wake: Wake;
   readonly #stdout: Drain;
+  readonly #tail = new ScreenTail();
   readonly #signals = new Map<NodeJS.Signals, () => void>();
   #outputDone: () => void = () => {};
   #pending: Uint8Array | null = null;
@@ -96,6 +98,23 @@ export class Terminal {
       process.stdin.pause();
       // A pipe that nobody writes to would keep the process alive.
       process.stdin.unref?.();
+    }
+  }
+
+  size(): { cols: number; rows: number } {
+    return { cols: process.stdout.columns || 80, rows: process.stdout.rows || 25 };
+  }
+
+  /** The end of what was shown, up to `position` of the container's output. */
+  screen(position: number): Promise<Uint8Array<ArrayBuffer>> {
+    return this.#tail.until(position);
+  }
+
+  /** What a container that is resumed had on its screen; a pipe has seen it already. */
+  showAgain(screen: readonly Uint8Array[]): void {
+    for (const bytes of screen) {
+      this.#tail.show(bytes);
+      if (process.stdout.isTTY) process.stdout.write(bytes);
     }
   }
 
@@ -170,6 +189,7 @@ export class Terminal {
   readonly #onOutput = (ring: Ring, next: () => void): void => {
     const bytes = new Uint8Array(Math.min(ring.readable, CHUNK_BYTES));
     ring.read(bytes, 0, bytes.length);
+    this.#tail.add(bytes);
     process.stdout.write(bytes, (error) => { if (!error) next(); });
   };
 

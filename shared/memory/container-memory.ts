@@ -18,7 +18,10 @@ export const STDIN_BYTES = 64 << 10;
 export const STDOUT_BYTES = 256 << 10;
 export const FROM_GUEST_BYTES = 2 << 20;
 export const TO_GUEST_BYTES = 8 << 20;
-const NO_NET_BYTES = 1024;
+export const SAVE_BYTES = 1 << 20;
+export const TERMINAL_IN_BYTES = 16 << 10;
+export const TERMINAL_OUT_BYTES = 64 << 10;
+const PLACEHOLDER_BYTES = 1024;
 
 export interface ContainerMemory {
   /** wake word and link word: see wake.ts */
@@ -27,16 +30,25 @@ export interface ContainerMemory {
   stdout: ArrayBufferLike;
   fromGuest: ArrayBufferLike;
   toGuest: ArrayBufferLike;
+  /** the machine's memory on its way into a saved container: see save-ring.ts */
+  save: ArrayBufferLike;
+  /** of the terminals beside the first, which has stdin and stdout: see tty.ts */
+  terminals: { input: ArrayBufferLike; output: ArrayBufferLike }[];
 }
 
-/** Memory for one container, of SharedArrayBuffers unless told otherwise; without a network the frame rings are mere placeholders. */
-export function makeContainerMemory(net: boolean, isShared = true): ContainerMemory {
+/**
+ * Memory for one container with so many terminals, of SharedArrayBuffers unless told otherwise; without a network the frame rings are mere
+ * placeholders, and so is what is for another thread where no memory is shared.
+ */
+export function makeContainerMemory(net: boolean, terminals = 1, isShared = true): ContainerMemory {
   const make = (bytes: number): ArrayBufferLike => (isShared ? new SharedArrayBuffer(bytes) : new ArrayBuffer(bytes));
   return {
     control: make(CONTROL_BYTES),
     stdin: make(ringBytes(STDIN_BYTES)),
     stdout: make(ringBytes(STDOUT_BYTES)),
-    fromGuest: make(ringBytes(net ? FROM_GUEST_BYTES : NO_NET_BYTES)),
-    toGuest: make(ringBytes(net ? TO_GUEST_BYTES : NO_NET_BYTES)),
+    fromGuest: make(ringBytes(net ? FROM_GUEST_BYTES : PLACEHOLDER_BYTES)),
+    toGuest: make(ringBytes(net ? TO_GUEST_BYTES : PLACEHOLDER_BYTES)),
+    save: make(ringBytes(isShared ? SAVE_BYTES : PLACEHOLDER_BYTES)),
+    terminals: Array.from({ length: isShared ? terminals - 1 : 0 }, () => ({ input: make(ringBytes(TERMINAL_IN_BYTES)), output: make(ringBytes(TERMINAL_OUT_BYTES)) })),
   };
 }

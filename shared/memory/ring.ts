@@ -163,6 +163,11 @@ export class Ring {
     return (Atomics.load(this.#words, HEAD) - Atomics.load(this.#words, TAIL)) >>> 0;
   }
 
+  /** Bytes that were published since the beginning, modulo 2^32. */
+  get published(): number {
+    return Atomics.load(this.#words, HEAD) >>> 0;
+  }
+
   /** The producer will write no more; `readable` may still be above 0. */
   get closed(): boolean {
     return Atomics.load(this.#words, CLOSED) !== 0;

@@ -1,12 +1,13 @@
 /*
- * The one word that a container sleeps on, and the word that says whether it has a link.
+ * The one word that a container sleeps on, and the words that say whether it has a link, whether somebody wants
+ * to save it, and what is done with its other terminals.
  *
- *   byte 0             32               64                          128
- *   +-----------------+----------------+---------------------------+------------------+
- *   | wake i32        | sleeps i32     | link i32                  | link counters    |
- *   | every producer  | 1 while the    | 0: no link, else the      | f64 each: see    |
- *   | adds 1          | container waits| number of the link, from 1| link-counters.ts |
- *   +-----------------+----------------+---------------------------+------------------+
+ *   byte 0             32               64                          96             100          128
+ *   +-----------------+----------------+---------------------------+--------------+------------+------------------+
+ *   | wake i32        | sleeps i32     | link i32                  | save i32     | terminals  | link counters    |
+ *   | every producer  | 1 while the    | 0: no link, else the      | see          | i32 each:  | f64 each: see    |
+ *   | adds 1          | container waits| number of the link, from 1| save-ring.ts | see tty.ts | link-counters.ts |
+ *   +-----------------+----------------+---------------------------+--------------+------------+------------------+
  *
  * The container reads `seen = wake.value`, then looks at everything that it waits for, then sleeps unless the word has
  * moved since. A producer first makes its change visible (ring, link word), then bumps. So a change between the look
@@ -22,6 +23,8 @@
 const WAKE = 0;
 const SLEEPS = 8;
 const LINK = 16;
+const SAVE = 24;
+const TERMINALS = 25;
 
 /** what setTimeout can count, in ms: what is later is never, as far as one container goes */
 const LONGEST_TIMER_MS = 2 ** 31;
@@ -78,6 +81,26 @@ export class Wake {
   /** 0: no link; else a number that is another one after each loss of the link */
   get link(): number {
     return Atomics.load(this.#words, LINK);
+  }
+
+  /** A SaveState, see save-ring.ts. */
+  get save(): number {
+    return Atomics.load(this.#words, SAVE);
+  }
+
+  set save(state: number) {
+    Atomics.store(this.#words, SAVE, state);
+    this.bump();
+  }
+
+  /** What is done with terminal `index` of those beside the first: see tty.ts. */
+  terminal(index: number): number {
+    return Atomics.load(this.#words, TERMINALS + index);
+  }
+
+  setTerminal(index: number, state: number): void {
+    Atomics.store(this.#words, TERMINALS + index, state);
+    this.bump();
   }
 
   /** For the one who owns the link. */

@@ -18,10 +18,15 @@ export interface FileSource {
   readAt(offset: number, into: Uint8Array): boolean;
 }
 
-/** A directory of read-only files, as the guest finds it among its preopens. */
-export function readOnlyDirectory(name: string, files: ReadonlyMap<string, FileSource>): PreopenDirectory {
+/** What the guest opens as a character device. */
+export interface Device {
+  open(): HostFd;
+}
+
+/** A directory of read-only files and of devices, as the guest finds it among its preopens. */
+export function readOnlyDirectory(name: string, files: ReadonlyMap<string, FileSource | Device>): PreopenDirectory {
   const entries = new Map<string, Inode>();
-  for (const [file, source] of files) entries.set(file, new SourceInode(source));
+  for (const [file, source] of files) entries.set(file, 'open' in source ? new DeviceInode(source) : new SourceInode(source));
   return new ReadOnlyDirectory(name, entries);
 }
 
@@ -42,6 +47,23 @@ class ReadOnlyDirectory extends PreopenDirectory {
   override path_unlink(): { ret: number; inode_obj: null } { return { ret: wasi.ERRNO_ROFS, inode_obj: null }; }
   override path_unlink_file(): number { return wasi.ERRNO_ROFS; }
   override path_remove_directory(): number { return wasi.ERRNO_ROFS; }
+}
+
+class DeviceInode extends Inode {
+  readonly #device: Device;
+
+  constructor(device: Device) {
+    super();
+    this.#device = device;
+  }
+
+  override path_open(): { ret: number; fd_obj: HostFd } {
+    return { ret: wasi.ERRNO_SUCCESS, fd_obj: this.#device.open() };
+  }
+
+  override stat(): wasi.Filestat {
+    return new wasi.Filestat(this.ino, wasi.FILETYPE_CHARACTER_DEVICE, 0n);
+  }
 }
 
 class SourceInode extends Inode {

@@ -13,6 +13,8 @@ export const MAX_SECTION_BYTES = 64 << 10;
 export interface ImageInfo {
   /** made by Portside; else by container2wasm */
   ours: boolean;
+  /** which snapshot this is, SHA-256 in hex; null: it cannot be saved */
+  id: string | null;
   name: string;
   title: string;
   /** value of `--net=` that this image understands */
@@ -21,6 +23,8 @@ export interface ImageInfo {
   resize: boolean;
   /** tells which ports it listens on, when asked in-band */
   ports: boolean;
+  /** how many terminals it has, the first included */
+  terminals: number;
   memoryMiB: number | null;
   /** file beside the wasm that the host offers as `/portside/FILE` */
   disk: { file: string; bytes: number } | null;
@@ -28,12 +32,15 @@ export interface ImageInfo {
 
 /** What is assumed of an image that says nothing: c2w's present form. */
 export const FOREIGN_IMAGE: ImageInfo = {
-  ours: false, name: '', title: '', net: 'socket', resize: false, ports: false, memoryMiB: null, disk: null,
+  ours: false, id: null, name: '', title: '', net: 'socket', resize: false, ports: false, terminals: 1, memoryMiB: null, disk: null,
 };
 
 /** a plain file name: no separator, no leading dot, so that it cannot leave the image's directory */
 const FILE_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
+/** a host has devices for no more */
+const MAX_TERMINALS = 4;
 const MAX_NAME_CHARS = 128;
+const ID_PATTERN = /^[0-9a-f]{64}$/;
 
 /** Reads the section's bytes; FOREIGN_IMAGE when they are not what the contract says. */
 export function parseImageInfo(section: Uint8Array): ImageInfo {
@@ -45,15 +52,17 @@ export function parseImageInfo(section: Uint8Array): ImageInfo {
     return FOREIGN_IMAGE;
   }
   if (typeof value !== 'object' || value === null) return FOREIGN_IMAGE;
-  const { version, name, title, net, resize, ports, memoryMiB, disk } = value as Record<string, unknown>;
+  const { version, id, name, title, net, resize, ports, terminals, memoryMiB, disk } = value as Record<string, unknown>;
   if (version !== 1) return FOREIGN_IMAGE;
   return {
     ours: true,
+    id: typeof id === 'string' && ID_PATTERN.test(id) ? id : null,
     name: text(name),
     title: text(title),
     net: net === 'socket' ? 'socket' : 'qemu',
     resize: resize === true,
     ports: ports === true,
+    terminals: typeof terminals === 'number' && Number.isInteger(terminals) && terminals >= 1 ? Math.min(terminals, MAX_TERMINALS) : 1,
     memoryMiB: typeof memoryMiB === 'number' && memoryMiB > 0 ? memoryMiB : null,
     disk: parseDisk(disk),
   };

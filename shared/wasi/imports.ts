@@ -27,7 +27,7 @@ import type { ContainerMemory } from '../memory/container-memory.ts';
 import { Ring } from '../memory/ring.ts';
 import { Wake } from '../memory/wake.ts';
 import { clockResGet, clockTimeGet } from './clock.ts';
-import type { FileSource } from './files.ts';
+import type { Device, FileSource } from './files.ts';
 import { readOnlyDirectory, SourceFd } from './files.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { HostFd } from './host-fd.ts';
@@ -64,8 +64,8 @@ export interface HostOptions {
   foreign: boolean;
   /** end the run as `no-accept` when a foreign image seems not to know its network's name */
   expectAccept?: boolean;
-  /** read-only directories: guest name → file name → source */
-  directories: ReadonlyMap<string, ReadonlyMap<string, FileSource>>;
+  /** read-only directories: guest name → file name → source, or device */
+  directories: ReadonlyMap<string, ReadonlyMap<string, FileSource | Device>>;
   /** its thread must not block, and has JSPI: see suspending.ts; `runSuspending` is then the way to run */
   suspends?: boolean;
   /** directories that the guest may use, behind the others */

@@ -15,6 +15,7 @@
  * than showing more than 100 %. Whether it is complete is judged by its sections too (wasm-sections.ts): a file that was cut
  * when somebody copied it has the length that the server says.
  */
+import { SaveError } from '../../shared/saved/save-error.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ImageErrorCode, ImageFailure, ImageFiles, ImageSource, Progress } from '../protocol.ts';
@@ -39,6 +40,10 @@ export class ImageError extends Error {
 /** An error as it crosses to the page. */
 export function toFailure(error: unknown): ImageFailure {
   if (error instanceof ImageError) return { code: error.code, message: error.message };
+  if (error instanceof SaveError) {
+    const code = error.code === 'other-image' || error.code === 'out-of-memory' ? error.code : 'bad-save';
+    return { code, message: error.message };
+  }
   return { code: 'internal', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
 }
 

@@ -13,7 +13,7 @@ import { Link } from '../link/link.ts';
 import type { ContainerPorts } from '../protocol.ts';
 
 export class OwnThread {
-  readonly memory = makeContainerMemory(true, false);
+  readonly memory = makeContainerMemory(true, 1, false);
   readonly #frames = new MessageChannel();
   #stdoutBell: () => void = () => {};
 

@@ -7,17 +7,21 @@
  */
 import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
-import type { FileSource } from '../../shared/wasi/files.ts';
+import { loadSave } from '../../shared/saved/resume.ts';
+import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { runImage } from '../../shared/wasi/run-image.ts';
+import { saveDevice } from '../../shared/wasi/save-fd.ts';
+import { ttyDevices } from '../../shared/wasi/tty.ts';
 import type { OwnThread } from './own-thread.ts';
 import type { ContainerApi, ContainerPorts, ContainerStart, Ended, ImageFiles, ImageSource, Loaded, Progress } from '../protocol.ts';
+import { blobSource } from '../saved-container.ts';
 import { BlobSource, httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
 import { ImageKeeper } from './keeper.ts';
 
-/** guest name of the directory with the image's disk */
-const DISK_DIRECTORY = '/portside';
+/** guest name of the directory with the image's disk and the host's devices */
+const PORTSIDE_DIRECTORY = '/portside';
 
 class ContainerWorker implements ContainerApi {
   #own: OwnThread | null = null;
@@ -42,26 +46,38 @@ class ContainerWorker implements ContainerApi {
     return this.#own ??= new OwnThread();
   }
 
-  async start(options: ContainerStart): Promise<Ended> {
+  async start(options: ContainerStart, onResumed: (screen: Uint8Array[], terminals: number[]) => void): Promise<Ended> {
     try {
       if (this.#image === null) throw new ImageError('internal', 'start came before load');
       const { keeper, files, module, info } = this.#image;
       this.#image = null;
       const own = 'control' in options.memory ? null : await this.#ownThread();
       if (own !== null) own.join(options.memory as ContainerPorts);
-      const { stdoutBell, fromGuestBell } = options;
+      const memory = own?.memory ?? options.memory as ContainerMemory;
+      const { stdoutBell, fromGuestBell, resume } = options;
+      const inPortside = new Map<string, FileSource | Device>(info.disk === null ? [] : diskFiles(keeper, files, info.disk));
+      // Whoever takes the memory blocks the guest, and lives in another thread.
+      if (info.id !== null && own === null) inPortside.set('save', saveDevice(memory, module));
+      for (const [name, device] of ttyDevices(memory, (index) => options.terminalClosed?.postMessage(index))) inPortside.set(name, device);
       const end = await runImage({
-        memory: own?.memory ?? options.memory as ContainerMemory,
+        memory,
         suspends: own !== null,
         args: options.args,
         env: options.env,
         net: options.net,
         foreign: !info.ours,
-        directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, files, info.disk)]]),
+        directories: new Map(inPortside.size === 0 ? [] : [[PORTSIDE_DIRECTORY, inPortside]]),
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
         ...(own === null ? {} : { stdoutBell: own.stdoutBell, fromGuestBell: own.fromGuestBell }),
-      }, (imports) => instantiate(module, imports as WebAssembly.ModuleImports));
+      }, async (imports) => {
+        const instance = await instantiate(module, imports as WebAssembly.ModuleImports);
+        if (resume === null) return instance;
+        const { header, screen } = await loadSave(blobSource(resume), info, instance.exports['memory'] as Parameters<typeof loadSave>[2]);
+        // Awaited: what the terminal showed comes before what the container goes on to show.
+        await onResumed(screen, header.terminals);
+        return instance;
+      });
       if (end.kind === 'exit') return { ok: true, exitCode: end.code };
       return { ok: false, failure: { code: 'trap', message: `The container's machine crashed: ${end.message}` } };
     } catch (error) {
@@ -71,11 +87,11 @@ class ContainerWorker implements ContainerApi {
 }
 
 /** The disk lies in the image's own directory, or came with it. */
-function diskFiles(keeper: ImageKeeper, files: ImageFiles | undefined, disk: { file: string; bytes: number }): Map<string, FileSource> {
+function diskFiles(keeper: ImageKeeper, files: ImageFiles | undefined, disk: { file: string; bytes: number }): [string, FileSource][] {
   const given = files?.disk ?? null;
-  if (given !== null) return new Map([[disk.file, new BlobSource(given)]]);
+  if (given !== null) return [[disk.file, new BlobSource(given)]];
   const url = keeper.diskUrl(disk.file);
-  return new Map([[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes, (start, bytes) => keeper.keepDisk(url, disk.bytes, start, bytes)))]]);
+  return [[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes, (start, bytes) => keeper.keepDisk(url, disk.bytes, start, bytes)))]];
 }
 
 expose(new ContainerWorker());

@@ -1,3 +1,4 @@
+import { isSaveName } from '../saved-container.ts';
 import { splitWords } from './words.ts';
 
 /**
@@ -12,6 +13,7 @@ import { splitWords } from './words.ts';
  *     ?net=browser=NAME  the same, shared by all tabs of this origin that name it
  *     ?net=none          no network
  *     ?ports=80          shows port 80 of the container beside the terminal, with ?net=browser
+ *     ?resume=NAME       the saved container NAME of this browser; without ?image= it says itself which image it needs
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
  *
  * Other parameters are nobody's business here and are left alone.
@@ -23,6 +25,8 @@ export interface Address {
   net: NetChoice;
   /** the port of the container that is shown when somebody listens there */
   port: number | null;
+  /** name of the saved container to go on with; absent: none */
+  resume?: string;
 }
 
 /** `orBrowser`: the address says nothing, and what the server of the page is decides */
@@ -30,7 +34,7 @@ export type NetChoice = { kind: 'relay'; origin?: string; orBrowser?: boolean } 
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
-  parameter: 'image' | 'cmd' | 'net' | 'ports';
+  parameter: 'image' | 'cmd' | 'net' | 'ports' | 'resume';
   value: string;
   /** what is wrong, a clause without a full stop */
   problem: string;
@@ -52,7 +56,27 @@ export function parseAddress(href: string): Address | AddressProblem {
   if ('parameter' in net) return net;
   const port = parsePort(query.get('ports'));
   if (typeof port === 'object' && port !== null) return port;
-  return { image, argv, net, port };
+  const resume = query.get('resume');
+  if (resume === null || resume === '') return { image, argv, net, port };
+  if (!isSaveName(resume)) return { parameter: 'resume', value: resume.slice(0, 60), problem: 'no saved container has such a name', advice: 'The panel of the container lists those that this browser keeps.' };
+  return { image, argv, net, port, resume };
+}
+
+/** The page's URL that goes on with a saved container. */
+export function withResume(href: string, name: string): string {
+  const page = new URL(href);
+  page.searchParams.set('resume', name);
+  page.searchParams.delete('image');
+  page.searchParams.delete('cmd');
+  return page.href;
+}
+
+/** Which image a saved container asks for by its `source`. Null when that is no image of this server, or nobody knows: a file must not lead elsewhere. */
+export function imageOfSave(source: string, href: string): Address['image'] {
+  const page = new URL(href);
+  const image = parseImage(source, page);
+  if (image === null || 'parameter' in image) return null;
+  return 'url' in image && new URL(image.url).origin !== page.origin ? null : image;
 }
 
 /** The page's URL with another image; a command belongs to the image it was written for and goes. */
@@ -60,6 +84,7 @@ export function withImage(href: string, image: string): string {
   const page = new URL(href);
   page.searchParams.set('image', image);
   page.searchParams.delete('cmd');
+  page.searchParams.delete('resume');
   // Slashes and colons need no escape in a query, and a person reads this.
   page.search = page.search.replaceAll('%2F', '/').replaceAll('%3A', ':');
   return page.href;

@@ -14,6 +14,9 @@ const LEFT_MIN_MS = 1500;
 const HINT_MS = 8000;
 const PHASES: Progress['phase'][] = ['download', 'compile', 'start'];
 
+/** What the page's address asks for is what cannot be. */
+const STARTS_WITHOUT: ReadonlySet<Failure['code']> = new Set(['address', 'arguments', 'no-save', 'other-image', 'bad-save']);
+
 export interface CardActions {
   restart(): void;
   cancel(): void;
@@ -78,7 +81,7 @@ export class Cards {
     this.showNothing();
     const actions = make('div', 'card-actions');
     if (failure.retry) actions.append(makeButton('Try again', 'button button-main', () => this.#actions.restart()));
-    else if (failure.code === 'address' || failure.code === 'arguments') actions.append(makeButton('Start without it', 'button button-main', () => this.#actions.startWithout()));
+    else if (STARTS_WITHOUT.has(failure.code)) actions.append(makeButton('Start without it', 'button button-main', () => this.#actions.startWithout()));
     if (failure.code !== 'no-webassembly' && failure.code !== 'not-isolated') {
       actions.append(makeButton('Choose another image', actions.childElementCount === 0 ? 'button button-main' : 'button', () => this.#actions.chooseImage()));
     } else {

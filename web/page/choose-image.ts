@@ -3,11 +3,12 @@ import type { Address } from './address.ts';
 import { noImagesFailure, noListFailure, unknownImageFailure, type Failure } from './failures.ts';
 import { defaultImage, type ListedImage } from './images.ts';
 
-export type ChosenImage = Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>;
+/** `source` is what `?image=` says of it; empty for a file of the user's */
+export type ChosenImage = Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'> & { source: string };
 
 /** `list` is asked only for an image that is named, or for the default; it rejects with a sentence for the user. */
 export async function chooseImage(wanted: Address['image'], list: () => Promise<ListedImage[]>): Promise<ChosenImage | { failure: Failure }> {
-  if (wanted !== null && 'url' in wanted) return { url: wanted.url, bytes: 0, sha256: null, title: lastSegment(wanted.url) };
+  if (wanted !== null && 'url' in wanted) return { url: wanted.url, bytes: 0, sha256: null, title: lastSegment(wanted.url), source: wanted.url };
   let images: ListedImage[];
   try {
     images = await list();
@@ -15,7 +16,7 @@ export async function chooseImage(wanted: Address['image'], list: () => Promise<
     return { failure: noListFailure(error instanceof Error ? error.message : String(error)) };
   }
   const image = wanted === null ? defaultImage(images) : images.find(({ name }) => name === wanted.name);
-  if (image !== undefined) return image;
+  if (image !== undefined) return { ...image, source: image.name };
   return { failure: wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, images.map(({ name }) => name)) };
 }
 

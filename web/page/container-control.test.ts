@@ -27,6 +27,8 @@ class ScriptedRunner implements Runner {
   stopCapture(): Promise<null> { return Promise.resolve(null); }
   callNetwork(): Promise<null> { return Promise.resolve(null); }
   openPort(port: number): Promise<string> { return Promise.resolve(`port ${port}`); }
+  openTerminal(): null { return null; }
+  save(): Promise<never> { throw new Error('not asked for'); }
   stats(): RunnerStats { throw new Error('not asked for'); }
   says(state: RunnerState, detail: StateDetail = {}): void { this.options.onState?.(state, detail); }
 }

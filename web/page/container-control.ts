@@ -8,9 +8,13 @@
  * `ready` belongs to a run: it settles when the first output came, or with an Error when the run can't get there. It is made
  * before anything can fail, and has a handler of its own, so that a page on which nobody waits reports no unhandled rejection.
  */
+import { SaveError } from '../../shared/saved/save-error.ts';
+import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { CaptureStats, ImageFailure, ImageFiles, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
 import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
+import { asSaveName, isSaveName } from '../saved-container.ts';
+import type { ContainerTerminal, TerminalOptions } from './container-terminal.ts';
 import type { ContainerRunner, RunnerOptions, RunnerStats } from './runner.ts';
 import { cancelledFailure, failureLine, imageFailure, type Failure } from './failures.ts';
 import type { PageState } from './status-words.ts';
@@ -23,6 +27,10 @@ export interface ContainerSpec {
   imageFiles?: ImageFiles | undefined;
   argv: string[];
   net: NetMode;
+  /** what `?image=` would say; kept with a saved container */
+  source?: string;
+  /** a saved container to go on with, once: a restart starts anew */
+  resume?: { name: string; file: Blob };
 }
 
 /** What the rest of the page shows of the container. */
@@ -32,13 +40,15 @@ export interface ContainerView {
   onNet(status: NetStatus): void;
   /** what listens in the container; null: it does not tell. Absent: it is not asked */
   onPorts?(ports: ListeningPort[] | null): void;
+  /** a container that was saved goes on, and has shells on these terminals */
+  onTerminals?(numbers: number[]): void;
   onOutput(bytes: Uint8Array, done: () => void): void;
   /** a run begins: the terminal is to be blank; returns its size */
   onBegin(): { cols: number; rows: number };
 }
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork' | 'openPort'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork' | 'openPort' | 'save' | 'openTerminal'>;
 
 interface Ready {
   promise: Promise<void>;
@@ -54,6 +64,8 @@ export class ContainerControl {
   #runner: Runner | null = null;
   /** the one before, which may still hold a capture */
   #lastRunner: Runner | null = null;
+  /** what it was saved as before it was resumed */
+  #name: string | null = null;
   #run = 0;
   #ready: Ready = makeReady();
   #state: PageState = 'loading';
@@ -79,7 +91,9 @@ export class ContainerControl {
   begin(spec: ContainerSpec): void {
     this.#end();
     this.#lastRunner = null;
-    this.#spec = spec;
+    const { resume, ...again } = spec;
+    this.#spec = again;
+    this.#name = resume?.name ?? null;
     const run = this.#nextRun();
     const live = (): boolean => run === this.#run;
     const runner = this.#createRunner({
@@ -91,6 +105,7 @@ export class ContainerControl {
       env: { TERM: 'xterm-256color' },
       net: spec.net,
       size: this.#view.onBegin(),
+      resume: resume?.file ?? null,
       onOutput: (bytes, done) => (live() ? this.#view.onOutput(bytes, done) : done()),
       onProgress: (progress) => { if (live()) this.#view.onProgress(progress); },
       onState: (state, detail) => {
@@ -105,6 +120,7 @@ export class ContainerControl {
       },
       onNet: (status) => { if (live()) this.#setNet(status); },
       ...(this.#view.onPorts === undefined ? {} : { onPorts: (ports: ListeningPort[]) => { if (live()) this.#setPorts(ports); } }),
+      onTerminals: (numbers) => { if (live()) this.#view.onTerminals?.(numbers); },
     });
     this.#runner = runner;
     void runner.start();
@@ -154,6 +170,23 @@ export class ContainerControl {
   /** As ContainerRunner's. */
   async callNetwork(path: string, body: object | null = null): Promise<NetworkReply | null> {
     return await this.#runner?.callNetwork(path, body) ?? null;
+  }
+
+  /** Another terminal of the container; null when there is none left, or nothing runs. */
+  openTerminal(options: TerminalOptions, number?: number): ContainerTerminal | null {
+    return this.#runner?.openTerminal(options, number) ?? null;
+  }
+
+  /** Under what name `save` would save it, unless it is told another. */
+  get saveName(): string {
+    return this.#name ?? asSaveName(this.image?.name ?? '');
+  }
+
+  /** Saves the container as it is now; it goes on. Rejects with SaveError. */
+  async save(name = this.saveName): Promise<SaveSummary & { name: string }> {
+    if (this.#runner === null) throw new SaveError('ended', 'No container is running.');
+    if (!isSaveName(name)) throw new SaveError('unsupported', 'A name has letters, digits, ".", "_" and "-", and begins with one of the first two.');
+    return { name, ...await this.#runner.save(name, this.#spec?.source ?? '') };
   }
 
   async startCapture(): Promise<void> {

@@ -27,6 +27,8 @@ export type FailureCode =
   | 'no-images'
   /** the browser has no WebAssembly, or a policy forbids it */
   | 'no-webassembly'
+  /** there is no such saved container */
+  | 'no-save'
   /** the user cancelled the start */
   | 'cancelled';
 
@@ -105,6 +107,18 @@ const WORDS: Record<ImageErrorCode, Words> = {
     next: 'Open the page from “npm start” at http://localhost:8080/, or have the web server send these headers.',
     retry: false,
   },
+  'other-image': {
+    title: 'Saved with another version of the image',
+    what: 'A saved container goes on in the very image that it was saved with. The one that is here now is another, so its memory would not fit.',
+    next: 'Start a new container, or bring the image back that it was saved with. The saved container stays as it is.',
+    retry: false,
+  },
+  'bad-save': {
+    title: 'The saved container cannot be read',
+    what: 'Its file is damaged or incomplete, or a later version of Portside wrote it.',
+    next: 'Start a new container. If you have the file elsewhere, import it once more.',
+    retry: false,
+  },
   'internal': {
     title: 'Something went wrong inside Portside',
     what: 'This is a bug of ours.',
@@ -171,6 +185,29 @@ export function noWebAssemblyFailure(): Failure {
     what: 'The container runs as WebAssembly, and here it is missing or switched off (some hardened modes do that).',
     next: 'Use a current Chrome, Edge, Firefox or Safari, or allow WebAssembly for this site.',
     detail: '',
+    retry: false,
+  };
+}
+
+export function noSaveFailure(name: string): Failure {
+  return {
+    code: 'no-save',
+    title: `There is no saved container “${name}”`,
+    what: 'The address of this page asks for it, and this browser keeps none of that name.',
+    next: 'Start a new container, or import the file of a saved one.',
+    detail: '',
+    retry: false,
+  };
+}
+
+/** `source` is where its image was. */
+export function foreignSaveFailure(name: string, source: string): Failure {
+  return {
+    code: 'no-save',
+    title: `The image of “${name}” is elsewhere`,
+    what: 'A saved container that came as a file may not say from which site an image is fetched.',
+    next: 'If you trust that site, add ?image= with the address of the image to the address of this page.',
+    detail: source,
     retry: false,
   };
 }

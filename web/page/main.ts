@@ -8,8 +8,8 @@
  * Nothing here waits for the container: all of it is callbacks.
  */
 import { fillAboutPanel } from './about-panel.ts';
-import { addressFailure, imageFailure, noWebAssemblyFailure } from './failures.ts';
-import { parseAddress, type Address } from './address.ts';
+import { addressFailure, foreignSaveFailure, imageFailure, noSaveFailure, noWebAssemblyFailure } from './failures.ts';
+import { imageOfSave, parseAddress, type Address } from './address.ts';
 import { Cards } from './cards.ts';
 import { chooseImage, type ChosenImage } from './choose-image.ts';
 import { ContainerControl } from './container-control.ts';
@@ -26,13 +26,16 @@ import { settleNet } from './relay-probe.ts';
 import { NetworkApi } from './network-api.ts';
 import { PortsPanel } from './ports-panel.ts';
 import { ContainerRunner, waitingMode } from './runner.ts';
+import { findSave, listSaves, type SavedContainer } from './saves.ts';
 import { installScripting } from './scripting.ts';
 import { fillSettingsPanel } from './settings-panel.ts';
 import { loadSettings, saveSettings, type Settings } from './settings.ts';
 import { StatusBar } from './status-bar.ts';
 import type { ImageFiles } from '../protocol.ts';
 import type { PageState } from './status-words.ts';
+import { Tabs, type SharedEvents } from './tabs.ts';
 import { TerminalView } from './terminal.ts';
+import { SAVE_EXTENSION } from '../saved-container.ts';
 
 /** Rows that the banner of an end covers. */
 const BANNER_ROWS = 5;
@@ -47,7 +50,17 @@ let imagesProblem = '';
 /** made when a port is shown for the first time */
 let preview: Promise<Preview> | null = null;
 
-const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => terminal);
+const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => tabs.active);
+const shared: SharedEvents = {
+  onLeave: () => byId('image-button', HTMLButtonElement).focus(),
+  onCtrl: showCtrl,
+  onShortcut: (code) => {
+    if (code === 'Enter' && tabs.canOpen) return tabs.open() !== null;
+    if ((code !== 'ArrowLeft' && code !== 'ArrowRight') || tabs.numbers().length === 1) return false;
+    tabs.turn(code === 'ArrowRight' ? 1 : -1);
+    return true;
+  },
+};
 const terminal = new TerminalView(byId('terminal', HTMLElement), settings, {
   onInput: (data) => {
     if (cards.endShown) {
@@ -57,8 +70,7 @@ const terminal = new TerminalView(byId('terminal', HTMLElement), settings, {
     control.write(data);
   },
   onSize: (cols, rows) => control.resize(cols, rows),
-  onLeave: () => byId('image-button', HTMLButtonElement).focus(),
-  onCtrl: showCtrl,
+  ...shared,
 });
 
 const cards = new Cards({
@@ -67,7 +79,11 @@ const cards = new Cards({
   chooseImage: () => imagePanel.showPopover(),
   startWithout: () => {
     const url = new URL(location.href);
-    url.searchParams.delete('parameter' in address ? address.parameter : 'cmd');
+    const { code } = control.failure!;
+    const unwanted = 'parameter' in address ? address.parameter : code === 'arguments' ? 'cmd' : 'resume';
+    url.searchParams.delete(unwanted);
+    // The saved container said which image it was.
+    if (unwanted === 'resume' && control.spec?.source) url.searchParams.set('image', control.spec.source);
     location.assign(url);
   },
 });
@@ -81,6 +97,7 @@ const control = new ContainerControl({
     if (control.net.state === 'up') void ports.refresh();
   },
   onPorts: () => ports.show(),
+  onTerminals: (numbers) => { for (const number of numbers) tabs.open(number); },
   onOutput: (bytes, done) => terminal.output(bytes, done),
   onBegin: () => {
     terminal.reset();
@@ -88,6 +105,7 @@ const control = new ContainerControl({
   },
 }, (options) => new ContainerRunner(options));
 
+const tabs = new Tabs(control, settings, shared, terminal);
 const networkApi = new NetworkApi((path, body) => control.callNetwork(path, body));
 const ports = new PortsPanel({ listening: () => control.ports, net: () => control.net, api: networkApi });
 const statusBar = new StatusBar({
@@ -104,7 +122,7 @@ const statusBar = new StatusBar({
   stopCapture: () => control.stopCapture(),
 });
 
-installScripting(control, terminal, restart, showPort);
+installScripting(control, terminal, tabs, restart, showPort);
 setUpPage();
 void begin();
 
@@ -118,20 +136,40 @@ async function begin(): Promise<void> {
   if (notIsolated !== null && waitingMode() === null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
+  const saved = address.resume === undefined ? null : await findSave(address.resume);
+  if (address.resume !== undefined && saved === null) return control.fail(noSaveFailure(address.resume));
+  const wanted = address.image ?? (saved === null ? null : imageOfSave(saved.header.source, location.href));
+  if (saved !== null && wanted === null) return control.fail(foreignSaveFailure(saved.name, saved.header.source));
   const net = settleNet(address.net, location.origin);
   // An image from elsewhere needs no list: the chooser gets it when it comes.
-  if (address.image !== null && 'url' in address.image) void readImages();
-  const image = await chooseImage(address.image, async () => await readImages() ?? Promise.reject(new Error(imagesProblem)));
-  if (!('failure' in image)) return start({ argv: address.argv, net: await net }, image);
-  setText(imageName, address.image !== null && 'name' in address.image ? address.image.name : 'No image');
+  if (wanted !== null && 'url' in wanted) void readImages();
+  const image = await chooseImage(wanted, async () => await readImages() ?? Promise.reject(new Error(imagesProblem)));
+  if (!('failure' in image)) return start({ argv: address.argv, net: await net }, image, { resume: saved ?? await offerSaved(address.argv, image) });
+  setText(imageName, wanted !== null && 'name' in wanted ? wanted.name : 'No image');
   control.fail(image.failure);
 }
 
-function start({ argv, net }: Pick<Address, 'argv' | 'net'>, image: ChosenImage, imageFiles?: ImageFiles): void {
+/** Where nothing else was asked for, a saved container of the same image is offered first. */
+async function offerSaved(argv: string[], image: ChosenImage): Promise<SavedContainer | null> {
+  if (argv.length > 0) return null;
+  showTitle(image);
+  const found = (await listSaves()).find(({ header }) => header.source === image.source) ?? null;
+  if (found === null) return null;
+  const { askToResume } = await import('./resume-card.ts');
+  cards.showNothing();
+  return await askToResume(found) === 'fresh' ? null : found;
+}
+
+function start({ argv, net }: Pick<Address, 'argv' | 'net'>, image: ChosenImage, more: { imageFiles?: ImageFiles; resume: SavedContainer | null }): void {
+  showTitle(image);
+  const { imageFiles, resume } = more;
+  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, imageFiles, argv, net, source: image.source, ...(resume === null ? {} : { resume }) });
+  terminal.focus();
+}
+
+function showTitle(image: ChosenImage): void {
   setText(imageName, image.title);
   document.title = `${image.title} – Portside`;
-  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, imageFiles, argv, net });
-  terminal.focus();
 }
 
 /** Files that were chosen or dropped: an image takes the place of whatever runs. */
@@ -140,7 +178,7 @@ function startFiles(files: File[]): boolean {
   if (image === null) return false;
   imagePanel.hidePopover();
   const command = 'parameter' in address ? { argv: [], net: { kind: 'relay' } as const } : { argv: [], net: address.net };
-  start(command, { url: `file:///${encodeURIComponent(image.wasm.name)}`, bytes: image.wasm.size, sha256: null, title: image.wasm.name }, image);
+  start(command, { url: `file:///${encodeURIComponent(image.wasm.name)}`, bytes: image.wasm.size, sha256: null, title: image.wasm.name, source: '' }, { imageFiles: image, resume: null });
   return true;
 }
 
@@ -151,6 +189,7 @@ function restart(): void {
 
 function showState(state: PageState): void {
   statusBar.showState();
+  tabs.refresh();
   switch (state) {
     case 'loading': return cards.showLoading(`Starting ${imageName.textContent}`);
     case 'starting': return cards.showProgress({ phase: 'start' });
@@ -168,7 +207,7 @@ function showState(state: PageState): void {
 /** Shows a port of the container beside the terminal. */
 function showPort(port: number): void {
   byId('net-panel', HTMLElement).hidePopover();
-  preview ??= import('./preview.ts').then(({ Preview }) => new Preview(byId('stage', HTMLElement), (wanted) => control.openPort(wanted), () => terminal.focus()));
+  preview ??= import('./preview.ts').then(({ Preview }) => new Preview(byId('stage', HTMLElement), (wanted) => control.openPort(wanted), () => tabs.active.focus()));
   void preview.then((view) => view.show(port));
 }
 
@@ -218,13 +257,16 @@ function setUpPage(): void {
     stats: () => control.stats(),
     relayOrigin: () => (control.spec?.net.kind === 'relay' ? control.spec.net.origin ?? location.origin : null),
   }), backToTerminal);
+  const containerPanel = byId('container-panel', HTMLElement);
+  setUpPanel(containerPanel, byId('container-chip', HTMLButtonElement), () => void import('./saved-panel.ts').then(({ fillSavedPanel }) => fillSavedPanel(containerPanel, control, tabs.canOpen ? () => tabs.open() : null)), backToTerminal);
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);
 
+  byId('terminal-button', HTMLButtonElement).addEventListener('click', () => { tabs.open(); });
   byId('restart-button', HTMLButtonElement).addEventListener('click', restart);
   byId('stop-button', HTMLButtonElement).addEventListener('click', () => control.stop());
   byId('bar', HTMLElement).addEventListener('keydown', (event) => {
-    if (event.key === 'Escape' && document.querySelector('[popover]:popover-open') === null) terminal.focus();
+    if (event.key === 'Escape' && document.querySelector('[popover]:popover-open') === null) tabs.active.focus();
   });
   // Wherever the focus is, unless it is on something that Enter means something to.
   document.addEventListener('keydown', (event) => {
@@ -234,19 +276,31 @@ function setUpPage(): void {
     event.preventDefault();
     restart();
   });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => terminal.applyTheme());
+  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => tabs.applyTheme());
   followVisualViewport();
-  setUpDrop([startFiles, refuseFiles]);
+  setUpDrop([startSaved, startFiles, refuseFiles]);
 }
 
 /** After a panel has closed, unless a click elsewhere took the focus where it wanted it. */
 function backToTerminal(): void {
-  if (control.failure === null && (document.activeElement === null || document.activeElement === document.body)) terminal.focus();
+  if (control.failure === null && (document.activeElement === null || document.activeElement === document.body)) tabs.active.focus();
 }
 
 function applySettings(changed: Settings): void {
   saveSettings(changed);
   if (changed.theme === 'system') delete document.documentElement.dataset['theme'];
   else document.documentElement.dataset['theme'] = changed.theme;
-  terminal.applySettings(changed);
+  tabs.applySettings(changed);
+}
+
+/** The file of a saved container that was dropped is kept, and goes on. */
+function startSaved(files: File[]): boolean {
+  const file = files.find(({ name }) => name.endsWith(SAVE_EXTENSION));
+  if (file === undefined) return false;
+  byId('container-panel', HTMLElement).showPopover();
+  void import('./saved-panel.ts').then(({ takeFile }) => takeFile(file, (text) => {
+    const status = document.querySelector('#container-panel [role=status]');
+    if (status !== null) setText(status, text);
+  }));
+  return true;
 }

@@ -16,8 +16,7 @@
  * Output: a drain of the stdout ring (drain.ts) hands out up to CHUNK_BYTES at a time, and goes on when the terminal says
  * `done`. A terminal that cannot keep up lets the ring fill, and the guest waits in fd_write.
  *
- * Input: the page must never block, so what does not fit the stdin ring waits in a queue of INPUT_QUEUE_BYTES, which is
- * moved on by a timer; a paste beyond that is refused.
+ * Input: what does not fit the stdin ring waits (input-queue.ts). Further terminals have rings of their own (container-terminal.ts).
  *
  * Window size: in-band on stdin, to images that understand it, and only at the end of what is queued, so that it never
  * lands within a paste's character.
@@ -45,13 +44,18 @@ import { LinkCounters } from '../../shared/memory/link-counters.ts';
 import { Ring } from '../../shared/memory/ring.ts';
 import { receiveRing, sendRing } from '../../shared/memory/ring-bridge.ts';
 import { Wake } from '../../shared/memory/wake.ts';
+import { SaveError } from '../../shared/saved/save-error.ts';
+import type { SaveSummary } from '../../shared/saved/save-ring.ts';
+import { ScreenTail } from '../../shared/saved/screen-tail.ts';
 import { canSuspend } from '../../shared/wasi/suspending.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import type { CaptureStats, ContainerApi, ContainerStart, Ended, ImageFailure, ImageFiles, LinkApi, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
 import { seatMac } from '../seats.ts';
 import { PORTS_QUESTION, type ListeningPort } from '../../shared/wasi/ports-report.ts';
+import { ContainerTerminal, type TerminalOptions } from './container-terminal.ts';
 import { PortsWatch } from './ports-watch.ts';
 import { openStore } from './image-store.ts';
+import { InputQueue } from './input-queue.ts';
 import { PagePorts } from './ports.ts';
 import { claimSeat, type Seat } from './seat.ts';
 
@@ -60,9 +64,6 @@ export type { LinkStats } from '../../shared/memory/link-counters.ts';
 
 /** most bytes that the terminal is given at once */
 const CHUNK_BYTES = 64 << 10;
-/** input that waits for room in the stdin ring, in bytes */
-const INPUT_QUEUE_BYTES = 4 << 20;
-const INPUT_RETRY_MS = 10;
 /** how long a link worker has to say bye before it is ended, in ms */
 const BYE_MS = 300;
 
@@ -91,6 +92,8 @@ export interface RunnerOptions {
   mac?: string;
   hostname?: string;
   size: { cols: number; rows: number };
+  /** the file of a saved container to go on with, in place of a start */
+  resume?: Blob | null;
   /**
    * Bytes for the terminal, a copy that may be kept. The next chunk comes after `done` was called, so a slow terminal slows
    * the guest.
@@ -101,6 +104,8 @@ export interface RunnerOptions {
   onNet?(status: NetStatus): void;
   /** what listens in the container, at each change; who gives it makes the image tell */
   onPorts?(ports: ListeningPort[]): void;
+  /** a container that was saved goes on, and has shells on these terminals */
+  onTerminals?(numbers: number[]): void;
 }
 
 export interface RunnerStats {
@@ -136,8 +141,9 @@ export class ContainerRunner {
   #size: { cols: number; rows: number };
 
   #memory: ContainerMemory | null = null;
-  #stdin: Ring | null = null;
-  #wake: Wake | null = null;
+  #input: InputQueue | null = null;
+  /** of `memory.terminals`: those that are open */
+  readonly #terminals: (ContainerTerminal | undefined)[] = [];
   #stdout: Drain | null = null;
   #container: Worker | null = null;
   #containerApi: Remote<ContainerApi> | null = null;
@@ -151,16 +157,15 @@ export class ContainerRunner {
   /** what was being captured when the container ended: kept until somebody takes it; null while it runs */
   #lastCapture: Promise<{ stats: CaptureStats | null; file: Blob | null }> | null = null;
 
-  /** input that the ring had no room for */
-  #queue: Uint8Array[] = [];
-  #queuedBytes = 0;
-  #queueTimer: ReturnType<typeof setTimeout> | null = null;
-
   #bytesToTerminal = 0;
   #bytesFromTerminal = 0;
   #runningSinceMs = 0;
   #endedAtMs: number | null = null;
   #sampled = { atMs: 0, terminal: 0, fromGuest: 0, toGuest: 0 };
+  /** what a saved container's terminal is to show */
+  readonly #tail = new ScreenTail();
+  /** aborted when the container has ended */
+  readonly #over = new AbortController();
   #settle: () => void = () => {};
   /** what the container's end will be reported as, once all its output was read */
   #ended: Ended | null = null;
@@ -169,7 +174,7 @@ export class ContainerRunner {
   constructor(options: RunnerOptions) {
     this.#options = options;
     this.#size = options.size;
-    this.#ports = new PortsWatch(options.onPorts ?? null, () => this.#send(new TextEncoder().encode(PORTS_QUESTION)));
+    this.#ports = new PortsWatch(options.onPorts ?? null, () => this.#input?.write(new TextEncoder().encode(PORTS_QUESTION)));
   }
 
   get state(): RunnerState {
@@ -196,7 +201,7 @@ export class ContainerRunner {
   write(data: string | Uint8Array): boolean {
     const bytes = typeof data === 'string' ? new TextEncoder().encode(data) : data;
     if (this.#state !== 'starting' && this.#state !== 'running') return false;
-    if (!this.#send(bytes)) return false;
+    if (!this.#input!.write(bytes)) return false;
     this.#bytesFromTerminal += bytes.length;
     return true;
   }
@@ -205,6 +210,16 @@ export class ContainerRunner {
     if (cols === this.#size.cols && rows === this.#size.rows) return;
     this.#size = { cols, rows };
     this.#sendSize();
+  }
+
+  /** Opens another terminal with a shell: `number`, or any that is free. Null when there is none, or nothing runs. */
+  openTerminal(options: TerminalOptions, number?: number): ContainerTerminal | null {
+    const count = this.#state === 'running' ? this.#memory?.terminals.length ?? 0 : 0;
+    for (let index = 0; index < count; index++) {
+      if (this.#terminals[index] !== undefined || (number ?? index + 2) !== index + 2) continue;
+      return this.#terminals[index] = new ContainerTerminal(this.#memory!, index, options);
+    }
+    return null;
   }
 
   /** Connects the network at once instead of waiting for the backoff */
@@ -240,6 +255,17 @@ export class ContainerRunner {
   async openPort(port: number): Promise<string> {
     if (this.#pagePorts === null) throw new Error('Ports of the container open in a frame with ?net=browser only; with a relay they are forwarded (-p).');
     return this.#pagePorts.open(port);
+  }
+
+  /** Saves the container as it is now, under `name`; it goes on. `source` says where its image was. Rejects with SaveError. */
+  async save(name: string, source: string): Promise<SaveSummary> {
+    const [memory, info] = [this.#memory, this.#info];
+    if (info === null || this.#state !== 'running') throw new SaveError('ended', 'No container is running.');
+    if (info.id === null) throw new SaveError('unsupported', 'This image cannot be saved: it was made by container2wasm, or by an earlier version of Portside.');
+    if (memory === null) throw new SaveError('unsupported', 'This page is not isolated (COOP, COEP): without shared memory a container can be resumed here, but not saved.');
+    const subject = { image: { id: info.id, name: info.name, title: info.title }, source, ...this.#size, terminals: this.#terminals.flatMap((terminal) => terminal?.number ?? []) };
+    const { withSaveWorker } = await import('./saves.ts');
+    return withSaveWorker((worker) => worker.save(name, memory, subject, proxy((position: number) => this.#tail.until(position))), this.#over.signal);
   }
 
   /** Ends the container and its workers. Idempotent; a runner is not started twice: make a new one. */
@@ -329,32 +355,33 @@ export class ContainerRunner {
   async #startContainer(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
     if (waitingMode() === 'suspend') return this.#startInOwnThread(container, args, env);
     const { net } = this.#options;
-    const memory = makeContainerMemory(net.kind !== 'none');
+    const memory = makeContainerMemory(net.kind !== 'none', this.#info!.terminals);
+    const closed = new MessageChannel();
+    closed.port2.onmessage = ({ data: index }: MessageEvent<number>) => this.#onTerminalClosed(index);
     const bells = wakeMode() === 'message' ? { stdout: new MessageChannel(), frames: new MessageChannel() } : null;
     this.#memory = memory;
-    this.#stdin = new Ring(memory.stdin);
-    this.#wake = new Wake(memory.control);
+    this.#input = new InputQueue(new Ring(memory.stdin), new Wake(memory.control));
     this.#sendSize();
     const stdoutBell = bells === null ? null : { onRing: (listener: () => void) => { bells.stdout.port2.onmessage = listener; } };
     this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, stdoutBell);
     if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
     else this.#startLink(net, memory, bells?.frames.port2 ?? null);
-    const ports = bells === null ? [] : [bells.stdout.port1, bells.frames.port1];
+    const ports = [closed.port1, ...bells === null ? [] : [bells.stdout.port1, bells.frames.port1]];
     const options = {
       memory, args, env, net: net.kind !== 'none',
-      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null,
+      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null, terminalClosed: closed.port1,
     };
-    this.#ended = await container.start(transfer(options, ports));
+    this.#ended = await container.start(transfer(options, ports), proxy(this.#onResumed));
     this.#finish();
   }
 
   async #startInOwnThread(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
     const { net } = this.#options;
-    const memory = makeContainerMemory(false, false);
+    const memory = makeContainerMemory(false, 1, false);
     const [stdin, stdout, bell] = [new MessageChannel(), new MessageChannel(), new MessageChannel()];
-    this.#stdin = new Ring(memory.stdin);
-    this.#stdin.bell = sendRing(memory.stdin, stdin.port1);
-    this.#wake = new Wake(memory.control);
+    const stdinRing = new Ring(memory.stdin);
+    stdinRing.bell = sendRing(memory.stdin, stdin.port1);
+    this.#input = new InputQueue(stdinRing, new Wake(memory.control));
     this.#sendSize();
     this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, {
       onRing: (listener) => { bell.port2.onmessage = listener; },
@@ -363,8 +390,10 @@ export class ContainerRunner {
     if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
     else this.#startLink(net, null, null);
     const ports = { stdin: stdin.port2, stdout: stdout.port2 };
-    const options: ContainerStart = { memory: ports, args, env, net: net.kind !== 'none', stdoutBell: null, fromGuestBell: null };
-    this.#ended = await container.start(transfer(options, [ports.stdin, ports.stdout]));
+    const options: ContainerStart = {
+      memory: ports, args, env, net: net.kind !== 'none', stdoutBell: null, fromGuestBell: null, resume: this.#options.resume ?? null, terminalClosed: null,
+    };
+    this.#ended = await container.start(transfer(options, [ports.stdin, ports.stdout]), proxy(this.#onResumed));
     this.#finish();
   }
 
@@ -412,14 +441,35 @@ export class ContainerRunner {
   readonly #onOutput = (ring: Ring, next: () => void): void => {
     const bytes = new Uint8Array(Math.min(ring.readable, CHUNK_BYTES));
     ring.read(bytes, 0, bytes.length);
-    if (this.#state === 'starting') {
-      this.#runningSinceMs = performance.now();
-      this.#setState('running', {});
-      this.#settle();
-      if (this.#info?.ports === true) this.#ports.begin();
-    }
-    this.#show(this.#ports.filter(bytes), next);
+    const shown = this.#ports.filter(bytes);
+    this.#tail.add(bytes, shown);
+    this.#runs();
+    this.#show(shown, next);
   };
+
+  /** A container that goes on may have nothing to say: it runs when it shows what it showed. */
+  readonly #onResumed = (screen: Uint8Array[], terminals: number[]): void => {
+    this.#runs();
+    this.#options.onTerminals?.(terminals);
+    for (const bytes of screen) {
+      this.#tail.show(bytes);
+      this.#options.onOutput(bytes, () => undefined);
+    }
+  };
+
+  #onTerminalClosed(index: number): void {
+    const terminal = this.#terminals[index];
+    this.#terminals[index] = undefined;
+    terminal?.closed();
+  }
+
+  #runs(): void {
+    if (this.#state !== 'starting') return;
+    this.#runningSinceMs = performance.now();
+    this.#setState('running', {});
+    this.#settle();
+    if (this.#info?.ports === true) this.#ports.begin();
+  }
 
   readonly #onOutputEnd = (): void => {
     const finish = (): void => {
@@ -447,40 +497,9 @@ export class ContainerRunner {
     }
   }
 
-  #send(bytes: Uint8Array): boolean {
-    if (this.#queuedBytes + bytes.length > INPUT_QUEUE_BYTES) return false;
-    let sent = 0;
-    if (this.#queue.length === 0) {
-      sent = this.#stdin!.write(bytes, 0, bytes.length);
-      this.#wake!.bump();
-    }
-    if (sent < bytes.length) {
-      this.#queue.push(bytes.slice(sent));
-      this.#queuedBytes += bytes.length - sent;
-      this.#queueTimer ??= setTimeout(this.#moveQueue, INPUT_RETRY_MS);
-    }
-    return true;
-  }
-
-  readonly #moveQueue = (): void => {
-    this.#queueTimer = null;
-    while (this.#queue.length > 0) {
-      const first = this.#queue[0];
-      const sent = this.#stdin!.write(first, 0, first.length);
-      this.#queuedBytes -= sent;
-      if (sent < first.length) {
-        this.#queue[0] = first.subarray(sent);
-        this.#queueTimer = setTimeout(this.#moveQueue, INPUT_RETRY_MS);
-        break;
-      }
-      this.#queue.shift();
-    }
-    this.#wake!.bump();
-  };
-
   #sendSize(): void {
-    if (this.#info?.resize !== true || this.#stdin === null) return;
-    this.#send(new TextEncoder().encode(windowSize(this.#size.cols, this.#size.rows)));
+    if (this.#info?.resize !== true || this.#input === null) return;
+    this.#input.write(new TextEncoder().encode(windowSize(this.#size.cols, this.#size.rows)));
   }
 
   #fail(error: ImageFailure): void {
@@ -491,11 +510,12 @@ export class ContainerRunner {
   /** Ends the workers, and says so. */
   #end(state: 'exited' | 'failed' | 'stopped', detail: StateDetail): void {
     this.#endedAtMs = performance.now();
+    this.#over.abort();
     if (this.#linkWorker !== this.#container) this.#container?.terminate();
     this.#stdout?.close();
     this.#ports.close();
-    if (this.#queueTimer !== null) clearTimeout(this.#queueTimer);
-    this.#queue = [];
+    this.#input?.close();
+    for (const terminal of this.#terminals) terminal?.closed();
     removeEventListener('pagehide', this.#onPageHide);
     this.#pagePorts?.close();
     this.#seat?.release();

@@ -2,8 +2,10 @@
 import type { ContainerControl } from './container-control.ts';
 import { failureLine } from './failures.ts';
 import { typed } from './keys.ts';
+import { listSaves } from './saves.ts';
 import type { RunnerStats } from './runner.ts';
 import type { PageState } from './status-words.ts';
+import type { Tabs } from './tabs.ts';
 import type { TerminalView } from './terminal.ts';
 
 export interface Portside {
@@ -41,6 +43,22 @@ export interface Portside {
   openPort(port: number): Promise<string>;
   /** Shows a port beside the terminal, as soon as somebody listens there. */
   showPort(port: number): void;
+  /** The terminals of the container: the first has number 1, and images of ours have room for 4. */
+  readonly terminals: {
+    /** those that are open */
+    list(): number[];
+    /** Opens another one, with a shell, and shows it; its number, or null when there is none left. */
+    open(): number | null;
+    /** Hangs up on its shell; it is gone from the list when the shell is gone. */
+    close(number: number): void;
+    /** as `write` and `screen` do with the first */
+    write(number: number, text: string): boolean;
+    screen(number: number): string;
+  };
+  /** Keeps the container in this browser as it is now, memory and disk; it goes on. `?resume=NAME` goes on with what was kept. */
+  save(name?: string): Promise<{ name: string; bytes: number; changedBytes: number; pausedMs: number }>;
+  /** What is kept, the newest first. */
+  saves(): Promise<{ name: string; image: string; savedAtMs: number; bytes: number }[]>;
   /** As the button: ends the container and starts the same again. */
   restart(): void;
   /** As the button: ends the container; a start under way is cancelled. */
@@ -53,7 +71,7 @@ declare global {
 }
 
 /** `restart` is the page's: it may have to read the list of images again first. */
-export function installScripting(control: ContainerControl, terminal: TerminalView, restart: () => void, showPort: (port: number) => void): void {
+export function installScripting(control: ContainerControl, terminal: TerminalView, tabs: Tabs, restart: () => void, showPort: (port: number) => void): void {
   const portside: Portside = {
     get ready() { return control.ready; },
     get state() { return control.state; },
@@ -69,6 +87,18 @@ export function installScripting(control: ContainerControl, terminal: TerminalVi
     stopCapture: () => control.stopCapture(),
     openPort: (port) => control.openPort(port),
     showPort,
+    terminals: Object.freeze({
+      list: () => tabs.numbers(),
+      open: () => tabs.open(),
+      close: (number: number) => tabs.close(number),
+      write: (number: number, text: string) => (number === 1 ? control.write(typed(text)) : tabs.find(number)?.terminal?.write(typed(text)) ?? false),
+      screen: (number: number) => tabs.find(number)?.view.screen() ?? '',
+    }),
+    save: async (name) => {
+      const { bytes, changedBytes, pausedMs, name: used } = await control.save(name);
+      return { name: used, bytes, changedBytes, pausedMs };
+    },
+    saves: async () => (await listSaves()).map(({ name, header, file }) => ({ name, image: header.image.name, savedAtMs: header.savedAtMs, bytes: file.size })),
     restart,
     stop: () => control.stop(),
   };

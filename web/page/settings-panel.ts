@@ -11,6 +11,8 @@ const SHORTCUTS: [string, string[]][] = [
   ['Back to the terminal', ['Esc']],
   ['Copy', ['Ctrl', 'Shift', 'C']],
   ['Paste', ['Ctrl', 'Shift', 'V']],
+  ['Another terminal', ['Ctrl', 'Shift', 'Enter']],
+  ['Next terminal', ['Ctrl', 'Shift', '→']],
   ['Scroll back', ['Shift', 'PgUp']],
 ];
 

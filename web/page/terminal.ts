@@ -33,6 +33,8 @@ export interface TerminalEvents {
   onLeave(): void;
   /** the armed Ctrl of the key bar was used up or set */
   onCtrl(armed: boolean): void;
+  /** Ctrl+Shift and a key that is neither the terminal's nor the clipboard's, as KeyboardEvent.code says it; false: it goes to the shell */
+  onShortcut?(code: string): boolean;
 }
 
 /** A drag of the window's edge fits once per frame; the guest hears of it when the dragging pauses this long. */
@@ -43,6 +45,7 @@ const ROWS_MIN = 3;
 export class TerminalView {
   readonly #xterm: Terminal;
   readonly #fit = new FitAddon();
+  readonly #observer = new ResizeObserver(() => this.#refit());
   readonly #host: HTMLElement;
   readonly #events: TerminalEvents;
   #ctrlArmed = false;
@@ -81,12 +84,19 @@ export class TerminalView {
       clearTimeout(this.#resizeTimer);
       this.#resizeTimer = setTimeout(() => this.#events.onSize(this.#xterm.cols, this.#xterm.rows), RESIZE_PAUSE_MS);
     });
-    new ResizeObserver(() => this.#refit()).observe(host);
+    this.#observer.observe(host);
   }
 
   /** Bytes of the container; `done` when xterm has parsed them. */
   output(bytes: Uint8Array, done: () => void): void {
     this.#xterm.write(bytes, done);
+  }
+
+  /** Of no use afterwards. */
+  dispose(): void {
+    clearTimeout(this.#resizeTimer);
+    this.#observer.disconnect();
+    this.#xterm.dispose();
   }
 
   /** A blank terminal. What is still in xterm's queue is wiped as well. */
@@ -214,7 +224,9 @@ export class TerminalView {
         // The browser pastes, and xterm takes the paste event (bracketed, if the program asked for that).
         return false;
       default:
-        return true;
+        if (event.type !== 'keydown' || this.#events.onShortcut?.(event.code) !== true) return true;
+        event.preventDefault();
+        return false;
     }
   }
 
