@@ -383,6 +383,9 @@ void machine_start(void) {
   terminal_open_stdin(options.stdin_open);
   terminal_open_devices();
   // An agent that waits for its start hears of all this then.
-  if (resumed && machine.start_sent) control_send_resume(&options);
+  if (resumed && machine.start_sent) {
+    shares_resume();
+    control_send_resume(&options);
+  }
   run_real();
 }

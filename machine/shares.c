@@ -38,5 +38,18 @@ void shares_attach(void) {
   }
 }
 
+void shares_resume(void) {
+  i32 found[SHARES_MAX];
+  char name[NAME_MAX - 1];
+  for (u32 i = 0; i < shares.count; i++) found[i] = -1;
+  for (i32 fd = host_next_directory(0, name, sizeof name); fd >= 0; fd = host_next_directory(fd, name, sizeof name)) {
+    static char path[NAME_MAX];
+    make_absolute(path, name);
+    for (u32 i = 0; i < shares.count; i++)
+      if (text_equal(path, shares.names[i])) found[i] = fd;
+  }
+  for (u32 i = 0; i < shares.count; i++) p9_resume(i, found[i]);
+}
+
 u32 shares_count(void) { return shares.count; }
 const struct shared_directory *shares_get(u32 index) { return &shares.directories[index]; }

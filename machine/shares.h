@@ -17,6 +17,8 @@ struct shared_directory {
 
 /** Looks for them and plugs in their devices; called once, when the guest is ready for them. */
 void shares_attach(void);
+/** Finds them again for a machine that was saved: by name, in a host whose descriptors are others. */
+void shares_resume(void);
 u32 shares_count(void);
 const struct shared_directory *shares_get(u32 index);
 

@@ -184,6 +184,12 @@ void p9_fid_remove(struct p9_fid *fid) {
   give_back(&fid_pool, fid);
 }
 
+void p9_fid_reopen_all(u32 share, i32 (*reopen)(const struct p9_fid *fid)) {
+  for (u32 i = 0; i < BUCKETS; i++)
+    for (struct p9_fid *fid = fids[i]; fid; fid = fid->next_in_bucket)
+      if (fid->share == share && fid->fd >= 0) fid->fd = reopen(fid);
+}
+
 void p9_fid_remove_all(u32 share) {
   for (u32 i = 0; i < BUCKETS; i++) {
     for (struct p9_fid *fid = fids[i], *next; fid; fid = next) {

@@ -61,6 +61,8 @@ MUST_USE bool p9_fid_open(struct p9_fid *fid, i32 fd, bool writes);
 void p9_fid_remove(struct p9_fid *fid);
 /** All fids of a share, when its session ends. */
 void p9_fid_remove_all(u32 share);
+/** Gives each open fid of a share the descriptor that `reopen` gives, without closing the one that it has. */
+void p9_fid_reopen_all(u32 share, i32 (*reopen)(const struct p9_fid *fid));
 
 struct p9_node *p9_root(u32 share);
 /** The node of a name, with one more reference; NULL: too many. */

@@ -673,6 +673,18 @@ static void fids(void) {
   check("descriptors of the host have one, too", error == 24 && made < 1100);
 }
 
+/* The machine was saved, and goes on over other descriptors. */
+static void resumes(void) {
+  attach();
+  bool right = walk(0, 1, NULL) == 0 && make(14, 1, "kept") == 0 && walk(0, 2, NULL) == 0 && make(14, 2, "lost") == 0 && unlink_name(0, "lost", 0) == 0;
+  p9_resume(0, open(shared, O_RDONLY | O_DIRECTORY));
+  right = right && read_some(1, 0, 10) == 0 && read_some(2, 0, 10) == 9 && walk(0, 3, "kept") == 0;
+  p9_resume(0, -1);
+  right = right && read_some(1, 0, 10) == 9 && walk(0, 4, "kept") == 9;
+  p9_resume(0, open(shared, O_RDONLY | O_DIRECTORY));
+  check("what is open is opened again after a save, by its name", right && read_some(1, 0, 10) == 0 && walk(0, 4, "kept") == 0);
+}
+
 static const char *random_name(void) {
   static const char *const names[] = {"a", "b", "c", "dir", "dir2", "link", "..", ".", "", "a/b", "../secret", "secret"};
   return names[random_u32() % (random_u32() % 4 ? 6 : COUNT_OF(names))];
@@ -762,6 +774,7 @@ int main(void) {
   fuzz_offloads(4000);
   names();
   fids();
+  resumes();
   fuzz_9p(60000);
   fuzz(20000);
   remove_folder();

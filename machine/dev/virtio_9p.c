@@ -52,6 +52,8 @@
 #define FREE_BLOCKS (1ull << 28)
 #define V9FS_MAGIC 0x01021997u
 #define LOCK_UNLOCKED 2
+/* A descriptor that the host has not. */
+#define LOST_FD 0x7fffffff
 
 struct share {
   struct virtio_device device;
@@ -872,6 +874,23 @@ void p9_init(u32 index, i32 fd) {
   share->device.notify = on_notify;
   share->device.reset = on_reset;
   virtio_attach(&share->device, SLOT_SHARE + index);
+}
+
+static i32 reopen(const struct p9_fid *fid) {
+  i32 directory = shares[fid->share].directory;
+  struct place place;
+  if (directory < 0 || locate_fid(fid, &place)) return LOST_FD;
+  i32 fd = fid->type == HOST_DIRECTORY ? host_path_open_directory(directory, place.path) : host_path_open(directory, place.path, true, fid->writes, false);
+  // It may have been open for writing because that alone is allowed.
+  if (fd < 0 && fid->writes) fd = host_path_open(directory, place.path, false, true, false);
+  return fd < 0 ? LOST_FD : fd;
+}
+
+void p9_resume(u32 index, i32 fd) {
+  struct host_stat stat;
+  shares[index].directory = fd;
+  if (fd >= 0 && host_path_stat(fd, no_name, &stat) == 0) shares[index].root_device = stat.device;
+  p9_fid_reopen_all(index, reopen);
 }
 
 const char *p9_tag(u32 index) { return shares[index].tag; }

@@ -17,6 +17,9 @@
  * The guest is hostile: fids that are not there, lengths beyond the message, names with "/" or ".." are errors to it, numbers of fids and
  * descriptors have caps (p9_tree.h). Only names of a single component reach a path, so what a path can reach is the host's directory and
  * below; symbolic links are the guest's to follow, and the host's sandbox holds if it lies about what is a directory.
+ *
+ * A machine that was saved finds other descriptors when it goes on: the directory is the one of the same name, if there is one, and what was open
+ * is opened again by its path. What is not there any more, a file that was removed while it was open for instance, is EBADF from then on.
  */
 #ifndef VIRTIO_9P_H
 #define VIRTIO_9P_H
@@ -29,6 +32,8 @@
 
 /** Offers directory `fd` of the host as share `index`, tag "share0" and so on. */
 void p9_init(u32 index, i32 fd);
+/** Goes on with share `index` after a save, in directory `fd`; negative: nobody offers it now. */
+void p9_resume(u32 index, i32 fd);
 /** NUL-terminated. */
 const char *p9_tag(u32 index);
 

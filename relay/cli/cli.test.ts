@@ -104,12 +104,10 @@ describe('flags', () => {
     for (const [flags, message] of wrong) await expect(directories(...flags), flags.join(' ')).rejects.toMatchObject({ ...BAD, message: expect.stringContaining(message) });
   });
 
-  test('run: --save and --resume are of the built-in runtime, and without directories', async () => {
+  test('run: --save and --resume are of the built-in runtime', async () => {
     const at = { env: {}, root: dir, warn: () => {} };
     expect(await parseRun(['--save', '/s', '--resume', '/r', 'busybox'], at)).toMatchObject({ save: '/s', resume: '/r' });
-    for (const wrong of [['--save', '/s', '--dir', `${dir}::/x`], ['--resume', '/r', '--runtime', 'wazero']]) {
-      await expect(parseRun([...wrong, 'busybox'], at), wrong.join(' ')).rejects.toMatchObject(BAD);
-    }
+    await expect(parseRun(['--resume', '/r', '--runtime', 'wazero', 'busybox'], at)).rejects.toMatchObject(BAD);
   });
 
   test('listen: SPEC anywhere, forwards to any guest', () => {

@@ -56,7 +56,6 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
   if (flags.save !== undefined) options.save = resolve(flags.save);
   if (flags.verbose) options.log = (line) => context.warn(line);
   const saved = flags.save !== undefined || flags.resume !== undefined;
-  if (saved && options.directories !== undefined) throw new RelayError('RELAY_BAD_FLAG', "--save and --resume don't go with --dir: files that are open in a directory of this computer can't be kept");
   if (saved && flags.runtime !== undefined) throw new RelayError('RELAY_BAD_FLAG', '--save and --resume need the built-in runtime: leave out --runtime');
   if (flags.runtime !== undefined) {
     options.elsewhere = {
