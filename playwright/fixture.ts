@@ -19,7 +19,7 @@ import { expect, test as base, type Page } from '@playwright/test';
 export { expect };
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url));
-const READY = /Portside is ready: (http:\/\/\S+\/)/;
+const READY = /Portside is ready: (https?:\/\/\S+\/)/;
 const POLL_MS = [20, 50, 100, 100, 250];
 
 /** One `portside serve`. */

@@ -1,7 +1,7 @@
 /* container2wasm's command line, first as parsed, then through bin/c2w-net.mjs in a process of its own. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { connect as dial, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -14,8 +14,11 @@ import { ApiGuest } from '../fixture/api-guest.ts';
 import { killLeftovers, Portside } from '../fixture/portside-process.ts';
 import { GuestSocket } from '../fixture/test-relay.ts';
 import { TinyGuest } from '../fixture/tiny-guest.ts';
+import { freePort } from '../host/free-port.ts';
 import { parseC2wNet, runArguments, type C2wNetCommand } from './c2w-net.ts';
 
+const BUSYBOX = fileURLToPath(new URL('../../dist/images/busybox.wasm', import.meta.url));
+if (!existsSync(BUSYBOX)) console.log('skipped: dist/images is not built');
 const BAD = { code: 'RELAY_BAD_FLAG' };
 const PAGE = 'http://localhost:8080';
 const OPENSSL = spawnSync('openssl', ['version']).error === undefined;
@@ -28,14 +31,6 @@ afterEach(killLeftovers);
 
 function c2wNet(args: string[]): Portside {
   return new Portside(args, { program: 'c2w-net' });
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }
 
 /** What a program on the guest's port 7 makes of `text`, by a forwarded port. */
@@ -155,6 +150,16 @@ test('ADDR: a network for the runtime that listens there, with its forwards, unt
   expect((await net.finished).status).toBe(0);
   await new Promise((resolve) => runtime.close(resolve));
 });
+
+test.skipIf(!existsSync(BUSYBOX))('--invoke -p: a web server in the container, as container2wasm\'s documents show it', async () => {
+  const port = await freePort();
+  const script = 'mkdir /www; echo "It works!" >/www/index.html; httpd -f -p 80 -h /www';
+  const net = c2wNet(['--invoke', '-p', `localhost:${port}:80`, BUSYBOX, '--net=socket', 'sh', '-c', script]);
+  const ask = (): Promise<string> => fetch(`http://127.0.0.1:${port}/`).then((response) => response.text(), () => '');
+  await expect.poll(ask, { timeout: 60_000, interval: 200 }).toBe('It works!\n');
+  net.child.kill('SIGTERM');
+  expect((await net.finished).status).toBe(143);
+}, 90_000);
 
 test('--invoke: arguments and status are the container\'s', async () => {
   const image = fileURLToPath(await compileFixture('conformance.c'));

@@ -79,13 +79,13 @@ describe('flags', () => {
 
   test('run: another runtime, with its own flags and folders', async () => {
     const at = { env: {}, root: dir, warn: () => {} };
-    const args = ['--runtime', 'wazero', '--runtime-flag=-interpreter', '--wasi-addr', '127.0.0.1:1', '--dir', 'src::/mnt/src', '--dir', '/same', 'busybox', 'ls'];
-    expect((await parseRun(args, at)).elsewhere).toEqual({
-      runtime: 'wazero', old: false, runtimeFlags: ['-interpreter'], wasiAddress: '127.0.0.1:1',
-      runtimeDirectories: [{ host: join(process.cwd(), 'src'), guest: '/mnt/src' }, { host: '/same', guest: '/same' }],
+    const args = ['--runtime', 'wazero', '--runtime-flag=-interpreter', '--wasi-addr', '127.0.0.1:1', '--dir', `${images}::/mnt/src:ro`, '--mapdir', `/same::${dir}`, 'busybox', 'ls'];
+    expect(await parseRun(args, at)).toMatchObject({
+      elsewhere: { runtime: 'wazero', old: false, runtimeFlags: ['-interpreter'], wasiAddress: '127.0.0.1:1' },
+      directories: [{ host: images, guest: '/mnt/src', readOnly: true }, { host: dir, guest: '/same', readOnly: false }],
     });
-    expect((await parseRun(['--runtime', '/w', '--wasmtime-cli-13', 'busybox'], at)).elsewhere).toMatchObject({ runtime: '/w', old: true, runtimeFlags: [], runtimeDirectories: [], wasiAddress: null });
-    for (const wrong of [['--dir', 'a::/b', 'busybox'], ['--runtime-flag=x', 'busybox'], ['--runtime', 'w', '--dir', 'a::b', 'busybox'], ['--runtime', 'w', '--dir', '::/b', 'busybox'], ['--runtime', 'w', '--dir', 'a::/b::c', 'busybox']]) {
+    expect((await parseRun(['--runtime', '/w', '--wasmtime-cli-13', 'busybox'], at)).elsewhere).toMatchObject({ runtime: '/w', old: true, runtimeFlags: [], wasiAddress: null });
+    for (const wrong of [['--runtime-flag=x', 'busybox'], ['--runtime', 'w', '--dir', '/::b', 'busybox'], ['--runtime', 'w', '--dir', '::/b', 'busybox'], ['--runtime', 'w', '--mapdir', '/b', 'busybox']]) {
       await expect(parseRun(wrong, at), wrong.join(' ')).rejects.toMatchObject(BAD);
     }
   });
@@ -205,6 +205,14 @@ describe('the program', () => {
     expect([capture.includes('net1.link1'), capture.includes(reply.subarray(4)), capture.includes(Buffer.from('ffffffffffff0200000000010806', 'hex'))]).toEqual([true, true, true]);
     const refused = await new Portside(['serve', '--port', '0', '--images', images, '--pcap', join(dir, 'no/file')]).finished;
     expect([refused.status, refused.stderr]).toEqual([1, `portside serve: can't write ${join(dir, 'no/file')}: ENOENT\n`]);
+  });
+
+  test('serve --log-format json: a record with the URL when it is ready, and the line for people', async () => {
+    const portside = new Portside(['serve', '--port', '0', '--images', images, '--log-format', 'json']);
+    const url = await portside.ready();
+    expect(JSON.parse(await portside.says(/^(\{.*\})\n/m))).toMatchObject({ level: 'info', msg: 'ready', url });
+    portside.child.kill('SIGTERM');
+    expect((await portside.finished).status).toBe(0);
   });
 
   test('serve: no images and no page still starts, and says so once', async () => {

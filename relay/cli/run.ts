@@ -4,23 +4,24 @@ import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
 import type { ElsewhereOptions } from '../run/run-elsewhere.ts';
 import type { RunOptions } from '../run/run.ts';
-import type { DirectoryMapping } from '../run/runtimes.ts';
 import { Images } from '../images.ts';
 import { withCapture } from './capture.ts';
 import { RUN_FLAGS } from './command-tables.ts';
 import type { CliContext } from './context.ts';
+import { parseDirectories } from './directories.ts';
 import { firstWord, parseFlags, parseForward } from './flags.ts';
 
 export interface RunCommand extends RunOptions {
   /** file for what passes on the network */
   pcap?: string;
   /** another runtime than the built-in one */
-  elsewhere?: { runtime: string; old: boolean } & Pick<ElsewhereOptions, 'runtimeFlags' | 'runtimeDirectories' | 'wasiAddress'>;
+  elsewhere?: { runtime: string; old: boolean } & Pick<ElsewhereOptions, 'runtimeFlags' | 'wasiAddress'>;
 }
 
 export async function run(args: string[], context: CliContext): Promise<number> {
   const options = await parseRun(args, context);
-  const { elsewhere } = options;
+  const { elsewhere, directories } = options;
+  if (elsewhere === undefined && directories !== undefined) throw new RelayError('RELAY_BAD_FLAG', '--dir needs another runtime yet: name it with --runtime');
   const runIt = elsewhere === undefined ? (await import('../run/run.ts')).run : await runnerElsewhere(elsewhere, context);
   return withCapture(options.pcap ?? null, context, (capture) => runIt(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
 }
@@ -47,6 +48,8 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
     net: flags.net === true || forwards.length > 0 || flags.pcap !== undefined,
     forwards,
   };
+  const directories = await parseDirectories(flags.dir ?? [], flags.mapdir ?? []);
+  if (directories.length > 0) options.directories = directories;
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
@@ -56,20 +59,12 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
       runtime: flags.runtime,
       old: flags['wasmtime-cli-13'] ?? false,
       runtimeFlags: flags['runtime-flag'] ?? [],
-      runtimeDirectories: (flags.dir ?? []).map(parseDirectory),
       wasiAddress: flags['wasi-addr'] ?? null,
     };
-  } else if (flags.dir !== undefined || flags['runtime-flag'] !== undefined) {
-    throw new RelayError('RELAY_BAD_FLAG', '--dir and --runtime-flag are for another runtime: name it with --runtime');
+  } else if (flags['runtime-flag'] !== undefined) {
+    throw new RelayError('RELAY_BAD_FLAG', '--runtime-flag is for another runtime: name it with --runtime');
   }
   return options;
-}
-
-/** `HOST::GUEST`, as wasmtime has it; GUEST is the same as HOST without it. */
-function parseDirectory(text: string): DirectoryMapping {
-  const [host, guest, ...more] = text.split('::');
-  if (host === '' || more.length > 0 || !(guest ?? '/').startsWith('/')) throw new RelayError('RELAY_BAD_FLAG', `--dir takes HOST::GUEST, GUEST an absolute path in the container, as in src::/mnt/src, not "${text}"`);
-  return { host: resolve(host), guest: guest ?? resolve(host) };
 }
 
 /** The wasm file for a name in `dir`, or for a path. A name of an image wins over a file of the same name. */

@@ -16,15 +16,16 @@ import { parseFlags, parseForward, parseLogFormat, parseNumber, parseTls } from 
 
 export async function serve(args: string[], context: CliContext): Promise<number> {
   const config = parseServe(args, context);
-  return withCapture(config.pcap, context, (capture) => serveUntilStopped(config, context, capture?.createNetwork ?? ((options) => new VirtualNetwork(options)), async (relay) => {
+  return withCapture(config.pcap, context, (capture) => serveUntilStopped(config, context, capture?.createNetwork ?? ((options) => new VirtualNetwork(options)), async (relay, log) => {
     const { images } = await relay.images.manifest();
     if (images.length === 0) context.print(noImages(config.imagesDir));
     context.print(`Portside is ready: ${relay.url}`);
+    if (config.logFormat === 'json') log.info('ready', { url: relay.url });
   }));
 }
 
-/** Builds the relay and runs it until a signal comes; `onReady` is told when it listens. */
-export async function serveUntilStopped(config: ServeConfig, context: CliContext, createNetwork: RelayParts['createNetwork'], onReady: (relay: RelayServer) => void | Promise<void>): Promise<number> {
+/** Builds the relay and runs it until a signal comes; `onReady` is called when it listens. */
+export async function serveUntilStopped(config: ServeConfig, context: CliContext, createNetwork: RelayParts['createNetwork'], onReady: (relay: RelayServer, log: Log) => void | Promise<void>): Promise<number> {
   const limits: Limits = config.mtu === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, mtu: config.mtu, maxMtu: config.mtu };
   const clock = new NodeClock();
   const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals, format: config.logFormat });
@@ -41,7 +42,7 @@ export async function serveUntilStopped(config: ServeConfig, context: CliContext
   const stopped = context.stopped();
   try {
     await relay.start();
-    await onReady(relay);
+    await onReady(relay, log);
     await stopped;
   } finally {
     await relay.close();

@@ -3,6 +3,15 @@ import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { HostEnd } from '../../shared/wasi/imports.ts';
 
+/** A directory of this computer for the container. */
+export interface SharedDirectory {
+  /** here, absolute */
+  host: string;
+  /** there, absolute */
+  guest: string;
+  readOnly: boolean;
+}
+
 /** workerData */
 export interface ContainerData {
   /** path of the image */

@@ -18,7 +18,7 @@ import { connect } from '../connect.ts';
 import { freePort } from '../host/free-port.ts';
 import { describeImage } from './image-file.ts';
 import type { RunOptions } from './run.ts';
-import type { DirectoryMapping, Runtime } from './runtimes.ts';
+import type { Runtime } from './runtimes.ts';
 
 const DISK_DIRECTORY = '/portside';
 /** exit status of a program that a signal ended, less the signal's number */
@@ -29,7 +29,6 @@ const PASSED_ON = ['SIGHUP', 'SIGINT', 'SIGTERM'] as const;
 export interface ElsewhereOptions extends RunOptions {
   runtime: Runtime;
   runtimeFlags: readonly string[];
-  runtimeDirectories: readonly DirectoryMapping[];
   /** HOST:PORT where the runtime listens; null: a free port of 127.0.0.1 */
   wasiAddress: string | null;
 }
@@ -41,7 +40,11 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
   if (net && dialect.listenFd === null) {
     throw new RelayError('RELAY_BAD_FLAG', `${dialect.name} can't give a container a listening socket: leave out --net and -p, or take wazero, wasmtime or the built-in runtime`);
   }
-  const directories = [...options.runtimeDirectories];
+  const directories = [...options.directories ?? []];
+  const guarded = directories.find(({ readOnly }) => readOnly);
+  if (guarded !== undefined && !dialect.hasReadOnly) {
+    throw new RelayError('RELAY_BAD_FLAG', `${dialect.name} lets a container write in all its directories: leave out the :ro of ${guarded.host}, or take another runtime`);
+  }
   if (info.disk !== null) directories.push({ host: dirname(options.image), guest: DISK_DIRECTORY, readOnly: true });
   const listen = net ? options.wasiAddress ?? `127.0.0.1:${await freePort()}` : null;
   const [, ...args] = guestArguments(info, { ...options, ...(net ? { listenFd: dialect.listenFd!(directories.length) } : {}) });

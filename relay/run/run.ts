@@ -19,7 +19,7 @@ import { RelayError } from '../../shared/relay-error.ts';
 import { argumentsFit, guestArguments, guestEnvironment, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
-import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
+import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NetworkLink } from './network-link.ts';
 import { Terminal } from './terminal.ts';
 
@@ -32,6 +32,8 @@ export interface RunOptions {
   net: boolean;
   /** ports of the host that lead into the container; only with `net` */
   forwards: readonly ForwardRequest[];
+  /** of this computer, for the container */
+  directories?: readonly SharedDirectory[];
   mac?: string;
   hostname?: string;
   /** debug lines of the network */

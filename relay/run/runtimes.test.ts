@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { compileFixture } from '../../shared/wasi/fixtures/compile.mjs';
 import { FOREIGN_IMAGE } from '../../shared/wasi/image-info.ts';
+import { Portside, type Finished } from '../fixture/portside-process.ts';
 import { describeImage } from './image-file.ts';
 import { findRuntime, type RuntimeLine } from './runtimes.ts';
 
@@ -21,7 +22,7 @@ function program(name: string, says = ''): string {
 
 const LINE: RuntimeLine = {
   flags: ['--own=1'], env: ['A=1 2'], listen: '127.0.0.1:1234', image: '/i.wasm', args: ['--net=qemu', 'sh', '-c', 'x'],
-  directories: [{ host: '/h', guest: '/g' }, { host: '/d', guest: '/portside', readOnly: true }],
+  directories: [{ host: '/h', guest: '/g', readOnly: false }, { host: '/d', guest: '/portside', readOnly: true }],
 };
 
 test.each([
@@ -36,6 +37,15 @@ test.each([
   const bare = dialect.commandLine({ ...LINE, flags: [], env: [], directories: [], listen: null, args: [] });
   expect(bare.filter((word) => word !== '--')).toEqual(['run', '/i.wasm']);
 });
+
+test('what a runtime can\'t do is said before it starts', async () => {
+  const path = program('wasmtime', 'wasmtime 38.0.1');
+  const image = fileURLToPath(await compileFixture('conformance.c'));
+  const run = (...args: string[]): Promise<Finished> => new Portside(['run', '--runtime', path, ...args, image]).finished;
+  const [guarded, open] = await Promise.all([run('--dir', `${dir}::/x:ro`), run('--dir', `${dir}::/x`)]);
+  expect([guarded.status, guarded.stdout, guarded.stderr]).toEqual([2, '', expect.stringMatching(/^portside run: wasmtime lets a container write in all its directories: leave out the :ro of .*\nTry: /)]);
+  expect(open).toMatchObject({ status: 0, stdout: 'wasmtime 38.0.1\n' });
+}, 120_000);
 
 test('a runtime is found by name, path, or what it says of itself; else it is said what to do', async () => {
   program('wazero');

@@ -10,21 +10,14 @@ import { access, constants } from 'node:fs/promises';
 import { basename, delimiter, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { RelayError } from '../../shared/relay-error.ts';
-
-/** A folder of this computer for the container. */
-export interface DirectoryMapping {
-  host: string;
-  /** absolute path in the container */
-  guest: string;
-  readOnly?: boolean;
-}
+import type { SharedDirectory } from './container-protocol.ts';
 
 export interface RuntimeLine {
   /** flags of the user's for the runtime */
   flags: readonly string[];
   /** `NAME=value` */
   env: readonly string[];
-  directories: readonly DirectoryMapping[];
+  directories: readonly SharedDirectory[];
   /** HOST:PORT of the listening socket, or null */
   listen: string | null;
   image: string;
@@ -38,6 +31,8 @@ export interface Dialect {
   name: string;
   /** descriptor of the listening socket behind so many directories; null: it can't listen */
   listenFd: ((directories: number) => number) | null;
+  /** it can keep a program from writing in a directory */
+  hasReadOnly: boolean;
   commandLine(line: RuntimeLine): string[];
 }
 
@@ -48,6 +43,7 @@ const VERSION_MS = 10_000;
 const wasmtime: Dialect = {
   name: 'wasmtime',
   listenFd: () => FIRST_FD,
+  hasReadOnly: false,
   commandLine: ({ flags, env, directories, listen, image, args }) => [
     'run',
     // Its newer WASI has no listening sockets.
@@ -61,6 +57,7 @@ const wasmtime: Dialect = {
 const wasmtime13: Dialect = {
   name: 'wasmtime 13 or older',
   listenFd: () => FIRST_FD,
+  hasReadOnly: false,
   commandLine: ({ flags, env, directories, listen, image, args }) => [
     'run',
     ...(listen === null ? [] : [`--tcplisten=${listen}`]),
@@ -73,11 +70,12 @@ const wasmtime13: Dialect = {
 const wazero: Dialect = {
   name: 'wazero',
   listenFd: (directories) => FIRST_FD + directories,
+  hasReadOnly: true,
   commandLine: ({ flags, env, directories, listen, image, args }) => [
     'run',
     ...(listen === null ? [] : ['-listen', listen]),
     ...env.flatMap((variable) => ['-env', variable]),
-    ...directories.flatMap(({ host, guest, readOnly }) => ['-mount', `${host}:${guest}${readOnly === true ? ':ro' : ''}`]),
+    ...directories.flatMap(({ host, guest, readOnly }) => ['-mount', `${host}:${guest}${readOnly ? ':ro' : ''}`]),
     ...flags, image, '--', ...args,
   ],
 };
@@ -86,10 +84,11 @@ const wasmedge: Dialect = {
   name: 'wasmedge',
   // It has sockets by imports of its own only.
   listenFd: null,
+  hasReadOnly: true,
   commandLine: ({ flags, env, directories, image, args }) => [
     'run',
     ...env.flatMap((variable) => ['--env', variable]),
-    ...directories.flatMap(({ host, guest, readOnly }) => ['--dir', `${guest}:${host}${readOnly === true ? ':readonly' : ''}`]),
+    ...directories.flatMap(({ host, guest, readOnly }) => ['--dir', `${guest}:${host}${readOnly ? ':readonly' : ''}`]),
     ...flags, image, ...args,
   ],
 };

@@ -87,7 +87,7 @@ export interface RunnerOptions {
   args: string[];
   env: Record<string, string>;
   net: NetMode;
-  /** 02:00:00:00:00:01 when absent: each session has a network of its own */
+  /** when absent 02:00:00:00:00:01, or the seat's on a network that other tabs may be on too */
   mac?: string;
   hostname?: string;
   size: { cols: number; rows: number };
@@ -304,7 +304,8 @@ export class ContainerRunner {
       return;
     }
     this.#info = loaded.info;
-    const seat = net.kind === 'browser' && net.network !== undefined ? await claimSeat(net.network) : null;
+    const shared = sharedNetwork(net);
+    const seat = shared === null ? null : await claimSeat(shared);
     if (this.state !== 'loading') {
       seat?.release();
       return;
@@ -514,4 +515,10 @@ export class ContainerRunner {
     this.#state = state;
     this.#options.onState?.(state, detail);
   }
+}
+
+/** The name of a network that other tabs of this browser may be on, or null: there each needs a MAC of its own. A delegate's is its URL. */
+function sharedNetwork(net: NetMode): string | null {
+  if (net.kind === 'browser') return net.network ?? null;
+  return net.kind === 'delegate' && 'locks' in navigator ? net.url : null;
 }
