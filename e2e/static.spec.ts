@@ -1,6 +1,6 @@
 /* The built page on a server that sends files and nothing else, and without any server at all. */
 import { expect, test, type Page, type Worker } from '@playwright/test';
-import { Guest, Server, sha256, startHostHttp } from './guest.ts';
+import { Guest, noise, Server, sha256, startHostHttp } from './guest.ts';
 import { StaticServer } from './static-server.ts';
 
 /** Resolves when the service worker has stored the page, and the store worker the image. */
@@ -36,10 +36,50 @@ test('below any path, without COOP and COEP: one reload, and the container runs'
   await files.stop();
 });
 
-test('without a service worker it says what is missing, and never loops', async ({ browser }) => {
+test('without headers and service worker the container is suspended while it waits (JSPI): shell, output, network, restart', async ({ browser }) => {
+  const files = await StaticServer.start('/');
+  const relay = new Server(['--allow-origin', files.origin]);
+  await relay.start();
+  const host = await startHostHttp(noise(1_000_000));
+  const context = await browser.newContext({ serviceWorkers: 'block' });
+  const page = await context.newPage();
+  const guest = new Guest(page);
+  await guest.open(`${files.url}?image=busybox&net=relay=${relay.url}`);
+  expect(await page.evaluate(() => [crossOriginIsolated, typeof SharedArrayBuffer])).toEqual([false, 'undefined']);
+  await page.locator('#about-button').click();
+  await expect(page.getByRole('dialog', { name: 'About' })).toContainText('messages, the container suspended (JSPI)');
+  await page.keyboard.press('Escape');
+  // More output than all rings hold, through to its end.
+  await guest.write('seq 1 100000; echo do""ne\n');
+  await guest.waitFor(/^99999\n100000\ndone$/m, 60_000);
+  await expect.poll(async () => (await guest.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain('192.168.127.');
+  const { output } = await guest.run(`wget -q -O - http://192.168.127.254:${host.port}/ | sha256sum`, 110_000);
+  expect(output).toBe(`${sha256(noise(1_000_000))}  -`);
+  expect((await guest.stats()).wakeMode).toBe('suspending');
+  await expect.poll(async () => ((await guest.stats()).link as { bytesToGuest: number }).bytesToGuest).toBeGreaterThan(1_000_000);
+  // A guest that computes gives way: keys and frames come through.
+  await guest.write('while :; do :; done\n');
+  await guest.waitFor(/do :; done$/m);
+  await guest.write('\x03');
+  await guest.waitFor(/do :; done\n(\^C)?\n?busybox:~#$/);
+  expect((await guest.run('echo interr"upted"')).output).toBe('interrupted');
+  await guest.write('exit 7\n');
+  await expect.poll(() => guest.state()).toBe('exited');
+  await page.locator('#exit-restart').click();
+  await guest.ready();
+  expect((await guest.run('uname -m')).output).toBe('riscv64');
+  await page.goto('about:blank');
+  await context.close();
+  await host.close();
+  await relay.stop();
+  await files.stop();
+});
+
+test('without any of it the page says what is missing, and never loops', async ({ browser }) => {
   const files = await StaticServer.start('/');
   const context = await browser.newContext({ serviceWorkers: 'block' });
   const page = await context.newPage();
+  await page.addInitScript(() => { delete (WebAssembly as { Suspending?: unknown }).Suspending; });
   let visits = 0;
   page.on('framenavigated', () => { visits++; });
   await page.goto(`${files.url}?image=busybox&net=none`);
@@ -53,7 +93,10 @@ test('without a service worker it says what is missing, and never loops', async 
 test('a service worker that does not help leads to one reload, and a word', async ({ page }) => {
   const files = await StaticServer.start('/');
   // A browser that isolates nothing, whatever the headers say.
-  await page.addInitScript(() => { Object.defineProperty(globalThis, 'crossOriginIsolated', { value: false }); });
+  await page.addInitScript(() => {
+    Object.defineProperty(globalThis, 'crossOriginIsolated', { value: false });
+    delete (WebAssembly as { Suspending?: unknown }).Suspending;
+  });
   let visits = 0;
   page.on('framenavigated', () => { visits++; });
   await page.goto(`${files.url}?image=busybox&net=none`);

@@ -63,7 +63,9 @@ export type Loaded = { ok: true; info: ImageInfo } | { ok: false; failure: Image
 export type Ended = { ok: true; exitCode: number } | { ok: false; failure: ImageFailure };
 
 export interface ContainerStart {
-  memory: ContainerMemory;
+  /** null: memory can't be shared, and the worker makes its own; `bridges` join it to that of page and link */
+  memory: ContainerMemory | null;
+  bridges: { page: MessagePort; link: MessagePort | null } | null;
   /** argv with the flags of the host, see shared/wasi/arguments.ts */
   args: string[];
   env: string[];
@@ -119,12 +121,13 @@ export interface CaptureStats {
 }
 
 export interface LinkApi {
-  /** Connects, and keeps connected until `close`. `bell` as in ContainerStart. */
+  /** Connects, and keeps connected until `close`. `memory` and `bell` as in ContainerStart; the page's bridge carries counters. */
   open(
     mode: Exclude<NetMode, { kind: 'none' }>,
     origin: string,
-    memory: ContainerMemory,
+    memory: ContainerMemory | null,
     bell: MessagePort | null,
+    bridges: { container: MessagePort; page: MessagePort } | null,
     onStatus: (status: NetStatus) => void,
   ): Promise<void>;
   /** Says bye and closes the WebSocket. */

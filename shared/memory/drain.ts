@@ -12,10 +12,11 @@
  */
 import type { Ring } from './ring.ts';
 
-export type WakeMode = 'wait-async' | 'message';
+/** `suspending`: no memory is shared, and the container's stack is put aside while it waits (JSPI) */
+export type WakeMode = 'wait-async' | 'message' | 'suspending';
 
 /** What this runtime can do. */
-export function wakeMode(): WakeMode {
+export function wakeMode(): Exclude<WakeMode, 'suspending'> {
   return typeof (Atomics as { waitAsync?: unknown }).waitAsync === 'function' ? 'wait-async' : 'message';
 }
 

@@ -28,9 +28,11 @@
  * Copies go through `set(subarray)`: a small garbage view, but a third of the time of a loop at 1500 bytes; up to
  * LOOP_BYTES a loop is faster and allocates nothing.
  *
- * Over a plain ArrayBuffer everything but `waitForRoom` works the same within one thread (the JSPI mode).
+ * Over a plain ArrayBuffer, within one thread (the JSPI mode), `waitForRoom` does not wait, and instead of a notify the listeners of
+ * local.ts are called.
  */
 import { invariant } from '../invariant.ts';
+import { localListeners, type AnyBuffer } from './local.ts';
 
 /** bytes before the data: four cache lines, so that the two sides do not share one */
 export const RING_HEADER_BYTES = 256;
@@ -63,11 +65,14 @@ export class Ring {
   readonly #words: Int32Array;
   readonly #data: Uint8Array;
   readonly #mask: number;
+  /** not shared: who is called at each change */
+  readonly #local: Set<() => void> | null;
   /** producer: one past the last byte that was put, modulo 2^32 */
   #put: number;
   // Invariant: #put - tail <= capacity, and head lies between the two.
 
-  constructor(buffer: SharedArrayBuffer | ArrayBuffer) {
+  constructor(buffer: AnyBuffer) {
+    this.#local = localListeners(buffer);
     this.capacity = buffer.byteLength - RING_HEADER_BYTES;
     invariant(this.capacity > 0 && (this.capacity & (this.capacity - 1)) === 0, 'ring capacity is a power of two');
     this.#words = new Int32Array(buffer, 0, RING_HEADER_BYTES / 4);
@@ -133,7 +138,8 @@ export class Ring {
     if (Atomics.load(this.#words, CONSUMER_WAITS) === 0) return;
     Atomics.store(this.#words, CONSUMER_WAITS, 0);
     Atomics.add(this.#words, SIGNAL, 1);
-    if (this.bell !== null) this.bell();
+    if (this.#local !== null) this.#tell();
+    else if (this.bell !== null) this.bell();
     else Atomics.notify(this.#words, SIGNAL);
   }
 
@@ -142,6 +148,8 @@ export class Ring {
    * Only for threads that may block.
    */
   waitForRoom(bytes: number, timeoutMs: number): boolean {
+    // Its consumer is this very thread.
+    if (this.#local !== null) return this.writable >= bytes;
     const deadline = performance.now() + timeoutMs;
     for (;;) {
       const tail = Atomics.load(this.#words, TAIL);
@@ -196,7 +204,17 @@ export class Ring {
   skip(len: number): void {
     const words = this.#words;
     Atomics.store(words, TAIL, (Atomics.load(words, TAIL) + len) | 0);
-    if (Atomics.load(words, PRODUCER_WAITS) !== 0) Atomics.notify(words, TAIL);
+    if (this.#local !== null) this.#tell();
+    else if (Atomics.load(words, PRODUCER_WAITS) !== 0) Atomics.notify(words, TAIL);
+  }
+
+  /** Bytes that were read since the beginning, modulo 2^32. */
+  get taken(): number {
+    return Atomics.load(this.#words, TAIL) >>> 0;
+  }
+
+  #tell(): void {
+    for (const listener of this.#local!) listener();
   }
 
   /**

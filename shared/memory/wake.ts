@@ -16,6 +16,8 @@
  * Atomics.wait compares the word, the producer looks at it after the bump; one of them sees the other.
  */
 
+import { localListeners, type AnyBuffer } from './local.ts';
+
 const WAKE = 0;
 const SLEEPS = 8;
 const LINK = 16;
@@ -26,8 +28,11 @@ export const CONTROL_BYTES = 256;
 
 export class Wake {
   readonly #words: Int32Array;
+  /** not shared (local.ts): who is called at each change */
+  readonly #local: Set<() => void> | null;
 
-  constructor(control: SharedArrayBuffer | ArrayBuffer) {
+  constructor(control: AnyBuffer) {
+    this.#local = localListeners(control);
     this.#words = new Int32Array(control, 0, COUNTERS_AT / 4);
   }
 
@@ -38,7 +43,8 @@ export class Wake {
   /** Something changed that the container may wait for. */
   bump(): void {
     Atomics.add(this.#words, WAKE, 1);
-    if (Atomics.load(this.#words, SLEEPS) !== 0) Atomics.notify(this.#words, WAKE);
+    if (this.#local !== null) for (const listener of this.#local) listener();
+    else if (Atomics.load(this.#words, SLEEPS) !== 0) Atomics.notify(this.#words, WAKE);
   }
 
   /** Blocks until the word is not `seen` any more, or for `timeoutMs`. Only the container's thread may call it. */

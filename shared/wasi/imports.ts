@@ -19,7 +19,7 @@
  * before anything is touched: FAULT. The shim's own functions are wrapped, so that a RangeError of a hostile pointer is
  * FAULT too, and anything else IO.
  *
- * Only `poll_oneoff`, a blocking socket and a full ring block; see poll.ts and ring.ts.
+ * Only `poll_oneoff`, a blocking socket and a full ring block; see poll.ts and ring.ts, and suspending.ts for threads that must not.
  */
 import type { Fd } from '@bjorn3/browser_wasi_shim';
 import { wasi, WASI, WASIProcExit } from '@bjorn3/browser_wasi_shim';
@@ -34,6 +34,7 @@ import { HostFd } from './host-fd.ts';
 import { Poller } from './poll.ts';
 import { CONNECTION_FD, ConnectionFd, ListenFd } from './sock.ts';
 import { StdinFd, StdoutFd } from './stdio.ts';
+import { promising, suspendingImports, type Suspend } from './suspending.ts';
 
 /** fd of the listening socket: what c2w's images assume when they are not told */
 export const LISTEN_FD = 3;
@@ -80,6 +81,7 @@ export class WasiHost {
   readonly #wasi: WASI;
   readonly #memory = new GuestMemory();
   readonly #stdout: Ring;
+  readonly #wake: Wake;
   readonly #listener: ListenFd | null;
   readonly #poller: Poller;
   readonly #args: Uint8Array[];
@@ -89,6 +91,7 @@ export class WasiHost {
   constructor(options: HostOptions) {
     const { memory } = options;
     const wake = new Wake(memory.control);
+    this.#wake = wake;
     const stdin = new StdinFd(new Ring(memory.stdin));
     this.#stdout = new Ring(memory.stdout);
     this.#stdout.bell = options.stdoutBell ?? null;
@@ -118,6 +121,25 @@ export class WasiHost {
     };
   }
 
+  /** `imports` for a thread that must not block; to be run by `runSuspending`. */
+  suspendingImports(suspend: Suspend): Record<string, unknown> {
+    return suspendingImports({ imports: this.imports, memory: this.#memory, fds: this.#wasi.fds, poller: this.#poller, stdout: this.#stdout, wake: this.#wake, suspend });
+  }
+
+  /** As `run`; the thread goes on with other things while the guest waits. */
+  async runSuspending(instance: Command): Promise<HostEnd> {
+    this.#memory.bind(instance.exports.memory);
+    this.#wasi.inst = instance;
+    try {
+      await promising(instance.exports._start)();
+      return { kind: 'exit', code: 0 };
+    } catch (error) {
+      return endOf(error);
+    } finally {
+      this.#stdout.close();
+    }
+  }
+
   /**
    * Runs `_start` to its end; the thread is blocked for so long. Then closes stdout, so that its reader sees the end
    * behind the last byte.
@@ -129,8 +151,7 @@ export class WasiHost {
       instance.exports._start();
       return { kind: 'exit', code: 0 };
     } catch (error) {
-      if (error instanceof WASIProcExit) return { kind: 'exit', code: error.code >>> 0 };
-      return { kind: 'trap', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
+      return endOf(error);
     } finally {
       this.#stdout.close();
     }
@@ -407,6 +428,11 @@ export class WasiHost {
     fds[fd] = connection;
     return fd;
   }
+}
+
+function endOf(error: unknown): HostEnd {
+  if (error instanceof WASIProcExit) return { kind: 'exit', code: error.code >>> 0 };
+  return { kind: 'trap', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
 }
 
 function notConnected(fd: Fd | undefined): number {

@@ -26,6 +26,7 @@ import type { GuestMemory } from './guest-memory.ts';
 import { HostFd } from './host-fd.ts';
 import { ConnectionFd } from './sock.ts';
 import { StdinFd } from './stdio.ts';
+import type { Suspend } from './suspending.ts';
 
 const SUBSCRIPTION_BYTES = 48;
 const EVENT_BYTES = 32;
@@ -91,6 +92,33 @@ export class Poller {
     if (reported === 0) return this.poll(subs, events, count, nevents);
     memory.setU32(nevents, reported);
     return wasi.ERRNO_SUCCESS;
+  }
+
+  /** As `poll`, and waits by `suspend`: nothing is ready yet when it returns to its thread. */
+  async pollSuspending(subs: number, events: number, count: number, nevents: number, suspend: Suspend): Promise<number> {
+    const memory = this.#memory;
+    if (count === 0 || count > MAX_SUBSCRIPTIONS) return wasi.ERRNO_INVAL;
+    if (!memory.has(subs, count * SUBSCRIPTION_BYTES) || !memory.has(events, count * EVENT_BYTES) || !memory.has(nevents, 4)) {
+      return wasi.ERRNO_FAULT;
+    }
+    const timeoutMs = this.#timeout(subs, count);
+    const other = this.#pairs && count === 2 ? this.#otherOfPair(subs) : null;
+    const startMs = performance.now();
+    for (;;) {
+      let elapsedMs = performance.now() - startMs;
+      const seen = this.#wake.value;
+      const isOver = elapsedMs >= timeoutMs || this.#anyReady(subs, count);
+      if (!isOver && other !== null && other.readReady() > 0) elapsedMs = Infinity;
+      if (isOver || elapsedMs === Infinity) {
+        const reported = this.#report(subs, events, count, elapsedMs);
+        if (reported > 0) {
+          memory.setU32(nevents, reported);
+          return wasi.ERRNO_SUCCESS;
+        }
+      }
+      await suspend.sleep(seen, Math.max(timeoutMs - elapsedMs, 1));
+      memory.refresh();
+    }
   }
 
   /** Blocks until `fd` is ready to be read: for sockets that block. */

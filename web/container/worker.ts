@@ -1,7 +1,7 @@
 /*
  * The worker that the guest blocks: loads the image, then runs it to its end.
  *
- * Invariant: after `_start` this thread does not return to its event loop before the container has exited. The promise of
+ * Invariant: with shared memory, after `_start` this thread does not return to its event loop before the container has exited. The promise of
  * `start` is therefore the last thing that it ever answers.
  */
 import { expose } from 'comlink';
@@ -11,7 +11,12 @@ import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ContainerApi, ContainerStart, Ended, ImageFiles, ImageSource, Loaded, Progress } from '../protocol.ts';
 import { BlobSource, httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
+import { Bridge, type BridgePort } from '../../shared/memory/bridge.ts';
+import { makeLocalMemory, type LocalMemory } from '../../shared/memory/container-memory.ts';
+import { localListeners } from '../../shared/memory/local.ts';
+import { Wake } from '../../shared/memory/wake.ts';
 import { ImageKeeper } from './keeper.ts';
+import { eventLoopSuspend } from './suspend.ts';
 
 /** guest name of the directory with the image's disk */
 const DISK_DIRECTORY = '/portside';
@@ -35,8 +40,9 @@ class ContainerWorker implements ContainerApi {
       const { keeper, files, module, info } = this.#image;
       this.#image = null;
       const { stdoutBell, fromGuestBell } = options;
+      const local = options.bridges === null ? null : bridgedMemory(options.bridges, options.net);
       const host = new WasiHost({
-        memory: options.memory,
+        memory: local ?? options.memory!,
         args: options.args,
         env: options.env,
         net: options.net,
@@ -45,14 +51,33 @@ class ContainerWorker implements ContainerApi {
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
       });
-      const instance = await instantiate(module, host.imports as WebAssembly.ModuleImports);
-      const end = host.run(instance as unknown as Parameters<WasiHost['run']>[0]);
+      const imports = local === null ? host.imports : host.suspendingImports(eventLoopSuspend(local.control, new Wake(local.control)));
+      const instance = await instantiate(module, imports as WebAssembly.ModuleImports) as unknown as Parameters<WasiHost['run']>[0];
+      const end = local === null ? host.run(instance) : await host.runSuspending(instance);
       if (end.kind === 'exit') return { ok: true, exitCode: end.code };
       return { ok: false, failure: { code: 'trap', message: `The container's machine crashed: ${end.message}` } };
     } catch (error) {
       return { ok: false, failure: toFailure(error) };
     }
   }
+}
+
+/** Rings of this thread's own, joined to those of page and link. */
+function bridgedMemory(bridges: { page: MessagePort; link: MessagePort | null }, net: boolean): LocalMemory {
+  const memory = makeLocalMemory(net);
+  const wake = new Wake(memory.control);
+  const page = new Bridge(bridges.page as unknown as BridgePort);
+  page.receive('stdin', memory.stdin, wake);
+  page.send('stdout', memory.stdout, 'bytes');
+  // Room is something that the guest may wait for.
+  localListeners(memory.stdout)!.add(() => wake.bump());
+  if (bridges.link === null) return memory;
+  const link = new Bridge(bridges.link as unknown as BridgePort);
+  link.receive('toGuest', memory.toGuest, wake);
+  link.send('fromGuest', memory.fromGuest, 'frames');
+  link.hear(wake);
+  localListeners(memory.fromGuest)!.add(() => wake.bump());
+  return memory;
 }
 
 /** The disk lies in the image's own directory, or came with it. */

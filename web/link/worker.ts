@@ -5,6 +5,7 @@ import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { CaptureStats, LinkApi, NetMode, NetStatus, NetworkReply } from '../protocol.ts';
 import { Capture } from './capture.ts';
+import { bridgedPump } from './bridged-pump.ts';
 import { Pump } from './pump.ts';
 import { TunnelClient } from './tunnel-client.ts';
 
@@ -15,11 +16,14 @@ class LinkWorker implements LinkApi {
   async open(
     mode: Exclude<NetMode, { kind: 'none' }>,
     origin: string,
-    memory: ContainerMemory,
+    memory: ContainerMemory | null,
     bell: MessagePort | null,
+    bridges: { container: MessagePort; page: MessagePort } | null,
     onStatus: (status: NetStatus) => void,
   ): Promise<void> {
-    this.#pump = new Pump(memory, bell === null ? null : { onRing: (listener) => { bell.onmessage = listener; } });
+    this.#pump = bridges === null
+      ? new Pump(memory!, bell === null ? null : { onRing: (listener) => { bell.onmessage = listener; } })
+      : bridgedPump(bridges);
     this.#client = new TunnelClient(mode, origin, this.#pump, onStatus);
     self.addEventListener('online', () => { this.#client?.retry(); });
     this.#client.open();

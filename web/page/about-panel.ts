@@ -4,8 +4,11 @@ import { formatBytes } from './figures.ts';
 import { isolatedBy } from './isolation.ts';
 import type { RunnerStats } from './runner.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
-import { wakeMode } from '../../shared/memory/drain.ts';
+import { wakeMode, type WakeMode } from '../../shared/memory/drain.ts';
+import { isShared } from './page-bridges.ts';
 import { parseCacheName } from '../stored-image.ts';
+
+const WAKE_WORDS: Record<WakeMode, string> = { 'wait-async': 'Atomics.waitAsync', 'message': 'messages', 'suspending': 'messages, the container suspended (JSPI)' };
 
 declare const PORTSIDE_VERSION: string;
 
@@ -36,7 +39,7 @@ export function fillAboutPanel(panel: HTMLElement, source: AboutSource): void {
     fact('Image', image.ours ? `${image.title || image.name}, by Portside` : 'by container2wasm');
     if (image.memoryMiB !== null) fact('Memory', `${image.memoryMiB} MiB`);
   }
-  fact('Threads wake by', (source.stats()?.wakeMode ?? wakeMode()) === 'wait-async' ? 'Atomics.waitAsync' : 'messages');
+  fact('Threads wake by', WAKE_WORDS[source.stats()?.wakeMode ?? (isShared() ? wakeMode() : 'suspending')]);
   fact('Terminal drawn by', document.getElementById('terminal')?.dataset['renderer'] === 'webgl' ? 'WebGL' : 'DOM');
   const isolated = fact('Isolated by', '…');
   void isolatedBy().then((who) => setText(isolated, who));

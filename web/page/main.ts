@@ -21,6 +21,7 @@ import { fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
+import { canSuspend } from './page-bridges.ts';
 import { NetworkApi } from './network-api.ts';
 import { PortsPanel } from './ports-panel.ts';
 import { ContainerRunner } from './runner.ts';
@@ -110,7 +111,7 @@ async function begin(): Promise<void> {
   if (typeof WebAssembly !== 'object') return control.fail(noWebAssemblyFailure());
   const notIsolated = await isolate();
   if (notIsolated === 'reloading') return;
-  if (notIsolated !== null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
+  if (notIsolated !== null && !canSuspend()) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
   // An image from elsewhere needs no list: the chooser gets it when it comes.

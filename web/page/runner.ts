@@ -31,7 +31,7 @@ import { proxy, transfer, wrap } from 'comlink';
 import { argumentsFit, guestArguments, guestEnvironment } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
-import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
+import { makeContainerMemory, makeLocalMemory, type LocalMemory } from '../../shared/memory/container-memory.ts';
 import type { WakeMode } from '../../shared/memory/drain.ts';
 import { Drain, wakeMode } from '../../shared/memory/drain.ts';
 import type { LinkStats } from '../../shared/memory/link-counters.ts';
@@ -41,6 +41,8 @@ import { Wake } from '../../shared/memory/wake.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import type { CaptureStats, ContainerApi, Ended, ImageFailure, ImageFiles, LinkApi, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
 import { PORTS_QUESTION, type ListeningPort } from '../../shared/wasi/ports-report.ts';
+import { localBell } from '../../shared/memory/local.ts';
+import { canSuspend, isShared, PageBridges } from './page-bridges.ts';
 import { PortsWatch } from './ports-watch.ts';
 import { openStore } from './image-store.ts';
 
@@ -235,13 +237,13 @@ export class ContainerRunner {
         fromGuest: (now.fromGuest - before.fromGuest) / seconds,
         toGuest: (now.toGuest - before.toGuest) / seconds,
       },
-      wakeMode: wakeMode(),
+      wakeMode: isShared() ? wakeMode() : 'suspending',
     };
   }
 
   async #run(): Promise<void> {
     const { net } = this.#options;
-    if (typeof SharedArrayBuffer === 'undefined' || !crossOriginIsolated) {
+    if (!isShared() && !canSuspend()) {
       this.#fail({
         code: 'not-isolated',
         message: 'This page has no SharedArrayBuffer: its server must send COOP same-origin and COEP require-corp.',
@@ -277,19 +279,21 @@ export class ContainerRunner {
 
   async #startContainer(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
     const { net } = this.#options;
-    const memory = makeContainerMemory(net.kind !== 'none');
-    const bells = wakeMode() === 'message' ? { stdout: new MessageChannel(), frames: new MessageChannel() } : null;
+    const shared = isShared();
+    const memory = shared ? makeContainerMemory(net.kind !== 'none') : makeLocalMemory(net.kind !== 'none');
+    const bridges = shared ? null : new PageBridges(memory as LocalMemory, net.kind !== 'none');
+    const bells = shared && wakeMode() === 'message' ? { stdout: new MessageChannel(), frames: new MessageChannel() } : null;
     this.#memory = memory;
     this.#stdin = new Ring(memory.stdin);
     this.#wake = new Wake(memory.control);
     this.#sendSize();
-    const stdoutBell = bells === null ? null : { onRing: (listener: () => void) => { bells.stdout.port2.onmessage = listener; } };
+    const stdoutBell = bridges !== null ? localBell(memory.stdout) : bells === null ? null : { onRing: (listener: () => void) => { bells.stdout.port2.onmessage = listener; } };
     this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, stdoutBell);
     if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
-    else this.#startLink(net, memory, bells?.frames.port2 ?? null);
-    const ports = bells === null ? [] : [bells.stdout.port1, bells.frames.port1];
+    else this.#startLink(net, shared ? memory : null, bells?.frames.port2 ?? null, bridges?.forLink ?? null);
+    const ports = [...(bells === null ? [] : [bells.stdout.port1, bells.frames.port1]), ...bridges?.transfers ?? []];
     const options = {
-      memory, args, env, net: net.kind !== 'none',
+      memory: shared ? memory : null, bridges: bridges?.forContainer ?? null, args, env, net: net.kind !== 'none',
       stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null,
     };
     this.#ended = await container.start(transfer(options, ports));
@@ -303,7 +307,7 @@ export class ContainerRunner {
     return wrap<ContainerApi>(worker);
   }
 
-  #startLink(net: Exclude<NetMode, { kind: 'none' }>, memory: ContainerMemory, bell: MessagePort | null): void {
+  #startLink(net: Exclude<NetMode, { kind: 'none' }>, memory: ContainerMemory | null, bell: MessagePort | null, bridges: { container: MessagePort; page: MessagePort } | null): void {
     const worker = new Worker(new URL('../link/worker.ts', import.meta.url), { type: 'module', name: 'link' });
     worker.onerror = (event) => { this.#options.onNet?.({ state: 'refused', detail: `The network's worker failed: ${event.message}` }); };
     this.#linkWorker = worker;
@@ -311,7 +315,7 @@ export class ContainerRunner {
     const onStatus = proxy((status: NetStatus) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
     });
-    void this.#link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
+    void this.#link.open(net, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), bridges === null ? null : transfer(bridges, [bridges.container, bridges.page]), onStatus);
     addEventListener('pagehide', this.#onPageHide);
   }
 
