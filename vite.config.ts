@@ -81,7 +81,7 @@ export default defineConfig({
     proxy: {
       '^/api/': relay,
       '^/images/': relay,
-      // Exactly: /link/worker.ts is a source file.
+      // Exactly: /link/link.ts is a source file.
       '^/link($|\\?)': { target: relay, ws: true },
       '^/wsproxy($|\\?)': { target: relay, ws: true },
     },

@@ -1,15 +1,18 @@
 /*
  * `npm run bench:page`: what a visitor feels, in Chromium. Medians of RUNS runs; the runs of the different questions are
- * interleaved. Prints URL to prompt (cold and warm cache, resumed), what a save takes, key press to echo, and MB/s inside the container.
+ * interleaved. Prints URL to prompt (cold and warm cache, resumed), what a save takes, key press to echo (in the terminal's buffer, and in a frame of the
+ * screen), MB/s inside the container, the longest task of the page's thread while the guest prints PRINTED_BYTES, the tab's memory before and after, and
+ * the page's weight.
  */
 import { chromium, type Browser, type BrowserContext } from '@playwright/test';
 import { CHROMIUM_LAUNCH } from '../e2e/chromium.ts';
 import { Guest, noise, Server, sha256, startHostHttp } from '../e2e/guest.ts';
 import { machineLine, median, quantile, table } from './report.ts';
 
-const RUNS = 5;
+const RUNS = Number(process.env['RUNS'] ?? 5);
 const KEYS = 100;
 const FILE_BYTES = 20 * 1024 * 1024;
+const PRINTED_BYTES = Number(process.env['PRINTED_MB'] ?? 50) * 1e6;
 const PROMPT = /[#$] ?$/m;
 const IMAGES = ['busybox', 'debian'];
 
@@ -26,31 +29,72 @@ async function toPrompt(context: BrowserContext, url: string): Promise<{ ms: num
   return { ms: performance.now() - started, guest };
 }
 
-/** Milliseconds from a key press to the frame in which the terminal's buffer holds its echo, `KEYS` of them. */
-async function keyToEcho(guest: Guest): Promise<number[]> {
+/** Milliseconds from a key press to when the terminal's buffer holds its echo, looked at each `turn`, `KEYS` of them. */
+async function keyToEcho(guest: Guest, turn: 'frame' | 'message'): Promise<number[]> {
   await guest.run('cd /tmp');
   await guest.page.locator('.xterm-helper-textarea').focus();
   const times: number[] = [];
   for (let i = 0; i < KEYS; i++) {
-    const before = await guest.page.evaluate(() => {
+    const before = await guest.page.evaluate((each) => {
       const bench = globalThis as unknown as { portside: { screen(): string }; echoMs: Promise<number> };
       const length = bench.portside.screen().length;
+      const { port1, port2 } = new MessageChannel();
       bench.echoMs = new Promise((resolve) => {
         // No named function in here: tsx would wrap it in a helper that the page lacks.
         addEventListener('keydown', async () => {
           const pressed = performance.now();
-          while (bench.portside.screen().length <= length) await new Promise(requestAnimationFrame);
+          while (bench.portside.screen().length <= length) {
+            await new Promise((next) => {
+              if (each === 'frame') return requestAnimationFrame(next);
+              port2.onmessage = next;
+              return port1.postMessage(0);
+            });
+          }
           resolve(performance.now() - pressed);
         }, { once: true, capture: true });
       });
       return length;
-    });
+    }, turn);
     if (before < 0) throw new Error('no screen');
     await guest.page.keyboard.press('x');
     times.push(await guest.page.evaluate(() => (globalThis as unknown as { echoMs: Promise<number> }).echoMs));
   }
   await guest.write('\x15');
   return times;
+}
+
+/** The longest task of the page's thread in ms while the guest prints, how long it prints, and the tab's memory in bytes before and after. */
+async function printing(guest: Guest): Promise<{ longestMs: number; seconds: number; before: number; after: number }> {
+  const memory = (): Promise<number> => guest.page.evaluate(async () => {
+    const { measureUserAgentSpecificMemory: measure } = performance as unknown as { measureUserAgentSpecificMemory(): Promise<{ bytes: number }> };
+    return (await measure.call(performance)).bytes;
+  });
+  const before = await memory();
+  await guest.page.evaluate(() => {
+    const bench = globalThis as unknown as { longestMs: number };
+    bench.longestMs = 0;
+    new PerformanceObserver((list) => { for (const { duration } of list.getEntries()) bench.longestMs = Math.max(bench.longestMs, duration); }).observe({ type: 'longtask' });
+  });
+  const started = performance.now();
+  await guest.write(`yes 0123456789abcdefghijklmnopqrstuvwxyz | head -c ${PRINTED_BYTES}; echo; echo prin''ted\n`);
+  // Looked at seldom, and only the state of the last lines: what is asked of the page is a task of its thread as well.
+  await guest.page.waitForFunction(() => document.querySelector('.xterm-rows')?.textContent.includes('printed') === true, undefined, { polling: 500, timeout: 900_000 });
+  const seconds = (performance.now() - started) / 1000;
+  const longestMs = await guest.page.evaluate(() => (globalThis as unknown as { longestMs: number }).longestMs);
+  return { longestMs, seconds, before, after: await memory() };
+}
+
+/** What a first visit to the page transfers, without the image, in bytes. */
+async function weight(context: BrowserContext, url: string): Promise<number> {
+  const page = await context.newPage();
+  const cdp = await context.newCDPSession(page);
+  await cdp.send('Network.enable');
+  let bytes = 0;
+  cdp.on('Network.loadingFinished', ({ encodedDataLength }) => { bytes += encodedDataLength; });
+  await page.goto(`${url}?image=no-such-image`);
+  await page.getByRole('alert').waitFor();
+  await page.close();
+  return bytes;
 }
 
 /** MB/s as the container sees it: curl's (or wget's) own time for a 20 MB body. */
@@ -74,6 +118,7 @@ async function main(): Promise<void> {
   const times: Record<string, number[]> = {};
   const note = (name: string, value: number): void => { (times[name] ??= []).push(value); };
   const keys: number[] = [];
+  const written: number[] = [];
   try {
     for (let run = 0; run < RUNS; run++) {
       for (const image of IMAGES) {
@@ -86,10 +131,19 @@ async function main(): Promise<void> {
         note(`${image}: URL to prompt, warm cache, ms`, warm.ms);
         if (image === 'debian') {
           await warm.guest.waitFor(PROMPT);
-          keys.push(...await keyToEcho(warm.guest));
+          keys.push(...await keyToEcho(warm.guest, 'frame'));
+          written.push(...await keyToEcho(warm.guest, 'message'));
           const speed = await transfer(warm.guest, host.port, digest);
           note('debian: download in the container, MB/s', speed.down);
           note('debian: upload from the container, MB/s', speed.up);
+        }
+        else {
+          await warm.guest.waitFor(PROMPT);
+          const printed = await printing(warm.guest);
+          note('busybox: longest task of the page while much is printed, ms', printed.longestMs);
+          note('busybox: printed, MB/s', PRINTED_BYTES / 1e6 / printed.seconds);
+          note('busybox: memory of the tab, idle, MB', printed.before / 1e6);
+          note('busybox: memory of the tab, after that, MB', printed.after / 1e6);
         }
         const kept = await context.newPage().then(async (page) => {
           await page.goto(url);
@@ -107,6 +161,9 @@ async function main(): Promise<void> {
         note(`${image}: URL to prompt, resumed, ms`, resumed.ms);
         await context.close();
       }
+      const fresh = await browser.newContext();
+      note('weight of the page without an image, kB', await weight(fresh, server.url) / 1000);
+      await fresh.close();
     }
   } finally {
     await browser.close();
@@ -116,6 +173,7 @@ async function main(): Promise<void> {
   console.log(machineLine());
   const rows = Object.entries(times).map(([name, values]) => [name, median(values).toFixed(1), Math.min(...values).toFixed(1), Math.max(...values).toFixed(1)]);
   rows.push(['key press to echo, ms: p50', quantile(keys, 0.5).toFixed(1), '', ''], ['key press to echo, ms: p95', quantile(keys, 0.95).toFixed(1), '', '']);
+  rows.push(['key press to echo in the buffer, ms: p50', quantile(written, 0.5).toFixed(1), '', ''], ['key press to echo in the buffer, ms: p95', quantile(written, 0.95).toFixed(1), '', '']);
   console.log(table([['', 'median', 'least', 'most'], ...rows]));
 }
 

@@ -126,6 +126,25 @@ test('startContainer: ports that listen are told, opened on the relay\'s compute
   await expect(fetch(`http://${result.opened.host}/`)).rejects.toThrow();
 });
 
+test('<portside-terminal ports>: each is opened when the network is up, and told with its address; what is no port, with an error', async ({ page }) => {
+  await page.goto(`${relay.url}embed.html`);
+  const told = await page.evaluate(() => new Promise<{ port: number; url?: string; error?: Error }[]>((resolve) => {
+    const element = document.createElement('portside-terminal');
+    const details: { port: number; url?: string; error?: Error }[] = [];
+    element.addEventListener('portside-port', (event) => {
+      if (details.push((event as CustomEvent<{ port: number }>).detail) === 2) resolve(details);
+    });
+    element.setAttribute('image', 'busybox');
+    element.setAttribute('cmd', "sh -c 'echo from the element >/tmp/index.html; httpd -f -h /tmp -p 80'");
+    element.setAttribute('ports', '80, 123456');
+    document.querySelector('portside-terminal')!.replaceWith(element);
+  }));
+  expect(told.find(({ port }) => port === 123_456)?.error).toBeDefined();
+  const served = told.find(({ port }) => port === 80)!.url!;
+  expect(served).toMatch(/^http:\/\/127\.0\.0\.1:\d+\/$/);
+  await expect.poll(() => fetch(served).then((response) => response.text(), String)).toBe('from the element\n');
+});
+
 test('the example page works, and axe finds nothing', async ({ page }) => {
   await page.goto(`${relay.url}embed.html`);
   await expect.poll(() => text(page)).toContain('BusyBox');

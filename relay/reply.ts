@@ -14,11 +14,9 @@ const CONTENT_SECURITY_POLICY = [
   "img-src 'self' data: blob:",
   "font-src 'self'",
   "manifest-src 'self'",
-  // Ports of the container, from our own service worker.
-  "frame-src 'self'",
   "connect-src 'self' ws: wss: http: https:",
-  // Opened ports of the container, in frames without credentials (web/page/frame-card.ts).
-  'frame-src http://localhost:* http://127.0.0.1:*',
+  // Ports of the container: from our own service worker, or opened by the relay, in frames without credentials (web/page/frame-card.ts).
+  "frame-src 'self' http://localhost:* http://127.0.0.1:*",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'self'",

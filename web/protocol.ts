@@ -71,6 +71,9 @@ export interface ImageFailure {
   message: string;
 }
 
+/** name of the worker that holds the link: see container/worker.ts */
+export const LINK_WORKER = 'link';
+
 export type Loaded = { ok: true; info: ImageInfo } | { ok: false; failure: ImageFailure };
 export type Ended = { ok: true; exitCode: number } | { ok: false; failure: ImageFailure };
 

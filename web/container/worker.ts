@@ -1,5 +1,9 @@
 /*
- * The worker that the guest blocks: loads the image, then runs it to its end.
+ * Both workers of a container, in one script, so that what they share is loaded once: its name says which it is.
+ *
+ * `link` owns the WebSocket, or the network in its place; its event loop is free while the guest blocks the other one.
+ *
+ * `container` is the worker that the guest blocks: loads the image, then runs it to its end.
  *
  * Invariant: after `_start` this thread does not return to its event loop before the container has exited. The promise of
  * `start` is therefore the last thing that it ever answers. But for pages without shared memory: then the guest suspends
@@ -13,8 +17,9 @@ import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { runImage } from '../../shared/wasi/run-image.ts';
 import { saveDevice } from '../../shared/wasi/save-fd.ts';
 import { ttyDevices } from '../../shared/wasi/tty.ts';
+import { Link } from '../link/link.ts';
 import type { OwnThread } from './own-thread.ts';
-import type { ContainerApi, ContainerPorts, ContainerStart, Ended, ImageFiles, ImageSource, Loaded, Progress } from '../protocol.ts';
+import { LINK_WORKER, type ContainerApi, type ContainerPorts, type ContainerStart, type Ended, type ImageFiles, type ImageSource, type Loaded, type Progress } from '../protocol.ts';
 import { blobSource } from '../saved-container.ts';
 import { BlobSource, httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
@@ -94,4 +99,4 @@ function diskFiles(keeper: ImageKeeper, files: ImageFiles | undefined, disk: { f
   return [[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes, (start, bytes) => keeper.keepDisk(url, disk.bytes, start, bytes)))]];
 }
 
-expose(new ContainerWorker());
+expose(self.name === LINK_WORKER ? new Link() : new ContainerWorker());

@@ -50,6 +50,7 @@ export class Container {
 
   readonly #control: ContainerControl;
   readonly #tail = new TextTail();
+  #isBrowserNet = false;
   /** told whenever there is new text, or an end */
   readonly #waiting = new Set<() => void>();
 
@@ -130,8 +131,15 @@ export class Container {
 
   resize(cols: number, rows: number): void { this.#control.resize(cols, rows); }
   stats(): RunnerStats | null { return this.#control.stats(); }
-  /** The address of a port of the container for a frame of this page, shown without scripts; with `net: 'browser'` only. */
-  portUrl(port: number): Promise<string> { return this.#control.openPort(port); }
+  /**
+   * The address of a web server in the container, for a link or a frame, as soon as there is a network: with `net: 'relay'` a port of the
+   * relay's computer (`openPort`), with `net: 'browser'` one of this page's origin, shown without scripts.
+   */
+  async portUrl(port: number): Promise<string> {
+    await this.#online();
+    return this.#isBrowserNet ? this.#control.openPort(port) : `http://${(await this.network.openPort(port)).host}/`;
+  }
+
   startCapture(): Promise<void> { return this.#control.startCapture(); }
   stopCapture(): Promise<Blob | null> { return this.#control.stopCapture(); }
 
@@ -156,6 +164,7 @@ export class Container {
     if ('failure' in image) return this.#control.fail(image.failure);
     const chosen = await settled;
     const net = chosen.kind === 'relay' ? { kind: 'relay', origin: chosen.origin ?? base.origin } as const : chosen;
+    this.#isBrowserNet = net.kind === 'browser';
     this.#control.begin({
       imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv: Array.isArray(options.cmd) ? options.cmd : address.argv, net,
     });

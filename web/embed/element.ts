@@ -5,6 +5,7 @@
  * a shadow root, its theme is the system's: the page around it gives it a size. What happens is told by events:
  *
  *   portside-state   detail { state, exitCode?, error? }        portside-net   detail NetStatus        portside-ports   detail { port, local }[]
+ *   portside-port    detail { port, url } or { port, error }, for each port of the attribute `ports="80,8080"`, opened when the network is up
  */
 import xtermCss from '@xterm/xterm/css/xterm.css?inline';
 import { setText } from '../page/dom.ts';
@@ -25,7 +26,7 @@ const STYLE = `${xtermCss}
 `;
 
 export class PortsideTerminal extends HTMLElement {
-  static readonly observedAttributes = ['image', 'cmd', 'net', 'base'];
+  static readonly observedAttributes = ['image', 'cmd', 'net', 'base', 'ports'];
 
   #container: Container | null = null;
   #view: TerminalView | null = null;
@@ -85,7 +86,7 @@ export class PortsideTerminal extends HTMLElement {
     before?.stop();
     view.reset();
     const attribute = (name: string): string | undefined => this.getAttribute(name) ?? undefined;
-    const [image, cmd, net, base] = PortsideTerminal.observedAttributes.map(attribute);
+    const [image, cmd, net, base, wanted = ''] = PortsideTerminal.observedAttributes.map(attribute);
     const container: Container = new Container({
       ...(image === undefined ? {} : { image }), ...(cmd === undefined ? {} : { cmd }), ...(net === undefined ? {} : { net }), ...(base === undefined ? {} : { base }),
       size: view.size(),
@@ -102,5 +103,13 @@ export class PortsideTerminal extends HTMLElement {
       onNet: (status) => { if (this.#container === container) this.dispatchEvent(new CustomEvent('portside-net', { detail: status })); },
     });
     this.#container = container;
+    for (const port of wanted.split(/[\s,]+/).filter(Boolean)) void this.#openPort(container, Number(port));
+  }
+
+  async #openPort(container: Container, port: number): Promise<void> {
+    const outcome = Number.isInteger(port) && port >= 1 && port <= 65_535
+      ? await container.portUrl(port).then((url) => ({ url }), (error: unknown) => ({ error }))
+      : { error: new RangeError('this is no port') };
+    if (this.#container === container) this.dispatchEvent(new CustomEvent('portside-port', { detail: { port, ...outcome } }));
   }
 }

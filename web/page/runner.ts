@@ -49,7 +49,7 @@ import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import { ScreenTail } from '../../shared/saved/screen-tail.ts';
 import { canSuspend } from '../../shared/wasi/suspending.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
-import type { CaptureStats, ContainerApi, ContainerStart, Ended, ImageFailure, ImageFiles, LinkApi, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
+import { LINK_WORKER, type CaptureStats, type ContainerApi, type ContainerStart, type Ended, type ImageFailure, type ImageFiles, type LinkApi, type NetMode, type NetStatus, type NetworkReply, type Progress } from '../protocol.ts';
 import { seatMac } from '../seats.ts';
 import { PORTS_QUESTION, type ListeningPort } from '../../shared/wasi/ports-report.ts';
 import { ContainerTerminal, type TerminalOptions } from './container-terminal.ts';
@@ -415,7 +415,7 @@ export class ContainerRunner {
       this.#link = wrap<LinkApi>(port1);
       return this.#link;
     }
-    const worker = new Worker(new URL('../link/worker.ts', import.meta.url), { type: 'module', name: 'link' });
+    const worker = new Worker(new URL('../container/worker.ts', import.meta.url), { type: 'module', name: LINK_WORKER });
     worker.onerror = (event) => { this.#options.onNet?.({ state: 'refused', detail: `The network's worker failed: ${event.message}` }); };
     this.#linkWorker = worker;
     this.#link = wrap<LinkApi>(worker);

@@ -9,7 +9,9 @@
  *
  * Flow control is `done` alone: the container's next chunk waits until xterm has parsed this one, and xterm parses in
  * slices of some milliseconds, so the page stays responsive however much a guest prints, and nothing piles up.
- * `bytes` is borrowed until `done`, which is when xterm lets go of it.
+ *
+ * In a hidden tab browsers let timers run once a second, after some minutes once a minute, and xterm parses by a timer: a guest that
+ * builds something would stand still. So up to HIDDEN_BYTES are taken then without waiting; they are parsed when somebody looks.
  *
  * The renderer is WebGL where a GPU draws it. Where the context is missing, made by software or lost (a GPU reset, too many
  * tabs), xterm's DOM renderer takes over for the rest of the page's life; nothing else changes.
@@ -37,6 +39,8 @@ export interface TerminalEvents {
   onShortcut?(code: string): boolean;
 }
 
+/** output that is taken ahead of its parsing while nobody looks, in bytes: xterm gives up at 50 MB */
+const HIDDEN_BYTES = 16 << 20;
 /** A drag of the window's edge fits once per frame; the guest hears of it when the dragging pauses this long. */
 const RESIZE_PAUSE_MS = 60;
 const COLS_MIN = 10;
@@ -49,6 +53,8 @@ export class TerminalView {
   readonly #host: HTMLElement;
   readonly #events: TerminalEvents;
   #ctrlArmed = false;
+  /** what was taken while the page was hidden, in bytes */
+  #unparsed = 0;
   #bell: Settings['bell'];
   #resizeTimer: ReturnType<typeof setTimeout> | undefined;
 
@@ -89,7 +95,10 @@ export class TerminalView {
 
   /** Bytes of the container; `done` when xterm has parsed them. */
   output(bytes: Uint8Array, done: () => void): void {
-    this.#xterm.write(bytes, done);
+    if (!document.hidden || this.#unparsed + bytes.length > HIDDEN_BYTES) return this.#xterm.write(bytes, done);
+    this.#unparsed += bytes.length;
+    this.#xterm.write(bytes, () => { this.#unparsed -= bytes.length; });
+    done();
   }
 
   /** Of no use afterwards. */
