@@ -26,6 +26,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'web/link': ['shared', 'web'],
   'web/embed': ['shared', 'web', 'web/page'],
   'web/store': ['shared', 'web'],
+  'web/files': ['shared', 'web'],
   'web/service': ['shared', 'web'],
   'machine': [],
   'image': ['machine'],

@@ -7,6 +7,7 @@
 import { expose } from 'comlink';
 import type { FileSource } from '../../shared/wasi/files.ts';
 import { WasiHost } from '../../shared/wasi/imports.ts';
+import { RemoteShare } from '../../shared/wasi/share-channel.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ContainerApi, ContainerStart, Ended, ImageSource, Loaded, Progress } from '../protocol.ts';
 import { httpRanges, RangeSource } from './disk.ts';
@@ -34,7 +35,7 @@ class ContainerWorker implements ContainerApi {
       if (this.#image === null) throw new ImageError('internal', 'start came before load');
       const { keeper, module, info } = this.#image;
       this.#image = null;
-      const { stdoutBell, fromGuestBell } = options;
+      const { stdoutBell, fromGuestBell, share } = options;
       const host = new WasiHost({
         memory: options.memory,
         args: options.args,
@@ -42,6 +43,7 @@ class ContainerWorker implements ContainerApi {
         net: options.net,
         pairs: !info.ours,
         directories: new Map(info.disk === null ? [] : [[DISK_DIRECTORY, diskFiles(keeper, info.disk)]]),
+        shares: share === null ? [] : [{ name: share.name, readOnly: false, share: new RemoteShare(share.buffer, () => { share.bell.postMessage(0); }) }],
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
       });

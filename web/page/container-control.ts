@@ -9,7 +9,7 @@
  * before anything can fail, and has a handler of its own, so that a page on which nobody waits reports no unhandled rejection.
  */
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
-import type { CaptureStats, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
+import type { CaptureStats, ContainerShare, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
 import type { ContainerRunner, RunnerOptions, RunnerStats } from './runner.ts';
 import { cancelledFailure, failureLine, imageFailure, type Failure } from './failures.ts';
 import type { PageState } from './status-words.ts';
@@ -30,6 +30,8 @@ export interface ContainerView {
   onOutput(bytes: Uint8Array, done: () => void): void;
   /** a run begins: the terminal is to be blank; returns its size */
   onBegin(): { cols: number; rows: number };
+  /** the folder that the page shares with its container */
+  share?(): ContainerShare;
 }
 
 /** The part of ContainerRunner that is used here. */
@@ -83,6 +85,7 @@ export class ContainerControl {
       env: { TERM: 'xterm-256color' },
       net: spec.net,
       size: this.#view.onBegin(),
+      ...(this.#view.share === undefined ? {} : { share: this.#view.share }),
       onOutput: (bytes, done) => (live() ? this.#view.onOutput(bytes, done) : done()),
       onProgress: (progress) => { if (live()) this.#view.onProgress(progress); },
       onState: (state, detail) => {

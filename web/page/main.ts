@@ -15,6 +15,9 @@ import { ContainerControl } from './container-control.ts';
 import { byId, setText } from './dom.ts';
 import { fillImagePanel } from './image-panel.ts';
 import { defaultImage, fetchImages, type ListedImage } from './images.ts';
+import { setUpDrop } from './files-drop.ts';
+import type { FilesPanel } from './files-panel.ts';
+import { shareForContainer } from './files.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
@@ -71,6 +74,7 @@ const control = new ContainerControl({
     terminal.reset();
     return terminal.size();
   },
+  share: shareForContainer,
 }, (options) => new ContainerRunner(options));
 
 const statusBar = new StatusBar({
@@ -177,6 +181,8 @@ function setUpPage(): void {
     stats: () => control.stats(),
     relayOrigin: () => ('parameter' in address || address.net.kind !== 'relay' ? null : address.net.origin ?? location.origin),
   }), backToTerminal);
+  setUpPanel(byId('files-panel', HTMLElement), byId('files-button', HTMLButtonElement), () => void filesPanel().then((panel) => panel.refresh()), backToTerminal);
+  setUpDrop(byId('stage', HTMLElement), (dropped) => void filesPanel().then((panel) => panel.dropped(dropped)));
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);
 
@@ -187,6 +193,13 @@ function setUpPage(): void {
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => terminal.applyTheme());
   followVisualViewport();
+}
+
+/** Loaded when somebody wants it. */
+let loadedFilesPanel: Promise<FilesPanel> | null = null;
+function filesPanel(): Promise<FilesPanel> {
+  loadedFilesPanel ??= import('./files-panel.ts').then((module) => new module.FilesPanel(byId('files-panel', HTMLElement), byId('announcer', HTMLElement), () => control.image?.ours === false));
+  return loadedFilesPanel;
 }
 
 /** After a panel has closed, unless a click elsewhere took the focus where it wanted it. */

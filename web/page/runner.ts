@@ -39,7 +39,7 @@ import { LinkCounters } from '../../shared/memory/link-counters.ts';
 import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
-import type { CaptureStats, ContainerApi, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
+import type { CaptureStats, ContainerApi, ContainerShare, Ended, ImageFailure, LinkApi, NetMode, NetStatus, Progress } from '../protocol.ts';
 import { openStore } from './image-store.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
@@ -76,6 +76,8 @@ export interface RunnerOptions {
   mac?: string;
   hostname?: string;
   size: { cols: number; rows: number };
+  /** a folder for a container of ours; asked for once, when it starts */
+  share?(): ContainerShare;
   /**
    * Bytes for the terminal, a copy that may be kept. The next chunk comes after `done` was called, so a slow terminal slows
    * the guest.
@@ -273,10 +275,11 @@ export class ContainerRunner {
     this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, stdoutBell);
     if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
     else this.#startLink(net, memory, bells?.frames.port2 ?? null);
-    const ports = bells === null ? [] : [bells.stdout.port1, bells.frames.port1];
+    const share = this.#info?.ours === true ? this.#options.share?.() ?? null : null;
+    const ports = [...(bells === null ? [] : [bells.stdout.port1, bells.frames.port1]), ...(share === null ? [] : [share.bell])];
     const options = {
       memory, args, env, net: net.kind !== 'none',
-      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null,
+      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, share,
     };
     this.#ended = await container.start(transfer(options, ports));
     this.#finish();
