@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { AxeBuilder } from '@axe-core/playwright';
 import type { Page } from '@playwright/test';
 import { expect, test } from '../playwright/fixture.ts';
 import { noise, sha256 } from './guest.ts';
@@ -102,4 +103,36 @@ test('Linux finds a file system there that behaves as its own do', async ({ page
   const { output } = await container.run('cd /mnt/share && chmod +x files && for i in 1 2; do ./files random $i 1500 work$i small >random$i; sha256sum <random$i; done', 120_000);
   const here = [1, 2].map((seed) => execFileSync(join(folder, 'here'), ['random', String(seed), '1500', `work${seed}`, 'small'], { cwd: folder, maxBuffer: 1 << 28 }));
   expect(output.split('\n')).toEqual(here.map((text) => `${sha256(text)}  -`));
+});
+
+test('a folder of this computer is connected, used and let go', async ({ page, container }) => {
+  // The dialog is the system's; the folder behind it is a real one of the browser's.
+  await page.evaluate(async () => {
+    const project = await (await navigator.storage.getDirectory()).getDirectoryHandle('project', { create: true });
+    const file = await (await project.getFileHandle('from here', { create: true })).createWritable();
+    await file.write('written here\n');
+    await file.close();
+    Object.assign(globalThis, { showDirectoryPicker: async () => project });
+  });
+  await open(page);
+  const panel = panelOf(page);
+  await panel.getByRole('button', { name: 'Connect a folder of this computer' }).click();
+  await expect(panel.getByText('The folder is /mnt/share/project in the container.')).toBeVisible();
+  const script = [
+    'cd /mnt/share/project && cat "from here"', 'mkdir d && echo one >d/f && echo two >>d/f && mv d/f d/g && cat d/g', 'chmod 700 d/g && stat -c "%a %s" d/g', 'truncate -s 5 d/g && cat d/g; echo',
+    'ln -s x l 2>/dev/null || echo no links', 'mv d e 2>/dev/null && ls e', 'rmdir e 2>/dev/null || echo full', 'cp e/g ../copy && cat ../copy; echo', 'dd if=/dev/zero of=big bs=64k count=48 2>/dev/null; stat -c %s big; rm big',
+  ].join('; ');
+  expect((await container.run(script)).output).toBe('written here\none\ntwo\n700 8\none\nt\nno links\ng\nfull\none\nt\n3145728');
+  expect(await page.evaluate(async () => {
+    const project = await (await navigator.storage.getDirectory()).getDirectoryHandle('project');
+    const file = await (await (await project.getDirectoryHandle('e')).getFileHandle('g')).getFile();
+    const names: string[] = [];
+    for await (const name of project.keys()) names.push(name);
+    return [await file.text(), names.toSorted()];
+  })).toEqual(['one\nt', ['e', 'from here']]);
+  const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']).analyze();
+  expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join('; ')}`)).toEqual([]);
+  await panel.getByRole('button', { name: 'Disconnect project' }).click();
+  await expect(panel.getByText('project is disconnected')).toBeVisible();
+  expect((await container.run('cd; ls /mnt/share')).output).toBe('copy');
 });

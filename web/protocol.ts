@@ -85,7 +85,7 @@ export interface ContainerShare {
 
 export interface FileItem {
   name: string;
-  kind: 'file' | 'folder' | 'link';
+  kind: 'file' | 'folder' | 'link' | 'connected';
   bytes: number;
 }
 
@@ -101,7 +101,10 @@ export interface FilesApi {
   remove(path: string): Promise<void>;
   /** A file's contents, or a folder as a tar archive. */
   read(path: string): Promise<{ blob: Blob; isArchive: boolean }>;
-  /** Calls `onChange` soon after something has changed, whoever did it. */
+  /** Shows a folder of this computer in the shared one; resolves with its name there. */
+  connect(handle: FileSystemDirectoryHandle): Promise<string>;
+  disconnect(name: string): Promise<void>;
+  /** Calls `onChange` soon after something has changed, whoever did it; what other programs do in a connected folder is not noticed. */
   watch(onChange: () => void): Promise<void>;
 }
 

@@ -4,15 +4,16 @@
  *   container worker ─ request in shared memory, bell ─▶ here ◀─ comlink ─ page
  *
  * The container's worker is blocked while it runs, and the page must not be: so the folder lives in a thread that always answers. It is in
- * memory, outlives restarts of the container, and ends with the page.
+ * memory, outlives restarts of the container, and ends with the page. Folders of this computer may be connected in it (mounts.ts).
  */
 import { wasi } from '@bjorn3/browser_wasi_shim';
 import { expose } from 'comlink';
 import { MemoryShare } from '../../shared/wasi/memory-share.ts';
 import { ShareServer } from '../../shared/wasi/share-channel.ts';
-import type { FileStat, OpenFile, OpenHow } from '../../shared/wasi/share.ts';
+import type { FileStat, OpenHow } from '../../shared/wasi/share.ts';
 import { FileError } from '../../shared/wasi/share.ts';
 import type { FileItem, FilesApi } from '../protocol.ts';
+import { Mounts } from './mounts.ts';
 import { tarParts, type TarEntry } from './tar.ts';
 
 /** what the folder holds at most, in bytes */
@@ -26,7 +27,8 @@ const READ: OpenHow = { ...FOLDER, directory: false };
 const REPLACE: OpenHow = { ...READ, writes: true, creates: true, truncates: true };
 
 class FilesWorker implements FilesApi {
-  readonly #share = new MemoryShare(CAPACITY);
+  readonly #memory = new MemoryShare(CAPACITY);
+  readonly #share = new Mounts(this.#memory);
   #server: ShareServer | null = null;
 
   async serve(buffer: SharedArrayBuffer, bell: MessagePort): Promise<void> {
@@ -38,51 +40,61 @@ class FilesWorker implements FilesApi {
 
   async list(path: string): Promise<FileItem[] | null> {
     try {
-      const items = this.#names(path).map((name): FileItem => {
-        const { type, size } = this.#share.stat(under(path, name), false);
-        return { name, kind: type === wasi.FILETYPE_DIRECTORY ? 'folder' : type === wasi.FILETYPE_SYMBOLIC_LINK ? 'link' : 'file', bytes: Number(size) };
-      });
-      return items.toSorted((a, b) => Number(b.kind === 'folder') - Number(a.kind === 'folder') || a.name.localeCompare(b.name));
+      const items: FileItem[] = [];
+      for (const name of await this.#names(path)) {
+        const { type, size } = await this.#share.stat(under(path, name), false);
+        const kind = path === '' && this.#share.has(name) ? 'connected' : type === wasi.FILETYPE_DIRECTORY ? 'folder' : type === wasi.FILETYPE_SYMBOLIC_LINK ? 'link' : 'file';
+        items.push({ name, kind, bytes: Number(size) });
+      }
+      const isFolder = (item: FileItem): boolean => item.kind === 'folder' || item.kind === 'connected';
+      return items.toSorted((a, b) => Number(isFolder(b)) - Number(isFolder(a)) || a.name.localeCompare(b.name));
     } catch (error) {
       if (error instanceof FileError) return null;
       throw error;
     }
   }
 
-  async put(path: string, file: Blob): Promise<void> {
-    const open = inWords(path, () => {
-      this.#makeFolders(path.split('/').slice(0, -1));
-      return this.#share.open(path, false, REPLACE);
-    });
-    try {
-      for (let at = 0; at < file.size; at += PORTION) {
-        const bytes = new Uint8Array(await file.slice(at, at + PORTION).arrayBuffer());
-        inWords(path, () => open.write(at, [bytes]));
+  put(path: string, file: Blob): Promise<void> {
+    return inWords(path, async () => {
+      await this.#makeFolders(path.split('/').slice(0, -1));
+      const open = await this.#share.open(path, false, REPLACE);
+      try {
+        for (let at = 0; at < file.size; at += PORTION) await open.write(at, [new Uint8Array(await file.slice(at, at + PORTION).arrayBuffer())]);
+        await open.close();
+      } catch (error) {
+        // Half a file looks like a whole one.
+        await this.#share.unlink(path);
+        await open.close();
+        throw error;
       }
-    } catch (error) {
-      // Half a file looks like a whole one.
-      this.#share.unlink(path);
-      throw error;
-    } finally {
-      open.close();
-    }
-  }
-
-  async remove(path: string): Promise<void> {
-    inWords(path, () => { this.#remove(path); });
-  }
-
-  async read(path: string): Promise<{ blob: Blob; isArchive: boolean }> {
-    return inWords(path, () => {
-      const stat = this.#share.stat(path, true);
-      if (stat.type !== wasi.FILETYPE_DIRECTORY) return { blob: new Blob([this.#contents(path, stat)]), isArchive: false };
-      return { blob: new Blob(tarParts(this.#entries(path, '')), { type: 'application/x-tar' }), isArchive: true };
     });
+  }
+
+  remove(path: string): Promise<void> {
+    return inWords(path, () => this.#remove(path));
+  }
+
+  read(path: string): Promise<{ blob: Blob; isArchive: boolean }> {
+    return inWords(path, async () => {
+      const stat = await this.#share.stat(path, true);
+      if (stat.type !== wasi.FILETYPE_DIRECTORY) return { blob: new Blob([await this.#contents(path, stat)]), isArchive: false };
+      const entries: TarEntry[] = [];
+      await this.#collect(path, '', entries);
+      return { blob: new Blob(tarParts(entries), { type: 'application/x-tar' }), isArchive: true };
+    });
+  }
+
+  connect(handle: FileSystemDirectoryHandle): Promise<string> {
+    return inWords(handle.name, () => this.#share.connect(handle));
+  }
+
+  async disconnect(name: string): Promise<void> {
+    this.#share.disconnect(name);
   }
 
   async watch(onChange: () => void): Promise<void> {
     let waiting = false;
-    this.#share.onChange = () => {
+    this.#memory.onChange = () => {
       if (waiting) return;
       waiting = true;
       setTimeout(() => {
@@ -92,52 +104,52 @@ class FilesWorker implements FilesApi {
     };
   }
 
-  #names(path: string): string[] {
-    const folder = this.#share.open(path === '' ? '.' : path, false, FOLDER);
-    return folder.list().map(({ name }) => name);
+  async #names(path: string): Promise<string[]> {
+    const folder = await this.#share.open(path === '' ? '.' : path, false, FOLDER);
+    return (await folder.list()).map(({ name }) => name);
   }
 
-  #makeFolders(names: string[]): void {
-    names.forEach((_name, i) => {
+  async #makeFolders(names: string[]): Promise<void> {
+    for (let i = 1; i <= names.length; i++) {
       try {
-        this.#share.makeDirectory(names.slice(0, i + 1).join('/'));
+        await this.#share.makeDirectory(names.slice(0, i).join('/'));
       } catch (error) {
         if (!(error instanceof FileError && error.errno === wasi.ERRNO_EXIST)) throw error;
       }
-    });
+    }
   }
 
-  #remove(path: string): void {
-    if (this.#share.stat(path, false).type !== wasi.FILETYPE_DIRECTORY) return this.#share.unlink(path);
-    for (const name of this.#names(path)) this.#remove(under(path, name));
-    this.#share.removeDirectory(path);
+  async #remove(path: string): Promise<void> {
+    if ((await this.#share.stat(path, false)).type !== wasi.FILETYPE_DIRECTORY) return this.#share.unlink(path);
+    for (const name of await this.#names(path)) await this.#remove(under(path, name));
+    await this.#share.removeDirectory(path);
   }
 
-  /** What is below `path`, named from there on. */
-  * #entries(path: string, below: string): Generator<TarEntry> {
-    for (const name of this.#names(path)) {
+  /** Adds what is below `path`, named from there on. */
+  async #collect(path: string, below: string, entries: TarEntry[]): Promise<void> {
+    for (const name of await this.#names(path)) {
       const at = under(path, name);
-      const stat = this.#share.stat(at, false);
-      const common = { path: `${below}${name}`, mode: stat.mode, mtimeMs: Number(stat.mtimeNs / 1_000_000n) };
+      const stat = await this.#share.stat(at, false);
+      const entry = { path: `${below}${name}`, mode: stat.mode, mtimeMs: Number(stat.mtimeNs / 1_000_000n) };
       if (stat.type === wasi.FILETYPE_SYMBOLIC_LINK) {
-        yield { ...common, link: this.#share.readlink(at) };
+        entries.push({ ...entry, link: await this.#share.readlink(at) });
       } else if (stat.type === wasi.FILETYPE_DIRECTORY) {
-        yield { ...common, path: `${common.path}/` };
-        yield* this.#entries(at, `${common.path}/`);
+        entries.push({ ...entry, path: `${entry.path}/` });
+        await this.#collect(at, `${entry.path}/`, entries);
       } else {
-        yield { ...common, bytes: this.#contents(at, stat) };
+        entries.push({ ...entry, bytes: await this.#contents(at, stat) });
       }
     }
   }
 
   /** A copy: the container goes on writing. */
-  #contents(path: string, stat: FileStat): Uint8Array<ArrayBuffer> {
-    const file: OpenFile = this.#share.open(path, true, READ);
+  async #contents(path: string, stat: FileStat): Promise<Uint8Array<ArrayBuffer>> {
+    const file = await this.#share.open(path, true, READ);
     try {
       const bytes = new Uint8Array(Number(stat.size));
-      return bytes.subarray(0, file.read(0, [bytes]));
+      return bytes.subarray(0, await file.read(0, [bytes]));
     } finally {
-      file.close();
+      await file.close();
     }
   }
 }
@@ -147,9 +159,9 @@ function under(path: string, name: string): string {
 }
 
 /** Runs `action`; a FileError becomes an Error with a sentence about `path`. */
-function inWords<T>(path: string, action: () => T): T {
+async function inWords<T>(path: string, action: () => T | Promise<T>): Promise<T> {
   try {
-    return action();
+    return await action();
   } catch (error) {
     if (!(error instanceof FileError)) throw error;
     throw new Error(`${path}: ${words(error.errno)}`, { cause: error });
@@ -159,6 +171,7 @@ function inWords<T>(path: string, action: () => T): T {
 function words(errno: number): string {
   switch (errno) {
     case wasi.ERRNO_NOSPC: return `the folder is full (it holds ${CAPACITY >> 20} MiB).`;
+    case wasi.ERRNO_ACCES: return 'this browser no longer lets us in.';
     case wasi.ERRNO_NOENT: return 'it is gone.';
     case wasi.ERRNO_ISDIR: return 'there is a folder of this name.';
     case wasi.ERRNO_NOTDIR: return 'there is a file where a folder is needed.';

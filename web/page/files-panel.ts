@@ -58,10 +58,11 @@ export class FilesPanel {
       });
       return make('span', '', input, makeButton(label, 'button', () => input.click()));
     };
+    const connect = 'showDirectoryPicker' in globalThis ? [makeButton('Connect a folder of this computer', 'button', () => void this.#connect())] : [];
     const all = makeButton('Download all', 'button', () => void this.#download(this.#folder));
     panel.replaceChildren(
       make('div', 'files-head', this.#path, this.#up), this.#intro,
-      this.#list, this.#empty, this.#status, make('div', 'files-actions', chooser('Upload files', false), chooser('Upload a folder', true), all),
+      this.#list, this.#empty, this.#status, make('div', 'files-actions', chooser('Upload files', false), chooser('Upload a folder', true), ...connect, all),
     );
     void files().watch(proxy(() => { if (panel.matches(':popover-open')) void this.refresh(); }));
   }
@@ -121,17 +122,19 @@ export class FilesPanel {
       element.dataset['key'] = `${key} ${path}`;
       return element;
     };
-    const label = kind === 'folder' ? keyed(makeButton(name, 'file-name file-folder', () => { this.#show(path); }), 'open') : make('span', 'file-name', name);
-    if (kind === 'folder') label.append(make('span', 'visually-hidden', ', folder'));
+    const isFolder = kind === 'folder' || kind === 'connected';
+    const label = isFolder ? keyed(makeButton(name, 'file-name file-folder', () => { this.#show(path); }), 'open') : make('span', 'file-name', name);
+    if (isFolder) label.append(make('span', 'visually-hidden', kind === 'connected' ? ', folder of this computer' : ', folder'));
     const download = keyed(makeButton('', 'button button-small button-bare', () => void this.#download(path)), 'download');
     download.append(icon('download', 'icon icon-small'), make('span', 'visually-hidden', `Download ${name}`));
-    download.title = kind === 'folder' ? 'Download as a tar archive' : 'Download';
+    download.title = isFolder ? 'Download as a tar archive' : 'Download';
     const asked = this.#asked === path;
-    const remove = keyed(makeButton(asked ? 'Delete?' : '', 'button button-small button-bare', () => void this.#remove(path)), 'delete');
+    const verb = kind === 'connected' ? 'Disconnect' : 'Delete';
+    const remove = keyed(makeButton(asked ? 'Delete?' : '', 'button button-small button-bare', () => void (kind === 'connected' ? this.#disconnect(name) : this.#remove(path))), 'delete');
     if (!asked) remove.append(icon('close', 'icon icon-small'));
-    remove.append(make('span', 'visually-hidden', asked ? ` Press again to delete ${name}` : `Delete ${name}`));
-    remove.title = 'Delete';
-    return make('li', 'file-row', label, make('span', 'bytes', kind === 'file' ? formatBytes(bytes) : kind === 'link' ? 'link' : ''), download, remove);
+    remove.append(make('span', 'visually-hidden', asked ? ` Press again to delete ${name}` : `${verb} ${name}`));
+    remove.title = verb;
+    return make('li', 'file-row', label, make('span', 'bytes', kind === 'file' ? formatBytes(bytes) : kind === 'link' ? 'link' : kind === 'connected' ? 'this computer' : ''), download, remove);
   }
 
   async #remove(path: string): Promise<void> {
@@ -146,6 +149,27 @@ export class FilesPanel {
     } catch (error) {
       this.#tell(error instanceof Error ? error.message : String(error));
     }
+    await this.refresh();
+  }
+
+  async #connect(): Promise<void> {
+    const pick = (globalThis as unknown as { showDirectoryPicker(options: object): Promise<FileSystemDirectoryHandle> }).showDirectoryPicker;
+    try {
+      const handle = await pick.call(globalThis, { mode: 'readwrite' });
+      const name = await files().connect(handle);
+      this.#folder = '';
+      this.#tell(`The folder is ${SHARE_PATH}/${name} in the container.`);
+    } catch (error) {
+      // The user has closed the dialog.
+      if (error instanceof DOMException && error.name === 'AbortError') return;
+      this.#tell(error instanceof Error ? error.message : String(error));
+    }
+    await this.refresh();
+  }
+
+  async #disconnect(name: string): Promise<void> {
+    await files().disconnect(name);
+    this.#tell(`${name} is disconnected; its files stay where they are.`);
     await this.refresh();
   }
 
