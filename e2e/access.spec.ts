@@ -14,7 +14,7 @@ const LEVEL_AA = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 const PHONE = { width: 390, height: 844 };
 const DESKTOP = { width: 1280, height: 800 };
 /** panel → the button that opens it */
-const PANELS = { about: 'about-button', image: 'image-button', net: 'net-chip', ports: 'ports-button', settings: 'settings-button' };
+const PANELS = { about: 'about-button', image: 'image-button', net: 'net-chip', ports: 'ports-button', files: 'files-button', settings: 'settings-button' };
 
 const server = new Server(['-p', '127.0.0.1:0:80']);
 
@@ -107,7 +107,7 @@ test('all of it with the keyboard', async ({ page }) => {
     expect(await page.evaluate(() => getComputedStyle(document.activeElement!).outlineStyle), id).toBe('solid');
     await page.keyboard.press('Tab');
   }
-  expect(inBar.slice(0, 6)).toEqual(['image-button', 'net-chip', 'ports-button', 'restart-button', 'stop-button', 'settings-button']);
+  expect(inBar.slice(0, 7)).toEqual(['image-button', 'net-chip', 'ports-button', 'restart-button', 'stop-button', 'files-button', 'settings-button']);
   await page.locator('#image-button').focus();
   await page.keyboard.press('Shift+Tab');
   expect(await focused()).toBe('about-button');

@@ -28,6 +28,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'web/net': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services', 'web'],
   'web/embed': ['shared', 'web', 'web/page'],
   'web/store': ['shared', 'web'],
+  'web/files': ['shared', 'web'],
   'web/service': ['shared', 'web'],
   'machine': [],
   'image': ['machine'],

@@ -99,6 +99,41 @@ export interface ContainerStart {
   resume: Blob | null;
   /** gets the index in `memory.terminals` of a terminal that was closed */
   terminalClosed: MessagePort | null;
+  /** the folder that page and container share; null for none */
+  share: ContainerShare | null;
+}
+
+/** The container's end of a share in the files worker: shared/wasi/share-channel.ts. */
+export interface ContainerShare {
+  /** where in the container */
+  name: string;
+  buffer: SharedArrayBuffer;
+  bell: MessagePort;
+}
+
+export interface FileItem {
+  name: string;
+  kind: 'file' | 'folder' | 'link' | 'connected';
+  bytes: number;
+}
+
+/** The folder that page and container share. Paths are relative to it; what fails rejects with a sentence for the user. */
+export interface FilesApi {
+  /** Serves one container, in place of the one before. */
+  serve(buffer: SharedArrayBuffer, bell: MessagePort): Promise<void>;
+  /** Folders first, by name; null when `path` is no folder any more. */
+  list(path: string): Promise<FileItem[] | null>;
+  /** Writes a file, and the folders that lead to it; what was there is replaced. */
+  put(path: string, file: Blob): Promise<void>;
+  /** Removes a file, or a folder with all that is in it. */
+  remove(path: string): Promise<void>;
+  /** A file's contents, or a folder as a tar archive. */
+  read(path: string): Promise<{ blob: Blob; isArchive: boolean }>;
+  /** Shows a folder of this computer in the shared one; resolves with its name there. */
+  connect(handle: FileSystemDirectoryHandle): Promise<string>;
+  disconnect(name: string): Promise<void>;
+  /** Calls `onChange` soon after something has changed, whoever did it; what other programs do in a connected folder is not noticed. */
+  watch(onChange: () => void): Promise<void>;
 }
 
 /** Where an image is, and what the manifest says of it. */

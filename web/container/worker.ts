@@ -16,6 +16,7 @@ import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { runImage } from '../../shared/wasi/run-image.ts';
 import { saveDevice } from '../../shared/wasi/save-fd.ts';
+import { RemoteShare } from '../../shared/wasi/share-channel.ts';
 import { ttyDevices } from '../../shared/wasi/tty.ts';
 import { Link } from '../link/link.ts';
 import type { OwnThread } from './own-thread.ts';
@@ -59,7 +60,7 @@ class ContainerWorker implements ContainerApi {
       const own = 'control' in options.memory ? null : await this.#ownThread();
       if (own !== null) own.join(options.memory as ContainerPorts);
       const memory = own?.memory ?? options.memory as ContainerMemory;
-      const { stdoutBell, fromGuestBell, resume } = options;
+      const { stdoutBell, fromGuestBell, resume, share } = options;
       const inPortside = new Map<string, FileSource | Device>(info.disk === null ? [] : diskFiles(keeper, files, info.disk));
       // Whoever takes the memory blocks the guest, and lives in another thread.
       if (info.id !== null && own === null) inPortside.set('save', saveDevice(memory, module));
@@ -72,6 +73,7 @@ class ContainerWorker implements ContainerApi {
         net: options.net,
         foreign: !info.ours,
         directories: new Map(inPortside.size === 0 ? [] : [[PORTSIDE_DIRECTORY, inPortside]]),
+        shares: share === null ? [] : [{ name: share.name, readOnly: false, share: new RemoteShare(share.buffer, () => { share.bell.postMessage(0); }) }],
         ...(stdoutBell === null ? {} : { stdoutBell: () => { stdoutBell.postMessage(0); } }),
         ...(fromGuestBell === null ? {} : { fromGuestBell: () => { fromGuestBell.postMessage(0); } }),
         ...(own === null ? {} : { stdoutBell: own.stdoutBell, fromGuestBell: own.fromGuestBell }),

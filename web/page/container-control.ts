@@ -11,7 +11,7 @@
 import { SaveError } from '../../shared/saved/save-error.ts';
 import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
-import type { CaptureStats, ImageFailure, ImageFiles, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
+import type { CaptureStats, ContainerShare, ImageFailure, ImageFiles, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
 import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import { asSaveName, isSaveName } from '../saved-container.ts';
 import type { ContainerTerminal, TerminalOptions } from './container-terminal.ts';
@@ -45,6 +45,8 @@ export interface ContainerView {
   onOutput(bytes: Uint8Array, done: () => void): void;
   /** a run begins: the terminal is to be blank; returns its size */
   onBegin(): { cols: number; rows: number };
+  /** the folder that the page shares with its container */
+  share?(): ContainerShare;
 }
 
 /** The part of ContainerRunner that is used here. */
@@ -106,6 +108,7 @@ export class ContainerControl {
       net: spec.net,
       size: this.#view.onBegin(),
       resume: resume?.file ?? null,
+      ...(this.#view.share === undefined ? {} : { share: this.#view.share }),
       onOutput: (bytes, done) => (live() ? this.#view.onOutput(bytes, done) : done()),
       onProgress: (progress) => { if (live()) this.#view.onProgress(progress); },
       onState: (state, detail) => {

@@ -4,8 +4,8 @@
  */
 import { byId } from './dom.ts';
 
-/** Returns whether it took them. */
-export type Taker = (files: File[]) => boolean;
+/** Returns whether it took them. `dropped` are entries where the browser has them: a folder is nothing else. */
+export type Taker = (files: File[], dropped: (FileSystemEntry | File)[]) => boolean;
 
 export function setUpDrop(takers: readonly Taker[]): void {
   const hint = byId('drop-hint', HTMLElement);
@@ -24,7 +24,9 @@ export function setUpDrop(takers: readonly Taker[]): void {
     if (!hasFiles(event)) return;
     event.preventDefault();
     hint.hidden = true;
+    // Both lists are empty as soon as this handler has returned.
     const files = [...event.dataTransfer!.files];
-    takers.some((take) => take(files));
+    const dropped = [...event.dataTransfer!.items].map((item) => item.webkitGetAsEntry() ?? item.getAsFile()).filter((one) => one !== null);
+    takers.some((take) => take(files, dropped));
   });
 }

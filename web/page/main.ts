@@ -17,6 +17,8 @@ import { byId, setText } from './dom.ts';
 import { setUpDrop } from './drop.ts';
 import { imageAmong, notAnImage } from './image-files.ts';
 import { fillImagePanel } from './image-panel.ts';
+import type { FilesPanel } from './files-panel.ts';
+import { shareForContainer } from './files.ts';
 import { fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
@@ -103,6 +105,7 @@ const control = new ContainerControl({
     terminal.reset();
     return terminal.size();
   },
+  share: shareForContainer,
 }, (options) => new ContainerRunner(options));
 
 const tabs = new Tabs(control, settings, shared, terminal);
@@ -259,6 +262,8 @@ function setUpPage(): void {
   }), backToTerminal);
   const containerPanel = byId('container-panel', HTMLElement);
   setUpPanel(containerPanel, byId('container-chip', HTMLButtonElement), () => void import('./saved-panel.ts').then(({ fillSavedPanel }) => fillSavedPanel(containerPanel, control, tabs.canOpen ? () => tabs.open() : null)), backToTerminal);
+  setUpPanel(byId('files-panel', HTMLElement), byId('files-button', HTMLButtonElement), () => void filesPanel().then((panel) => panel.refresh()), backToTerminal);
+  byId('files-button', HTMLButtonElement).hidden = !hasFiles();
   const settingsPanel = byId('settings-panel', HTMLElement);
   setUpPanel(settingsPanel, byId('settings-button', HTMLButtonElement), () => fillSettingsPanel(settingsPanel, settings, applySettings), backToTerminal);
 
@@ -278,7 +283,26 @@ function setUpPage(): void {
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => tabs.applyTheme());
   followVisualViewport();
-  setUpDrop([startSaved, startFiles, refuseFiles]);
+  setUpDrop([startSaved, startFiles, shareFiles, refuseFiles]);
+}
+
+/** The folder's other end is in another thread, which takes shared memory. */
+function hasFiles(): boolean {
+  return waitingMode() === 'block';
+}
+
+/** Whatever is dropped and is nothing else goes to the container. */
+function shareFiles(_files: File[], dropped: (FileSystemEntry | File)[]): boolean {
+  if (!hasFiles() || dropped.length === 0 || control.image?.ours !== true) return false;
+  void filesPanel().then((panel) => panel.dropped(dropped));
+  return true;
+}
+
+/** Loaded when somebody wants it. */
+let loadedFilesPanel: Promise<FilesPanel> | null = null;
+function filesPanel(): Promise<FilesPanel> {
+  loadedFilesPanel ??= import('./files-panel.ts').then((module) => new module.FilesPanel(byId('files-panel', HTMLElement), byId('announcer', HTMLElement), () => control.image?.ours === false));
+  return loadedFilesPanel;
 }
 
 /** After a panel has closed, unless a click elsewhere took the focus where it wanted it. */

@@ -49,7 +49,7 @@ import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import { ScreenTail } from '../../shared/saved/screen-tail.ts';
 import { canSuspend } from '../../shared/wasi/suspending.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
-import { LINK_WORKER, type CaptureStats, type ContainerApi, type ContainerStart, type Ended, type ImageFailure, type ImageFiles, type LinkApi, type NetMode, type NetStatus, type NetworkReply, type Progress } from '../protocol.ts';
+import { LINK_WORKER, type CaptureStats, type ContainerApi, type ContainerShare, type ContainerStart, type Ended, type ImageFailure, type ImageFiles, type LinkApi, type NetMode, type NetStatus, type NetworkReply, type Progress } from '../protocol.ts';
 import { seatMac } from '../seats.ts';
 import { PORTS_QUESTION, type ListeningPort } from '../../shared/wasi/ports-report.ts';
 import { ContainerTerminal, type TerminalOptions } from './container-terminal.ts';
@@ -94,6 +94,8 @@ export interface RunnerOptions {
   size: { cols: number; rows: number };
   /** the file of a saved container to go on with, in place of a start */
   resume?: Blob | null;
+  /** a folder for a container of ours; asked for once, when it starts */
+  share?(): ContainerShare;
   /**
    * Bytes for the terminal, a copy that may be kept. The next chunk comes after `done` was called, so a slow terminal slows
    * the guest.
@@ -366,10 +368,11 @@ export class ContainerRunner {
     this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, stdoutBell);
     if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
     else this.#startLink(net, memory, bells?.frames.port2 ?? null);
-    const ports = [closed.port1, ...bells === null ? [] : [bells.stdout.port1, bells.frames.port1]];
-    const options = {
+    const share = this.#info?.ours === true ? this.#options.share?.() ?? null : null;
+    const ports = [closed.port1, ...bells === null ? [] : [bells.stdout.port1, bells.frames.port1], ...share === null ? [] : [share.bell]];
+    const options: ContainerStart = {
       memory, args, env, net: net.kind !== 'none',
-      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null, terminalClosed: closed.port1,
+      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null, terminalClosed: closed.port1, share,
     };
     this.#ended = await container.start(transfer(options, ports), proxy(this.#onResumed));
     this.#finish();
@@ -391,7 +394,7 @@ export class ContainerRunner {
     else this.#startLink(net, null, null);
     const ports = { stdin: stdin.port2, stdout: stdout.port2 };
     const options: ContainerStart = {
-      memory: ports, args, env, net: net.kind !== 'none', stdoutBell: null, fromGuestBell: null, resume: this.#options.resume ?? null, terminalClosed: null,
+      memory: ports, args, env, net: net.kind !== 'none', stdoutBell: null, fromGuestBell: null, resume: this.#options.resume ?? null, terminalClosed: null, share: null,
     };
     this.#ended = await container.start(transfer(options, [ports.stdin, ports.stdout]), proxy(this.#onResumed));
     this.#finish();

@@ -1,0 +1,296 @@
+/*
+ * A folder of this computer (File System Access API) as a share, as far as that API goes.
+ *
+ * There are no links, modes or owners, and times cannot be set: modes are kept while the folder is connected, a time that is set is forgotten, links
+ * are refused. A folder cannot be renamed (XDEV: programs then copy); a file can, by a copy where the browser has no `move`.
+ *
+ * Writing goes to a copy that the browser puts in the file's place when it is closed. So what was written stays in one such copy until somebody
+ * reads, syncs or closes the file (`commit`); its size meanwhile is ours to know. Paths name files, and open files are known by them, so that two
+ * descriptors of one file agree.
+ *
+ * The handle is the browser's permission: nothing outside of it can be named, and the user may take it back (ACCES).
+ */
+import { wasi } from '@bjorn3/browser_wasi_shim';
+import type { ServedFile, ServedShare } from '../../shared/wasi/share-channel.ts';
+import type { FileEntry, FileStat, OpenHow } from '../../shared/wasi/share.ts';
+import { components, FileError, totalBytes } from '../../shared/wasi/share.ts';
+
+const ERRNOS: Record<string, number> = {
+  NotFoundError: wasi.ERRNO_NOENT, TypeMismatchError: wasi.ERRNO_NOTDIR, NotAllowedError: wasi.ERRNO_ACCES, SecurityError: wasi.ERRNO_ACCES, TypeError: wasi.ERRNO_INVAL,
+  InvalidModificationError: wasi.ERRNO_NOTEMPTY, QuotaExceededError: wasi.ERRNO_NOSPC, NoModificationAllowedError: wasi.ERRNO_BUSY,
+};
+const NS_PER_MS = 1_000_000n;
+
+type Handle = FileSystemFileHandle | FileSystemDirectoryHandle;
+
+interface Place {
+  parent: FileSystemDirectoryHandle;
+  /** '' for the root itself */
+  name: string;
+  /** the whole path, normalized */
+  path: string;
+}
+
+export class HandleShare implements ServedShare {
+  readonly #root: FileSystemDirectoryHandle;
+  readonly #dev: bigint;
+  /** open files by path */
+  readonly #open = new Map<string, FileState>();
+  readonly #modes = new Map<string, number>();
+
+  /** `dev` tells its files from those of other folders. */
+  constructor(root: FileSystemDirectoryHandle, dev: bigint) {
+    this.#root = root;
+    this.#dev = dev;
+  }
+
+  stat(path: string): Promise<FileStat> {
+    return asFileErrors(async () => this.#stat(await this.#find(path)));
+  }
+
+  async setTimes(path: string): Promise<void> {
+    await this.stat(path);
+  }
+
+  async setMode(path: string, mode: number): Promise<void> {
+    await this.stat(path);
+    this.#modes.set(normalized(path), mode & 0o777);
+  }
+
+  open(path: string, _follow: boolean, how: OpenHow): Promise<ServedFile> {
+    return asFileErrors(async () => {
+      const place = await this.#find(path);
+      let handle = await this.#handle(place);
+      if (handle !== null && how.creates && how.exclusive) throw new FileError(wasi.ERRNO_EXIST);
+      if (handle === null && !how.creates) throw new FileError(wasi.ERRNO_NOENT);
+      handle ??= await place.parent.getFileHandle(place.name, { create: true });
+      if (isDirectory(handle)) {
+        if (how.writes || how.truncates) throw new FileError(wasi.ERRNO_ISDIR);
+        return this.#openDirectory(handle, place);
+      }
+      if (how.directory) throw new FileError(wasi.ERRNO_NOTDIR);
+      const state = this.#open.get(place.path) ?? new FileState(handle, (await handle.getFile()).size);
+      this.#open.set(place.path, state);
+      state.refs++;
+      if (how.truncates) await state.setSize(0);
+      return this.#openFile(state, place);
+    });
+  }
+
+  makeDirectory(path: string): Promise<void> {
+    return asFileErrors(async () => {
+      const place = await this.#find(path);
+      if (await this.#handle(place) !== null) throw new FileError(wasi.ERRNO_EXIST);
+      await place.parent.getDirectoryHandle(place.name, { create: true });
+    });
+  }
+
+  removeDirectory(path: string): Promise<void> {
+    return this.#remove(path, true);
+  }
+
+  unlink(path: string): Promise<void> {
+    return this.#remove(path, false);
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return asFileErrors(async () => {
+      const [source, target] = [await this.#find(from), await this.#find(to)];
+      const handle = await this.#handle(source);
+      if (handle === null) throw new FileError(wasi.ERRNO_NOENT);
+      if (isDirectory(handle)) throw new FileError(wasi.ERRNO_XDEV);
+      const there = await this.#handle(target);
+      if (there !== null && isDirectory(there)) throw new FileError(wasi.ERRNO_ISDIR);
+      if (source.path === target.path) return;
+      const state = this.#open.get(source.path);
+      await state?.commit();
+      await this.#open.get(target.path)?.commit();
+      const moved = await target.parent.getFileHandle(target.name, { create: true });
+      await (await handle.getFile()).stream().pipeTo(await moved.createWritable());
+      await source.parent.removeEntry(source.name);
+      this.#open.delete(source.path);
+      if (state !== undefined) {
+        state.handle = moved;
+        this.#open.set(target.path, state);
+      }
+      const mode = this.#modes.get(source.path);
+      this.#modes.delete(source.path);
+      if (mode !== undefined) this.#modes.set(target.path, mode);
+    });
+  }
+
+  link(): never {
+    throw new FileError(wasi.ERRNO_PERM);
+  }
+
+  symlink(): never {
+    throw new FileError(wasi.ERRNO_PERM);
+  }
+
+  readlink(): never {
+    throw new FileError(wasi.ERRNO_INVAL);
+  }
+
+  #remove(path: string, directory: boolean): Promise<void> {
+    return asFileErrors(async () => {
+      const place = await this.#find(path);
+      const handle = await this.#handle(place);
+      if (handle === null) throw new FileError(wasi.ERRNO_NOENT);
+      if (isDirectory(handle) !== directory) throw new FileError(directory ? wasi.ERRNO_NOTDIR : wasi.ERRNO_ISDIR);
+      await this.#open.get(place.path)?.abandon();
+      await place.parent.removeEntry(place.name);
+      this.#open.delete(place.path);
+      this.#modes.delete(place.path);
+    });
+  }
+
+  async #find(path: string): Promise<Place> {
+    const parts = normalized(path).split('/').filter((part) => part !== '');
+    const name = parts.pop() ?? '';
+    let parent = this.#root;
+    for (const part of parts) parent = await parent.getDirectoryHandle(part);
+    return { parent, name, path: [...parts, name].join('/') };
+  }
+
+  /** null: there is nothing of this name. */
+  async #handle({ parent, name }: Place): Promise<Handle | null> {
+    if (name === '') return parent;
+    try {
+      return await parent.getFileHandle(name);
+    } catch (error) {
+      const kind = error instanceof DOMException ? error.name : '';
+      if (kind === 'NotFoundError') return null;
+      if (kind === 'TypeMismatchError') return parent.getDirectoryHandle(name);
+      throw error;
+    }
+  }
+
+  async #stat(place: Place): Promise<FileStat> {
+    const handle = await this.#handle(place);
+    if (handle === null) throw new FileError(wasi.ERRNO_NOENT);
+    const common = { dev: this.#dev, ino: inode(place.path), links: 1n };
+    if (isDirectory(handle)) return { ...common, type: wasi.FILETYPE_DIRECTORY, size: 0n, atimeNs: 0n, mtimeNs: 0n, ctimeNs: 0n, mode: this.#modes.get(place.path) ?? 0o755 };
+    const file = await handle.getFile();
+    const timeNs = BigInt(Math.floor(file.lastModified)) * NS_PER_MS;
+    const size = this.#open.get(place.path)?.size ?? file.size;
+    return { ...common, type: wasi.FILETYPE_REGULAR_FILE, size: BigInt(size), atimeNs: timeNs, mtimeNs: timeNs, ctimeNs: timeNs, mode: this.#modes.get(place.path) ?? 0o644 };
+  }
+
+  #openFile(state: FileState, place: Place): ServedFile {
+    return {
+      isDirectory: false,
+      stat: () => asFileErrors(async () => ({ ...await this.#stat(place), size: BigInt(state.size) })),
+      setTimes: () => undefined,
+      read: (offset, into) => asFileErrors(() => state.read(offset, into)),
+      write: (offset, from) => asFileErrors(() => state.write(offset, from)),
+      setSize: (size) => asFileErrors(() => state.setSize(size)),
+      sync: () => asFileErrors(() => state.commit()),
+      list: () => { throw new FileError(wasi.ERRNO_NOTDIR); },
+      close: () => asFileErrors(async () => {
+        await state.commit();
+        if (--state.refs > 0) return;
+        for (const [path, one] of this.#open) if (one === state) this.#open.delete(path);
+      }),
+    };
+  }
+
+  #openDirectory(handle: FileSystemDirectoryHandle, place: Place): ServedFile {
+    const refuse = (): never => { throw new FileError(wasi.ERRNO_ISDIR); };
+    return {
+      isDirectory: true, stat: () => asFileErrors(() => this.#stat(place)), setTimes: () => undefined, read: refuse, write: refuse, setSize: refuse, sync: () => undefined, close: () => undefined,
+      list: () => asFileErrors(async () => {
+        const entries: FileEntry[] = [];
+        for await (const [name, one] of handle.entries()) {
+          entries.push({ name, ino: inode(place.path === '' ? name : `${place.path}/${name}`), type: one.kind === 'directory' ? wasi.FILETYPE_DIRECTORY : wasi.FILETYPE_REGULAR_FILE });
+        }
+        return entries;
+      }),
+    };
+  }
+}
+
+/** What all descriptors of a file share. */
+class FileState {
+  handle: FileSystemFileHandle;
+  size: number;
+  refs = 0;
+  #copy: FileSystemWritableFileStream | null = null;
+
+  constructor(handle: FileSystemFileHandle, size: number) {
+    this.handle = handle;
+    this.size = size;
+  }
+
+  async read(offset: number, into: readonly Uint8Array[]): Promise<number> {
+    await this.commit();
+    const file = await this.handle.getFile();
+    const bytes = new Uint8Array(await file.slice(offset, offset + totalBytes(into)).arrayBuffer());
+    let at = 0;
+    for (const part of into) {
+      part.set(bytes.subarray(at, at + part.length));
+      at += part.length;
+    }
+    return bytes.length;
+  }
+
+  async write(offset: number, from: readonly Uint8Array[]): Promise<number> {
+    const copy = await this.#writable();
+    let at = offset;
+    for (const part of from) {
+      await copy.write({ type: 'write', position: at, data: part as Uint8Array<ArrayBuffer> });
+      at += part.length;
+    }
+    this.size = Math.max(this.size, at);
+    return at - offset;
+  }
+
+  async setSize(size: number): Promise<void> {
+    await (await this.#writable()).truncate(size);
+    this.size = size;
+  }
+
+  /** What was written becomes the file. */
+  async commit(): Promise<void> {
+    const copy = this.#copy;
+    this.#copy = null;
+    await copy?.close();
+  }
+
+  /** The file is being removed. */
+  async abandon(): Promise<void> {
+    const copy = this.#copy;
+    this.#copy = null;
+    await copy?.abort();
+  }
+
+  async #writable(): Promise<FileSystemWritableFileStream> {
+    this.#copy ??= await this.handle.createWritable({ keepExistingData: true });
+    return this.#copy;
+  }
+}
+
+function isDirectory(handle: Handle): handle is FileSystemDirectoryHandle {
+  return handle.kind === 'directory';
+}
+
+function normalized(path: string): string {
+  const parts = components(path).filter((part) => part !== '' && part !== '.');
+  if (parts.includes('..')) throw new FileError(wasi.ERRNO_NOTCAPABLE);
+  return parts.join('/');
+}
+
+/** FNV-1a of the path, 64 bits: there are no inode numbers. */
+function inode(path: string): bigint {
+  let hash = 0xcbf29ce484222325n;
+  for (const byte of new TextEncoder().encode(path)) hash = BigInt.asUintN(64, (hash ^ BigInt(byte)) * 0x100000001b3n);
+  return hash;
+}
+
+async function asFileErrors<T>(action: () => T | Promise<T>): Promise<T> {
+  try {
+    return await action();
+  } catch (error) {
+    if (error instanceof FileError) throw error;
+    throw new FileError(ERRNOS[error instanceof Error ? error.name : ''] ?? wasi.ERRNO_IO);
+  }
+}
