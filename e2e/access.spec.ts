@@ -14,7 +14,7 @@ const LEVEL_AA = ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa'];
 const PHONE = { width: 390, height: 844 };
 const DESKTOP = { width: 1280, height: 800 };
 /** panel → the button that opens it */
-const PANELS = { about: 'about-button', image: 'image-button', net: 'net-chip', ports: 'ports-button', files: 'files-button', settings: 'settings-button' };
+const PANELS = { about: 'about-button', image: 'image-button', container: 'container-chip', net: 'net-chip', ports: 'ports-button', files: 'files-button', settings: 'settings-button' };
 
 const server = new Server(['-p', '127.0.0.1:0:80']);
 
@@ -69,6 +69,20 @@ for (const colorScheme of ['light', 'dark'] as const) {
         await check(page, name(`${panel}-panel`));
         await page.keyboard.press('Escape');
       }
+      await page.evaluate(() => (globalThis as unknown as { portside: { terminals: { open(): number | null } } }).portside.terminals.open());
+      await expect(page.getByRole('tab', { name: 'Terminal 2' })).toBeVisible();
+      await check(page, name('tabs'));
+      await page.evaluate(() => (globalThis as unknown as { portside: { save(): Promise<unknown> } }).portside.save());
+      await page.reload();
+      await expect(page.getByRole('region', { name: 'A saved container' })).toBeVisible();
+      await check(page, name('saved'));
+      await page.getByRole('button', { name: 'Start a new one' }).click();
+      await guest.ready();
+      await page.locator('#container-chip').click();
+      await expect(page.getByRole('link', { name: 'Resume busybox' })).toBeVisible();
+      await check(page, name('saved-panel'));
+      await page.keyboard.press('Escape');
+      await guest.waitFor(/[#$] ?$/m);
       await guest.write('exit 3\n');
       await expect(page.getByText('exited with code 3')).toBeVisible();
       await check(page, name('exited'));
@@ -107,7 +121,7 @@ test('all of it with the keyboard', async ({ page }) => {
     expect(await page.evaluate(() => getComputedStyle(document.activeElement!).outlineStyle), id).toBe('solid');
     await page.keyboard.press('Tab');
   }
-  expect(inBar.slice(0, 7)).toEqual(['image-button', 'net-chip', 'ports-button', 'restart-button', 'stop-button', 'files-button', 'settings-button']);
+  expect(inBar.slice(0, 9)).toEqual(['image-button', 'container-chip', 'net-chip', 'ports-button', 'terminal-button', 'restart-button', 'stop-button', 'files-button', 'settings-button']);
   await page.locator('#image-button').focus();
   await page.keyboard.press('Shift+Tab');
   expect(await focused()).toBe('about-button');

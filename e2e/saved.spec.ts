@@ -114,3 +114,50 @@ test('another version of the image is refused with a clear word, and so is a nam
   await page.getByRole('button', { name: 'Start a new one' }).click();
   await container.ready();
 });
+
+test('a file that is dropped on the page goes on; one that is something else leaves the page as it is', async ({ page, container }, info) => {
+  await makeState(container);
+  await page.evaluate(() => (globalThis as unknown as { portside: Scripting }).portside.save('dropped'));
+  await page.getByTestId('container-state').click();
+  const panel = page.getByRole('dialog', { name: 'Container' });
+  const download = page.waitForEvent('download');
+  await panel.getByRole('button', { name: 'Export dropped' }).click();
+  const file = info.outputPath('dropped.portside');
+  await (await download).saveAs(file);
+  await page.keyboard.press('Escape');
+  const drop = async (name: string, bytes: Uint8Array): Promise<void> => {
+    const data = await page.evaluateHandle(([called, base64]) => {
+      const transfer = new DataTransfer();
+      transfer.items.add(new File([Uint8Array.from(atob(base64), (char) => char.charCodeAt(0))], called));
+      return transfer;
+    }, [name, Buffer.from(bytes).toString('base64')] as const);
+    await page.dispatchEvent('#stage', 'drop', { dataTransfer: data });
+  };
+  await drop('notes.portside', Buffer.from('these are notes'));
+  await expect(panel.getByText('This file is no saved container.')).toBeVisible();
+  await page.keyboard.press('Escape');
+  expect((await container.run('echo still here')).output).toContain('still here');
+  await drop('dropped.portside', readFileSync(file));
+  await page.waitForURL(/resume=dropped-2/);
+  await container.ready();
+  await expectState(container);
+});
+
+test('no room: the page says what to do, keeps nothing half, and the container goes on', async ({ page, container }) => {
+  await makeState(container);
+  // What does not compress, so that the file needs the room.
+  await container.run('head -c 20000000 /dev/urandom >/tmp/noise');
+  const devtools = await page.context().newCDPSession(page);
+  const { usage } = await devtools.send('Storage.getUsageAndQuota', { origin: new URL(page.url()).origin });
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin: new URL(page.url()).origin, quotaSize: usage + 1_000_000 });
+  await page.getByTestId('container-state').click();
+  const panel = page.getByRole('dialog', { name: 'Container' });
+  await panel.getByRole('button', { name: 'Keep this container' }).click();
+  await expect(panel.getByText(/^This browser has no room left for it\. Delete saved containers/)).toBeVisible({ timeout: 60_000 });
+  expect(await saves(page)).toEqual([]);
+  await page.keyboard.press('Escape');
+  await expectState(container);
+  await devtools.send('Storage.overrideQuotaForOrigin', { origin: new URL(page.url()).origin });
+  await page.evaluate(() => (globalThis as unknown as { portside: Scripting }).portside.save());
+  expect(await saves(page)).toMatchObject([{ name: 'busybox' }]);
+});

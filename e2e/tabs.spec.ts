@@ -77,9 +77,11 @@ test.describe('debian', () => {
     await container.waitForText(/[#$]$/);
     await page.keyboard.press('Control+Shift+Enter');
     await shows(page, 2, /root@debian:~#/);
-    await write(page, 2, 'sleep 1000\n');
+    // Stopped once it is in the foreground, not before.
+    await write(page, 2, "bash -c 'echo start\"\"ed; exec sleep 1000'\n");
+    await shows(page, 2, /^started$/m);
     await write(page, 2, '\x1a');
-    await shows(page, 2, /Stopped +sleep 1000/);
+    await shows(page, 2, /Stopped +bash -c/);
     await write(page, 2, 'echo $BASH_VERSION | cut -c1-2\n');
     await shows(page, 2, /^5\.$/m);
   });

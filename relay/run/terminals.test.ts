@@ -78,8 +78,8 @@ describe.skipIf(!existsSync(IMAGE))('a container with several terminals', () => 
     third.size(102, 34);
     await second.waitFor(/:~# /);
     await third.waitFor(/:~# /);
-    second.type('tty; stty size; echo "$TERM" >/tmp/shared; sleep 1000\n');
-    await second.waitFor(/\/dev\/hvc2\n33 101\n/);
+    second.type('tty; stty size; echo "$TERM" >/tmp/shared; sh -c "echo rea""dy; exec sleep 1000"\n');
+    await second.waitFor(/\/dev\/hvc2\n33 101\nready\n/);
     second.type('\x03');
     second.type('echo status $?\n');
     await second.waitFor(/status 130/);

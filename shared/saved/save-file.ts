@@ -31,7 +31,7 @@ const CHUNK_HEADER_BYTES = 44;
 const DIGEST_AT = 12;
 const MAX_HEADER_BYTES = 16 << 10;
 /** plain bytes of a chunk at most */
-export const CHUNK_BYTES = 1 << 20;
+export const CHUNK_BYTES = 256 << 10;
 /** what deflate may add to bytes that it cannot make less */
 const STORED_SLACK = 4096;
 /** of a 32-bit machine */

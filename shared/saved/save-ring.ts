@@ -143,12 +143,7 @@ export class SaveCollector {
         await this.#onEnd(len === FAILED);
         return;
       }
-      try {
-        await this.#takeMessage(ring, len);
-      } catch (error) {
-        // The container is still sending: it is heard out.
-        this.#failure ??= error;
-      }
+      await this.#takeMessage(ring, len);
     }
     next();
   }
@@ -160,11 +155,10 @@ export class SaveCollector {
       const memoryBytes = ring.u32At(LENGTH_BYTES) * WASM_PAGE;
       ring.skip(LENGTH_BYTES + len);
       const { image, source, cols, rows, terminals } = this.#details;
-      await this.#writer.begin({ image, source, savedAtMs: Date.now(), memoryBytes, cols, rows, terminals });
+      await this.#attempt(() => this.#writer.begin({ image, source, savedAtMs: Date.now(), memoryBytes, cols, rows, terminals }));
       return;
     }
     ring.skip(LENGTH_BYTES);
-    if (this.#failure !== null) return ring.skip(len);
     this.#changedBytes += len - RUN_HEADER_BYTES;
     for (let left = len; left > 0;) {
       const part = Math.min(left, CHUNK_BYTES - this.#plainLen);
@@ -178,15 +172,25 @@ export class SaveCollector {
   async #writeChunk(): Promise<void> {
     const len = this.#plainLen;
     this.#plainLen = 0;
-    await this.#writer.chunk(KIND_MEMORY, this.#plain.subarray(0, len));
+    await this.#attempt(() => this.#writer.chunk(KIND_MEMORY, this.#plain.subarray(0, len)));
+  }
+
+  /** A failure to write is reported at the end: the container is still sending, and is heard out. */
+  async #attempt(write: () => Promise<void>): Promise<void> {
+    if (this.#failure !== null) return;
+    try {
+      await write();
+    } catch (error) {
+      this.#failure = error;
+    }
   }
 
   async #onEnd(failed: boolean): Promise<void> {
     const pausedMs = performance.now() - this.#begunAtMs;
     try {
       if (failed) throw new SaveError('out-of-memory', 'There is not enough memory to save this container: the memory that its image starts with is needed once more.');
-      if (this.#failure !== null) throw this.#failure;
       if (this.#plainLen > 0) await this.#writeChunk();
+      if (this.#failure !== null) throw this.#failure;
       const screen = await this.#details.screen(this.#position);
       for (let at = 0; at < screen.length; at += CHUNK_BYTES) await this.#writer.chunk(KIND_SCREEN, screen.subarray(at, at + CHUNK_BYTES));
       await this.#writer.end();

@@ -99,10 +99,10 @@ describe('the file', () => {
   });
 
   test('what inflates to more than it says, memory that is no machine\'s, parts that nobody knows', async () => {
-    const file = await fileOf([[KIND_MEMORY, run(0, RUN_PAGES, 0)]]);
+    const file = await fileOf([[KIND_MEMORY, run(0, 32, 0)]]);
     // The same bytes under a smaller length, with a right checksum: as somebody would write who means harm.
     const honest = await SaveReader.open(sourceOf(file));
-    expect((await honest.next())!.bytes).toHaveLength(RUN_HEADER_BYTES + RUN_PAGES * PAGE_BYTES);
+    expect((await honest.next())!.bytes).toHaveLength(RUN_HEADER_BYTES + 32 * PAGE_BYTES);
     const at = 16 + JSON.stringify(HEADER).length;
     setU32(file, at + 8, 100);
     const digestBefore = Buffer.from(await crypto.subtle.digest('SHA-256', file.slice(0, at)));
@@ -144,11 +144,14 @@ describe('from the container to the file', () => {
 
   test('a file that cannot be written does not hold the container up, and a second save works', async () => {
     const shared = makeContainerMemory(false);
-    const memory = memoryOf(4).buffer;
+    // More than a chunk, so that the write fails in the middle of a message.
+    const memory = memoryOf(12).buffer;
     new Uint8Array(memory).fill(3);
-    const full = new SaveCollector(shared, details, { write: () => { throw new Error('full'); } });
+    let writes = 0;
+    const full = new SaveCollector(shared, details, { write: () => { if (++writes > 1) throw new Error('full'); } });
     sendMemory(shared, memory, () => memoryOf(2).buffer);
     await expect(full.done).rejects.toThrow('full');
+    expect(writes).toBe(2);
     expect(new Ring(shared.save).readable).toBe(0);
     const out = sink();
     const again = new SaveCollector(shared, details, out);

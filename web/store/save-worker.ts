@@ -3,7 +3,7 @@
  * handles of the origin private file system, which are the fast way into it.
  *
  * A file is written under another name and renamed when it is complete: what is listed is whole. Room that is missing shows as an error
- * of the handle, or as a write that takes less than it was given.
+ * of the handle, as a write that takes less than it was given, or only in the size of the file (Chromium, in private windows).
  */
 import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
@@ -16,7 +16,7 @@ import { blobSource, PART_EXTENSION, savedFolder, saveFileName } from '../saved-
 
 /** What TypeScript's library for pages leaves out of a file's handle, since only workers have it, or since it is young. */
 interface OwnFile extends FileSystemFileHandle {
-  createSyncAccessHandle(): Promise<{ write(bytes: Uint8Array, options: { at: number }): number; truncate(bytes: number): void; flush(): void; close(): void }>;
+  createSyncAccessHandle(): Promise<{ write(bytes: Uint8Array, options: { at: number }): number; truncate(bytes: number): void; getSize(): number; flush(): void; close(): void }>;
   move(name: string): Promise<void>;
 }
 
@@ -47,16 +47,18 @@ async function writeFile<T>(name: string, write: (sink: SaveSink) => Promise<T>)
   try {
     const handle = await part.createSyncAccessHandle();
     let result: T;
+    let written = 0;
     try {
       handle.truncate(0);
-      let at = 0;
       result = await write({
         write: (bytes) => {
-          if (handle.write(bytes, { at }) < bytes.length) throw noRoom();
-          at += bytes.length;
+          if (handle.write(bytes, { at: written }) !== bytes.length) throw noRoom();
+          written += bytes.length;
         },
       });
       handle.flush();
+      // A full disk is not always an error of the write that met it.
+      if (handle.getSize() !== written) throw noRoom();
     } finally {
       handle.close();
     }
