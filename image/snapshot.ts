@@ -6,7 +6,8 @@ import { spawn } from 'node:child_process';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageBuildError } from './image-error.ts';
-import { addCustomSection, appendMemory } from './wasm-section.ts';
+import { SPARE_BYTES } from './memory.ts';
+import { addCustomSection, endMemory } from './wasm-section.ts';
 
 /** Custom section `portside` of an image (ARCHITECTURE.md, "An image"). */
 export interface ImageSection {
@@ -39,7 +40,7 @@ export interface SnapshotOptions {
 export async function takeSnapshot(machine: string, inDir: string, out: string, section: ImageSection, report: (line: string) => void, options: SnapshotOptions = {}): Promise<void> {
   await runWizer(['--allow-wasi', '--mapdir', `/in::${inDir}`, '-f', 'wizer.initialize', '-o', out, machine], report, options.signal);
   const module = addCustomSection(await readFile(out), 'portside', Buffer.from(JSON.stringify(section)));
-  const parts = options.embed ? appendMemory(module, await readFile(join(inDir, 'disk'))) : [module];
+  const parts = endMemory(module, SPARE_BYTES, options.embed ? await readFile(join(inDir, 'disk')) : null);
   const file = await open(out, 'w');
   try {
     for (const part of parts) await file.writeFile(part);

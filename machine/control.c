@@ -5,6 +5,8 @@
 #include "hart.h"
 #include "host.h"
 #include "map.h"
+#include "mmu.h"
+#include "riscv.h"
 
 /* A line longer than this can't be one of ours; it is skipped. */
 #define LINE_MAX 64
@@ -24,8 +26,38 @@ static struct {
   u32 output_capacity, output_start, output_len;
 } control;
 
+static bool read_number(const char **text, u32 base, u64 *number) {
+  const char *start = *text;
+  for (*number = 0;; ++*text) {
+    char c = **text;
+    u32 digit = c >= '0' && c <= '9' ? (u32)(c - '0') : c >= 'a' && c <= 'f' ? (u32)(c - 'a') + 10 : 16;
+    if (digit >= base) return *text > start;
+    *number = *number * base + digit;
+  }
+}
+
+/* `unused 0xADDRESS BYTES`: what lies there the kernel writes before it reads it again, so the snapshot need not hold it. */
+static void forget_unused(const char *text) {
+  u64 start, bytes;
+  if (control.ready || !clock_is_virtual()) return;
+  if (!bytes_equal(text, "0x", 2)) return;
+  text += 2;
+  if (!read_number(&text, 16, &start) || *text++ != ' ' || !read_number(&text, 10, &bytes) || *text) return;
+  if ((start | bytes) & (PAGE_SIZE - 1)) return;
+  for (u64 va = start; va < start + bytes; va += PAGE_SIZE) {
+    u8 *page = mmu_data(va, true);
+    if (!page) host_panic("the agent has no memory where it says so", control.line);
+    fill_bytes(page, 0, PAGE_SIZE);
+  }
+}
+
 static void on_line(void) {
   control.line[control.line_len] = 0;
+  static const char unused_word[] = "unused ";
+  if (control.line_len > sizeof unused_word && bytes_equal(control.line, unused_word, sizeof unused_word - 1)) {
+    forget_unused(control.line + sizeof unused_word - 1);
+    return;
+  }
   if (text_equal(control.line, "ready")) {
     control.ready = true;
     hart.leave = 1;
@@ -130,7 +162,7 @@ static void put_variable(const char *entry) {
   put("\n");
 }
 
-void control_send_start(const struct options *options) {
+void control_send_start(const struct options *options, u32 memory_blocks) {
   char **environment;
   u32 variables = host_environment(&environment);
   u64 room = OUTPUT_FIXED + 4 * (text_len(options->hostname) + text_len(options->entrypoint));
@@ -145,6 +177,8 @@ void control_send_start(const struct options *options) {
   put_decimal(now_ns / 1000000000, 1);
   put(".");
   put_decimal(now_ns / 1000000 % 1000, 3);
+  put("\nPS_MEMORY_BLOCKS=");
+  put_decimal(memory_blocks, 1);
   put("\nPS_MAC=");
   put_mac(options->mac);
   put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");

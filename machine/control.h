@@ -11,8 +11,8 @@ void control_init(void);
 bool control_is_ready(void);
 /** True once the agent said `exit N`; the status. */
 bool control_has_exit(u32 *status);
-/** Queues the lines that start the command. */
-void control_send_start(const struct options *options);
+/** Queues the lines that start the command; `memory_blocks` of the second bank are there. */
+void control_send_start(const struct options *options, u32 memory_blocks);
 /** Moves what waits into the guest; called each turn. */
 void control_turn(void);
 

@@ -38,9 +38,10 @@ const TOPICS: Record<string, string> = {
   --pcap FILE          write every frame to FILE, for Wireshark (implies --net)
   --mac MAC            the container's MAC address
   --hostname NAME      its host name
+  --memory SIZE        its memory, 128 to 2048 (MiB) or 1G and the like (default: the image's)
   --env K=V, -e K=V    a variable for the command (K alone: its value here). May be repeated
 
-Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H. \`--\` ends them.`,
+Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H, --memory M. \`--\` ends them.`,
   convert: `portside convert [flags] SOURCE [out.wasm|out-dir/]: a container image becomes a wasm, without Docker.
 
 SOURCE is one of
@@ -54,7 +55,7 @@ out.wasm (the default) has its disk inside; out-dir/ gets a wasm and a disk of w
 (portside serve --images out-dir shows it).
 
   --name NAME          of the image, and the container's host name (default: from the output's name)
-  --memory MIB         of the container, 64 to 2048 (default: 512)
+  --memory MIB         of the container unless a start says otherwise, 128 to 2048 (default: 512)
   --platform OS/ARCH   which image of several to take (default: linux/riscv64, the only one that runs)
   --creds USER:PASSWORD
                        for the registry (default: $PORTSIDE_CREDS)

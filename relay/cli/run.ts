@@ -2,6 +2,7 @@
 import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
+import { MEMORY_ADVICE, parseMemory } from '../../shared/wasi/memory-size.ts';
 import type { RunOptions } from '../run/run.ts';
 import { Images } from '../images.ts';
 import { withCapture } from './capture.ts';
@@ -13,6 +14,7 @@ const FLAGS = {
   'publish': { type: 'string', short: 'p', multiple: true },
   'mac': { type: 'string' },
   'hostname': { type: 'string' },
+  'memory': { type: 'string' },
   'env': { type: 'string', short: 'e', multiple: true },
   'images': { type: 'string' },
   'pcap': { type: 'string' },
@@ -48,6 +50,7 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
   };
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
+  if (flags.memory !== undefined) options.memoryMiB = checkMemory(flags.memory);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
   if (flags.verbose) options.log = (line) => context.warn(line);
   return options;
@@ -77,6 +80,12 @@ function checkMac(text: string): string {
   const mac = text.toLowerCase().replaceAll('-', ':');
   if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac)) throw new RelayError('RELAY_BAD_FLAG', `--mac takes a unicast address such as 02:00:00:00:00:42, not "${text}"`);
   return mac;
+}
+
+function checkMemory(text: string): number {
+  const mib = parseMemory(text);
+  if (mib === null) throw new RelayError('RELAY_BAD_FLAG', `--memory takes ${MEMORY_ADVICE}; not "${text}"`);
+  return mib;
 }
 
 /** RFC 1123 §2.1, one label or several */

@@ -16,7 +16,7 @@ import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
 import { parseIpv4 } from '../../shared/net/wire/addr.ts';
 import type { NetworkOptions, VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
-import { argumentsFit, guestArguments, guestEnvironment, skipsStdin } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, guestArguments, guestEnvironment, memoryFits, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
@@ -34,6 +34,8 @@ export interface RunOptions {
   forwards: readonly ForwardRequest[];
   mac?: string;
   hostname?: string;
+  /** the image's own when absent */
+  memoryMiB?: number;
   /** debug lines of the network */
   log?: (line: string) => void;
   /** default: a plain VirtualNetwork */
@@ -50,8 +52,8 @@ export async function run(options: RunOptions): Promise<number> {
     const line = { ...options };
     const args = guestArguments(info, line);
     const env = guestEnvironment(line);
-    const tooLong = argumentsFit(info, args, env);
-    if (tooLong !== null) throw new RelayError('RELAY_BAD_FLAG', tooLong);
+    const unfit = memoryFits(info, options.memoryMiB) ?? argumentsFit(info, args, env);
+    if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
     const memory = makeContainerMemory(options.net);
     if (options.net) closers.push(await openNetwork(memory, options));
     return await runIn(thread, info, { memory, args, env, net: options.net }, skipsStdin(options.args));

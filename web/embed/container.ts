@@ -22,6 +22,8 @@ export interface StartOptions {
   cmd?: string | string[];
   /** `relay` (default: of the server that `base` is on), `relay=https://HOST`, `none`, `delegate=ws://HOST` */
   net?: string;
+  /** of the container: 512, `1G`; the image's own when absent */
+  memory?: string | number;
   /** folder of the built page, where images/ is; the folder of this module when absent */
   base?: string | URL;
   /** of the terminal, in characters */
@@ -135,6 +137,7 @@ export class Container {
     if (options.image !== undefined) query.searchParams.set('image', options.image);
     if (typeof options.cmd === 'string') query.searchParams.set('cmd', options.cmd);
     if (options.net !== undefined) query.searchParams.set('net', options.net);
+    if (options.memory !== undefined) query.searchParams.set('memory', String(options.memory));
     const address = parseAddress(query.href);
     if ('parameter' in address) {
       return this.#control.fail(imageFailure({ code: 'arguments', message: `${address.parameter}: ${address.problem}. ${address.advice}` }, ''));
@@ -143,7 +146,7 @@ export class Container {
     if (image === null) return;
     const net = address.net.kind === 'relay' ? { kind: 'relay', origin: address.net.origin ?? base.origin } as const : address.net;
     this.#control.begin({
-      imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv: Array.isArray(options.cmd) ? options.cmd : address.argv, net,
+      imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv: Array.isArray(options.cmd) ? options.cmd : address.argv, net, memoryMiB: address.memoryMiB,
     });
   }
 

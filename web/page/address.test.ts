@@ -42,6 +42,13 @@ describe('parseAddress', () => {
     expect(problem(`?cmd=${'é'.repeat(451)}`)).toBe('cmd: it is longer than 900 bytes');
   });
 
+  it('reads the memory, and says what it can be', () => {
+    expect(at('?memory=1G')).toMatchObject({ memoryMiB: 1024 });
+    expect(at('?memory=')).not.toHaveProperty('memoryMiB');
+    expect(problem('?memory=4G')).toBe('memory: a container can’t have so much');
+    expect(at('?memory=lots')).toMatchObject({ parameter: 'memory', value: 'lots', advice: expect.stringContaining('128 to 2048') });
+  });
+
   it('knows the networks', () => {
     expect(at('?net=relay')).toMatchObject({ net: { kind: 'relay' } });
     expect(at('?net=relay=https://relay.example:8443')).toMatchObject({ net: { kind: 'relay', origin: 'https://relay.example:8443' } });

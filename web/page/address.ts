@@ -1,3 +1,4 @@
+import { MEMORY_ADVICE, parseMemory } from '../../shared/wasi/memory-size.ts';
 import { splitWords } from './words.ts';
 
 /**
@@ -10,6 +11,7 @@ import { splitWords } from './words.ts';
  *     ?net=relay=https://HOST:PORT   the relay of another server; it must let this page in (--allow-origin)
  *     ?net=none          no network
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
+ *     ?memory=SIZE       memory of the container: 1024, 1G
  *
  * Other parameters are nobody's business here and are left alone.
  */
@@ -18,13 +20,15 @@ export interface Address {
   image: { name: string } | { url: string } | null;
   argv: string[];
   net: NetChoice;
+  /** absent: the image's own */
+  memoryMiB?: number;
 }
 
 export type NetChoice = { kind: 'relay'; origin?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
-  parameter: 'image' | 'cmd' | 'net';
+  parameter: 'image' | 'cmd' | 'net' | 'memory';
   value: string;
   /** what is wrong, a clause without a full stop */
   problem: string;
@@ -44,7 +48,11 @@ export function parseAddress(href: string): Address | AddressProblem {
   if (!Array.isArray(argv)) return argv;
   const net = parseNet(query.get('net'), page);
   if ('parameter' in net) return net;
-  return { image, argv, net };
+  const memory = query.get('memory')?.trim() ?? '';
+  if (memory === '') return { image, argv, net };
+  const memoryMiB = parseMemory(memory);
+  if (memoryMiB === null) return { parameter: 'memory', value: memory, problem: 'a container can’t have so much', advice: `It is ${MEMORY_ADVICE}.` };
+  return { image, argv, net, memoryMiB };
 }
 
 /** The page's URL with another image; a command belongs to the image it was written for and goes. */

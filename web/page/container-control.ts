@@ -20,6 +20,8 @@ export interface ContainerSpec {
   imageSha256: string | null;
   argv: string[];
   net: NetMode;
+  /** the image's own when absent */
+  memoryMiB?: number | undefined;
 }
 
 /** What the rest of the page shows of the container. */
@@ -82,6 +84,7 @@ export class ContainerControl {
       args: spec.argv,
       env: { TERM: 'xterm-256color' },
       net: spec.net,
+      ...(spec.memoryMiB === undefined ? {} : { memoryMiB: spec.memoryMiB }),
       size: this.#view.onBegin(),
       onOutput: (bytes, done) => (live() ? this.#view.onOutput(bytes, done) : done()),
       onProgress: (progress) => { if (live()) this.#view.onProgress(progress); },

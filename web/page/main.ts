@@ -113,10 +113,10 @@ async function begin(): Promise<void> {
   control.fail(wanted === null ? noImagesFailure() : unknownImageFailure(wanted.name, list.map((entry) => entry.name)));
 }
 
-function start({ argv, net }: Address, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>): void {
+function start({ argv, net, memoryMiB }: Address, image: Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'>): void {
   setText(imageName, image.title);
   document.title = `${image.title} – Portside`;
-  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv, net });
+  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv, net, memoryMiB });
   terminal.focus();
 }
 

@@ -28,7 +28,7 @@
  */
 import type { Remote } from 'comlink';
 import { proxy, transfer, wrap } from 'comlink';
-import { argumentsFit, guestArguments, guestEnvironment } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, guestArguments, guestEnvironment, memoryFits } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
@@ -75,6 +75,8 @@ export interface RunnerOptions {
   /** 02:00:00:00:00:01 when absent: each session has a network of its own */
   mac?: string;
   hostname?: string;
+  /** the image's own when absent */
+  memoryMiB?: number;
   size: { cols: number; rows: number };
   /**
    * Bytes for the terminal, a copy that may be kept. The next chunk comes after `done` was called, so a slow terminal slows
@@ -251,9 +253,9 @@ export class ContainerRunner {
     const line = { ...this.#options, net: net.kind !== 'none' };
     const args = guestArguments(loaded.info, line);
     const env = guestEnvironment(line);
-    const tooLong = argumentsFit(loaded.info, args, env);
-    if (tooLong !== null) {
-      this.#fail({ code: 'arguments', message: tooLong });
+    const unfit = memoryFits(loaded.info, line.memoryMiB) ?? argumentsFit(loaded.info, args, env);
+    if (unfit !== null) {
+      this.#fail({ code: 'arguments', message: unfit });
       return;
     }
     this.#setState('starting', {});
