@@ -42,7 +42,7 @@ export function resolveLock(index: PackageIndex): Lock {
   return { version: 1, suite: SUITE, architecture: ARCHITECTURE, groups, packages: Object.fromEntries(names.map((name) => [name, pin(index, name)])) };
 }
 
-function pin(index: PackageIndex, name: string): LockedPackage {
+export function pin(index: PackageIndex, name: string): LockedPackage {
   const stanza = index.get(name);
   const field = (key: string, pattern: RegExp): string => {
     const value = stanza.get(key) ?? '';
