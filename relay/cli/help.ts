@@ -38,6 +38,7 @@ const TOPICS: Record<string, string> = {
   --pcap FILE          write every frame to FILE, for Wireshark (implies --net)
   --mac MAC            the container's MAC address
   --hostname NAME      its host name
+  --mtu N              MTU of its network, 576 to 65520 (default: 1500; implies --net)
   --memory SIZE        its memory, 128 to 2048 (MiB) or 1G and the like (default: the image's)
   --env K=V, -e K=V    a variable for the command (K alone: its value here). May be repeated
 

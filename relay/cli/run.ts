@@ -2,12 +2,13 @@
 import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
+import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
 import { MEMORY_ADVICE, parseMemory } from '../../shared/wasi/memory-size.ts';
 import type { RunOptions } from '../run/run.ts';
 import { Images } from '../images.ts';
 import { withCapture } from './capture.ts';
 import type { CliContext } from './context.ts';
-import { firstWord, parseFlags, parseForward } from './flags.ts';
+import { firstWord, parseFlags, parseForward, parseNumber } from './flags.ts';
 
 const FLAGS = {
   'net': { type: 'boolean' },
@@ -15,6 +16,7 @@ const FLAGS = {
   'mac': { type: 'string' },
   'hostname': { type: 'string' },
   'memory': { type: 'string' },
+  'mtu': { type: 'string' },
   'env': { type: 'string', short: 'e', multiple: true },
   'images': { type: 'string' },
   'pcap': { type: 'string' },
@@ -44,13 +46,14 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
     image: await findImage(args[at], flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images)),
     args: args.slice(at + 1),
     env: Object.fromEntries((flags.env ?? []).flatMap((text) => parseVariable(text, context.env))),
-    // A forward needs a network to lead into, and a capture one to look at.
-    net: flags.net === true || forwards.length > 0 || flags.pcap !== undefined,
+    // A forward needs a network to lead into, a capture one to look at, and an MTU is one's.
+    net: flags.net === true || forwards.length > 0 || flags.pcap !== undefined || flags.mtu !== undefined,
     forwards,
   };
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
   if (flags.memory !== undefined) options.memoryMiB = checkMemory(flags.memory);
+  if (flags.mtu !== undefined) options.mtu = parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
   if (flags.verbose) options.log = (line) => context.warn(line);
   return options;

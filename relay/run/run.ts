@@ -36,6 +36,8 @@ export interface RunOptions {
   hostname?: string;
   /** the image's own when absent */
   memoryMiB?: number;
+  /** of the network, in `bytes`; 1500 when absent */
+  mtu?: number;
   /** debug lines of the network */
   log?: (line: string) => void;
   /** default: a plain VirtualNetwork */
@@ -107,7 +109,7 @@ async function openNetwork(memory: ContainerMemory, options: RunOptions): Promis
     import('../host/node-clock.ts'),
   ]);
   const clock = new NodeClock();
-  const networkOptions: NetworkOptions = { clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(options.log === undefined ? {} : { log: options.log }) };
+  const networkOptions: NetworkOptions = { clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(options.mtu === undefined ? {} : { config: { mtu: options.mtu } }), ...(options.log === undefined ? {} : { log: options.log }) };
   const network = options.createNetwork?.(networkOptions) ?? new VirtualNetwork(networkOptions);
   try {
     for (const { protocol, hostIp, hostPort, guestPort } of options.forwards) {

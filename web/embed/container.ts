@@ -144,7 +144,7 @@ export class Container {
     }
     const image = await this.#image(address.image, base);
     if (image === null) return;
-    const net = address.net.kind === 'relay' ? { kind: 'relay', origin: address.net.origin ?? base.origin } as const : address.net;
+    const net = address.net.kind === 'relay' ? { ...address.net, origin: address.net.origin ?? base.origin } : address.net;
     this.#control.begin({
       imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv: Array.isArray(options.cmd) ? options.cmd : address.argv, net, memoryMiB: address.memoryMiB,
     });

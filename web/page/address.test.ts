@@ -42,6 +42,14 @@ describe('parseAddress', () => {
     expect(problem(`?cmd=${'é'.repeat(451)}`)).toBe('cmd: it is longer than 900 bytes');
   });
 
+  it('reads the MTU that a relay is asked for', () => {
+    expect(at('?mtu=65520')).toMatchObject({ net: { kind: 'relay', mtu: 65520 } });
+    expect(at('?net=relay=https://relay.example&mtu=576')).toMatchObject({ net: { kind: 'relay', origin: 'https://relay.example', mtu: 576 } });
+    expect(at('?mtu=')).toMatchObject({ net: { kind: 'relay' } });
+    for (const wrong of ['575', '65521', '1e3', '-1', 'jumbo']) expect(problem(`?mtu=${wrong}`), wrong).toBe('mtu: no network has such an MTU');
+    expect(problem('?net=none&mtu=1500')).toBe('mtu: only a relay can be asked for it');
+  });
+
   it('reads the memory, and says what it can be', () => {
     expect(at('?memory=1G')).toMatchObject({ memoryMiB: 1024 });
     expect(at('?memory=')).not.toHaveProperty('memoryMiB');

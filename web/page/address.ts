@@ -1,3 +1,4 @@
+import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
 import { MEMORY_ADVICE, parseMemory } from '../../shared/wasi/memory-size.ts';
 import { splitWords } from './words.ts';
 
@@ -11,6 +12,7 @@ import { splitWords } from './words.ts';
  *     ?net=relay=https://HOST:PORT   the relay of another server; it must let this page in (--allow-origin)
  *     ?net=none          no network
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
+ *     ?mtu=BYTES         with net=relay: 576 to 65520; the relay may give less
  *     ?memory=SIZE       memory of the container: 1024, 1G
  *
  * Other parameters are nobody's business here and are left alone.
@@ -24,11 +26,11 @@ export interface Address {
   memoryMiB?: number;
 }
 
-export type NetChoice = { kind: 'relay'; origin?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
+export type NetChoice = { kind: 'relay'; origin?: string; mtu?: number } | { kind: 'none' } | { kind: 'delegate'; url: string };
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
-  parameter: 'image' | 'cmd' | 'net' | 'memory';
+  parameter: 'image' | 'cmd' | 'net' | 'mtu' | 'memory';
   value: string;
   /** what is wrong, a clause without a full stop */
   problem: string;
@@ -48,6 +50,9 @@ export function parseAddress(href: string): Address | AddressProblem {
   if (!Array.isArray(argv)) return argv;
   const net = parseNet(query.get('net'), page);
   if ('parameter' in net) return net;
+  const mtu = parseMtu(query.get('mtu'), net);
+  if (typeof mtu === 'object') return mtu;
+  if (mtu > 0 && net.kind === 'relay') net.mtu = mtu;
   const memory = query.get('memory')?.trim() ?? '';
   if (memory === '') return { image, argv, net };
   const memoryMiB = parseMemory(memory);
@@ -110,6 +115,16 @@ function parseNet(value: string | null, page: URL): NetChoice | AddressProblem {
     return { parameter: 'net', value: text, problem: 'a page from https:// can only reach wss:// addresses', advice };
   }
   return { kind: 'delegate', url: url.href };
+}
+
+/** 0: nothing is asked for. */
+function parseMtu(value: string | null, net: NetChoice): number | AddressProblem {
+  const text = value?.trim() ?? '';
+  if (text === '') return 0;
+  const advice = `It is a number of bytes from ${MTU_MIN} to ${MTU_MAX}, and belongs to ?net=relay.`;
+  if (net.kind !== 'relay') return { parameter: 'mtu', value: text, problem: 'only a relay can be asked for it', advice };
+  const mtu = /^\d{3,5}$/.test(text) ? Number(text) : 0;
+  return mtu >= MTU_MIN && mtu <= MTU_MAX ? mtu : { parameter: 'mtu', value: text, problem: 'no network has such an MTU', advice };
 }
 
 function parseRelay(text: string, page: URL, advice: string): NetChoice | AddressProblem {
