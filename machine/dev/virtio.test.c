@@ -34,6 +34,7 @@
 #define FAKE_SOCKET 100000
 
 void *host_memory(u64 len) { return calloc(1, len ? len : 1); }
+void *host_memory_if(u64 len) { return host_memory(len); }
 void host_exit(u32 status) { exit((int)status); }
 void host_panic(const char *what, const char *detail) {
   printf("panic: %s: %s\n", what, detail);
@@ -756,6 +757,7 @@ static void fuzz_9p(u32 rounds) {
 
 int main(void) {
   ram.bytes = calloc(1, RAM_BYTES);
+  ram.base = RAM_BASE;
   ram.size = RAM_BYTES;
   terminal_init();
   terminal_open_stdin(true);
