@@ -42,7 +42,7 @@ test('four by the shortcut, × hangs up, and all end with the main command', asy
     await page.keyboard.press('Control+Shift+Enter');
     await shows(page, number, /:~#/);
   }
-  await expect(page.locator('#terminal-button')).toBeHidden();
+  await expect(page.locator('#terminal-button')).toBeDisabled();
   expect(await list(page)).toEqual([1, 2, 3, 4]);
   await write(page, 3, 'sleep 12345\n');
   await write(page, 2, 'until ps | grep "[s]leep 12345"; do sleep 0.1; done\n');

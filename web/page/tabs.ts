@@ -151,7 +151,7 @@ export class Tabs {
 
   /** To be called when the container's state has changed. */
   refresh(): void {
-    byId('terminal-button', HTMLButtonElement).hidden = !this.canOpen;
+    byId('terminal-button', HTMLButtonElement).disabled = !this.canOpen;
   }
 
   #show(): void {
