@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test, type Page } from '@playwright/test';
-import { appendMemory } from '../image/wasm-section.ts';
+import { endMemory } from '../image/wasm-section.ts';
 import { compileFixture } from '../shared/wasi/fixtures/compile.mjs';
 import { GVPROXY, GvproxyBridge } from './c2w/gvproxy.ts';
 import { Guest, noise, Server, sha256, startHostHttp } from './guest.ts';
@@ -28,7 +28,7 @@ let friend: Server;
 test.beforeAll(async () => {
   folder = mkdtempSync(join(tmpdir(), 'portside-c2w-'));
   const image = readFileSync(await compileFixture('c2w-image.c'));
-  writeFileSync(join(folder, 'c2w.wasm'), Buffer.concat(appendMemory(image, noise(120 * MIB))));
+  writeFileSync(join(folder, 'c2w.wasm'), Buffer.concat(endMemory(image, 0, noise(120 * MIB))));
   writeFileSync(join(folder, 'c2w-old.wasm'), readFileSync(await compileFixture('c2w-image.c', ['NET_WORD="qemu"'])));
   const files: Record<string, [string, Uint8Array]> = {
     '/': ['text/html', readFileSync(new URL('c2w/page.html', import.meta.url))],

@@ -5,6 +5,7 @@ import { writeCpio } from './cpio.ts';
 import { readDeb } from './deb.ts';
 import { addBusyboxRoot, buildInitramfs, type ImageDefaults } from './initramfs.ts';
 import { loadKernel } from './kernel.ts';
+import { memoryLines } from './memory.ts';
 import { readPackage, type Lock } from './packages.ts';
 import { CMDLINE } from './recipes.ts';
 
@@ -26,7 +27,7 @@ export async function writeBootFiles(inDir: string, lock: Lock, options: BootOpt
   const busybox = await readDeb(await readPackage(lock.packages[lock.groups.busybox[0]]));
   const initramfs = await buildInitramfs(busybox, kernel.modules(modules), defaults, disk === null ? '/' : '/root', EPOCH);
   if (disk === null) addBusyboxRoot(initramfs);
-  const config = [`memory=${memoryMiB}`, `cmdline=${CMDLINE}`, `epoch=${EPOCH}`];
+  const config = [...memoryLines(memoryMiB), `cmdline=${CMDLINE}`, `epoch=${EPOCH}`];
   if (disk !== null && disk !== 'embedded') config.push(`disk=${disk.file}`);
   await writeFile(join(inDir, 'kernel'), kernel.image);
   await writeFile(join(inDir, 'initrd'), writeCpio(initramfs));

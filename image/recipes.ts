@@ -24,11 +24,12 @@ const ENV = { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bi
  * accounting, NUMA, 2 MiB pages (each zeroed on its first touch), self-tests of ciphers (0.3 s of each start: the snapshot held them unfinished). RCU without waiting for grace periods boots faster.
  * The console is a port that does not exist: on the kernel's console hvc takes the first ^O for itself (SysRq), and `hvc0` is a
  * person's terminal, where ^O saves a file. What the kernel says is in dmesg.
+ * The atomic DMA pool is for devices that we have not, and would lie in memory that a start may not have.
  * Addresses are not randomised for the kernel (the device tree holds no seed); for programs they are, at run time.
  */
 export const CMDLINE = [
   'console=ttyS0', 'quiet', 'loglevel=3', 'panic=-1', 'init_on_alloc=0', 'transparent_hugepage=never', 'lsm=', 'audit=0',
-  'cgroup_disable=memory,pressure', 'numa=off', 'swiotlb=noforce', 'rcupdate.rcu_expedited=1', 'cryptomgr.notests',
+  'cgroup_disable=memory,pressure', 'numa=off', 'swiotlb=noforce', 'rcupdate.rcu_expedited=1', 'cryptomgr.notests', 'initcall_blacklist=dma_atomic_pool_init',
 ].join(' ');
 
 export const RECIPES: Record<string, Recipe> = {

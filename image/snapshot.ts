@@ -7,7 +7,8 @@ import { createHash } from 'node:crypto';
 import { open, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ImageBuildError } from './image-error.ts';
-import { addCustomSection, appendMemory } from './wasm-section.ts';
+import { SPARE_BYTES } from './memory.ts';
+import { addCustomSection, endMemory } from './wasm-section.ts';
 
 /** Custom section `portside` of an image (ARCHITECTURE.md, "An image"). */
 export interface ImageSection {
@@ -49,7 +50,7 @@ export async function takeSnapshot(machine: string, inDir: string, out: string, 
   const disk = options.embed ? await readFile(join(inDir, 'disk')) : null;
   if (disk !== null) section.id = createHash('sha256').update(section.id).update(disk).digest('hex');
   const module = addCustomSection(snapshot, 'portside', Buffer.from(JSON.stringify(section)));
-  const parts = disk === null ? [module] : appendMemory(module, disk);
+  const parts = endMemory(module, SPARE_BYTES, disk);
   const file = await open(out, 'w');
   try {
     for (const part of parts) await file.writeFile(part);

@@ -1,5 +1,5 @@
 /*
- * Sections of a wasm module (core spec §5.5): read a custom one, add one, put data behind the memory. The rest is not looked at.
+ * Sections of a wasm module (core spec §5.5): read a custom one, add one, end the memory elsewhere. The rest is not looked at.
  *
  *   "\0asm" 1 0 0 0, then sections:  id u8 | size LEB128 | size bytes      a custom section (id 0) begins with its name: len LEB128 | UTF-8
  */
@@ -37,10 +37,10 @@ export function addCustomSection(module: Uint8Array, name: string, contents: Uin
 }
 
 /**
- * `module` with its memory grown by `contents`, which lie right behind the memory as it was: an embedded disk. In parts, to be
- * written one after the other, as both are large. Borrowed: views of both.
+ * `module` without the last `spare` bytes of its memory (no data lie there), and with `contents` in their place: an embedded disk. In
+ * parts, to be written one after the other, as both are large. Borrowed: views of both.
  */
-export function appendMemory(module: Uint8Array, contents: Uint8Array): Uint8Array[] {
+export function endMemory(module: Uint8Array, spare: number, contents: Uint8Array | null): Uint8Array[] {
   const parts: Uint8Array[] = [module.subarray(0, MAGIC.length)];
   const add = (id: number, ...body: Uint8Array[]): void => void parts.push(Uint8Array.of(id), leb(body.reduce((sum, { length }) => sum + length, 0)), ...body);
   let at = -1;
@@ -51,9 +51,12 @@ export function appendMemory(module: Uint8Array, contents: Uint8Array): Uint8Arr
       // One memory, limits without a maximum.
       const pages = readLeb(module, count.next + 1, end);
       if (count.value !== 1 || module[count.next] !== 0) throw new ImageBuildError('wasm module has a memory of another kind than the machine has');
-      at = pages.value * WASM_PAGE;
-      if (at + contents.length > MAX_MEMORY) throw new ImageBuildError(`memory and disk together take more than ${MAX_MEMORY / 2 ** 20} MiB`);
-      add(id, leb(1), Uint8Array.of(0), leb(pages.value + Math.ceil(contents.length / WASM_PAGE)));
+      at = pages.value * WASM_PAGE - spare;
+      const length = contents?.length ?? 0;
+      if (at < 0 || at + spare + length > MAX_MEMORY) throw new ImageBuildError(`memory and disk together take more than ${MAX_MEMORY / 2 ** 20} MiB`);
+      add(id, leb(1), Uint8Array.of(0), leb(Math.ceil((at + length) / WASM_PAGE)));
+    } else if (contents === null) {
+      add(id, module.subarray(start, end));
     } else if (id === DATA_COUNT) {
       add(id, leb(count.value + 1));
     } else if (id === DATA) {
@@ -63,7 +66,7 @@ export function appendMemory(module: Uint8Array, contents: Uint8Array): Uint8Arr
       add(id, module.subarray(start, end));
     }
   }
-  if (at < 0 || !isAppended) throw new ImageBuildError('wasm module without memory or data');
+  if (at < 0 || (contents !== null && !isAppended)) throw new ImageBuildError('wasm module without memory or data');
   return parts;
 }
 

@@ -33,7 +33,7 @@ _Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_
 void block_init(void) {
   fuse_init();
   blocks.arena = host_memory(ARENA_BYTES);
-  blocks.pages = host_memory((ram.size >> PAGE_SHIFT) * sizeof(u32));
+  blocks.pages = host_memory((ram.capacity >> PAGE_SHIFT) * sizeof(u32));
 }
 
 static struct block *at(u32 reference) { return (struct block *)(blocks.arena + (u64)(reference - 1) * ARENA_UNIT); }
@@ -46,8 +46,8 @@ void block_drop_all(bool zero) {
   blocks.used = 0;
   blocks.stale_count = 0;
   fill_bytes(blocks.heads, 0, sizeof blocks.heads);
-  fill_bytes(blocks.pages, 0, (ram.size >> PAGE_SHIFT) * sizeof(u32));
-  fill_bytes(ram.page_flags, 0, ram.size >> PAGE_SHIFT);
+  fill_bytes(blocks.pages, 0, (ram_total() >> PAGE_SHIFT) * sizeof(u32));
+  fill_bytes(ram.page_flags, 0, ram_total() >> PAGE_SHIFT);
 }
 
 static void note_stale(u32 page) {
@@ -56,14 +56,15 @@ static void note_stale(u32 page) {
   blocks.stale_count++;
 }
 
-void block_note_write(u64 pa) {
-  u32 page = (u32)((pa - RAM_BASE) >> PAGE_SHIFT);
+void block_note_write(u64 ram_offset) {
+  u32 page = (u32)(ram_offset >> PAGE_SHIFT);
   if (unlikely(ram.page_flags[page] == PAGE_HAS_CODE)) note_stale(page);
 }
 
 void ram_written(u64 pa, u64 len) {
+  u64 start = ram_offset_of(pa, len);
   if (len == 0) return;
-  for (u64 at_pa = pa & PAGE_MASK; at_pa < pa + len; at_pa += PAGE_SIZE) block_note_write(at_pa);
+  for (u64 offset = start & PAGE_MASK; offset < start + len; offset += PAGE_SIZE) block_note_write(offset);
 }
 
 static void drop_page(u32 page) {
@@ -97,7 +98,7 @@ static void claim_page(u32 page) {
 
 static u32 bits_at(u32 ram_offset, u32 size) {
   u32 bits = 0;
-  copy_bytes(&bits, ram.bytes + ram_offset, size);
+  copy_bytes(&bits, ram_bytes(ram_offset), size);
   return bits;
 }
 
@@ -189,11 +190,11 @@ static struct block *make(u32 ram_offset, u32 second) {
 struct block *block_find(void) {
   u64 pa;
   if (!mmu_fetch(hart.pc, &pa)) return NULL;
-  u32 ram_offset = (u32)(pa - RAM_BASE), second = 0;
+  u32 ram_offset = (u32)ram_offset_of(pa, 2), second = 0;
   if ((ram_offset & 0xfff) == 0xffe && bits_at(ram_offset, 2) % 4 == 3) {
     u64 pa_high;
     if (!mmu_fetch(hart.pc + 2, &pa_high)) return NULL;
-    second = (u32)(pa_high - RAM_BASE) + 1;
+    second = (u32)ram_offset_of(pa_high, 2) + 1;
   }
   struct block *block = lookup(ram_offset, second);
   if (!block) block = make(ram_offset, second);
@@ -209,7 +210,7 @@ u32 block_instructions_before(u64 base, const struct op *op) {
   // Ops are fewer than instructions, so these are counted where they lie.
   u64 pa;
   if (!mmu_fetch(base, &pa)) return 0;
-  u32 start = (u32)(pa - RAM_BASE), count = 0;
+  u32 start = (u32)ram_offset_of(pa, 2), count = 0;
   for (u32 off = 0; off < op->off; count++) off += bits_at(start + off, 2) % 4 == 3 ? 4 : 2;
   return count;
 }

@@ -80,8 +80,8 @@ struct block *block_find(void);
 u32 block_instructions_before(u64 base, const struct op *op);
 /** Bumped when blocks vanish. */
 extern u32 block_epoch;
-/** A write to `pa` is about to happen. */
-void block_note_write(u64 pa);
+/** A write at this offset in RAM is about to happen. */
+void block_note_write(u64 ram_offset);
 /** fence.i */
 void block_fence(void);
 void block_drop_all(bool zero);

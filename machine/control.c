@@ -5,7 +5,9 @@
 #include "hart.h"
 #include "host.h"
 #include "map.h"
+#include "mmu.h"
 #include "orphan.h"
+#include "riscv.h"
 #include "shares.h"
 #include "terminal.h"
 
@@ -52,12 +54,42 @@ static bool line_has(const char *word, u32 *number) {
   return value <= 255;
 }
 
+static bool read_number(const char **text, u32 base, u64 *number) {
+  const char *start = *text;
+  for (*number = 0;; ++*text) {
+    char c = **text;
+    u32 digit = c >= '0' && c <= '9' ? (u32)(c - '0') : c >= 'a' && c <= 'f' ? (u32)(c - 'a') + 10 : 16;
+    if (digit >= base) return *text > start;
+    *number = *number * base + digit;
+  }
+}
+
+/* `unused 0xADDRESS BYTES`: what lies there the kernel writes before it reads it again, so the snapshot need not hold it. */
+static void forget_unused(const char *text) {
+  u64 start, bytes;
+  if (control.ready || !clock_is_virtual()) return;
+  if (!bytes_equal(text, "0x", 2)) return;
+  text += 2;
+  if (!read_number(&text, 16, &start) || *text++ != ' ' || !read_number(&text, 10, &bytes) || *text) return;
+  if ((start | bytes) & (PAGE_SIZE - 1)) return;
+  for (u64 va = start; va < start + bytes; va += PAGE_SIZE) {
+    u8 *page = mmu_data(va, true);
+    if (!page) host_panic("the agent has no memory where it says so", control.line);
+    fill_bytes(page, 0, PAGE_SIZE);
+  }
+}
+
 static void on_line(void) {
   u32 number;
   control.line[control.line_len] = 0;
   static const char ports_word[] = "ports ";
   if (control.line_len >= sizeof ports_word - 1 && bytes_equal(control.line, ports_word, sizeof ports_word - 1)) {
     on_ports(control.line + sizeof ports_word - 1);
+    return;
+  }
+  static const char unused_word[] = "unused ";
+  if (control.line_len > sizeof unused_word && bytes_equal(control.line, unused_word, sizeof unused_word - 1)) {
+    forget_unused(control.line + sizeof unused_word - 1);
     return;
   }
   if (text_equal(control.line, "ready")) {
@@ -224,7 +256,7 @@ static void put_circumstances(const struct options *options) {
   put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");
 }
 
-void control_send_start(const struct options *options) {
+void control_send_start(const struct options *options, u32 memory_blocks) {
   char **environment;
   u32 variables = host_environment(&environment);
   u64 room = OUTPUT_FIXED + 4 * (text_len(options->hostname) + text_len(options->entrypoint));
@@ -233,7 +265,9 @@ void control_send_start(const struct options *options) {
   for (u32 i = 0; i < shares_count(); i++) room += 4 * text_len(shares_get(i)->path) + 64;
   reserve(room);
   put_circumstances(options);
-  put("PS_HOSTNAME=");
+  put("PS_MEMORY_BLOCKS=");
+  put_decimal(memory_blocks, 1);
+  put("\nPS_HOSTNAME=");
   put_quoted(options->hostname, text_len(options->hostname));
   put(options->stdin_open ? "\nPS_STDIN=1\n" : "\nPS_STDIN=0\n");
   put("PS_ENTRYPOINT=");

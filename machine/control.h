@@ -11,8 +11,8 @@ void control_init(void);
 bool control_is_ready(void);
 /** True once the agent said `exit N`; the status. */
 bool control_has_exit(u32 *status);
-/** Queues the lines that start the command. */
-void control_send_start(const struct options *options);
+/** Queues the lines that start the command; `memory_blocks` of the second bank are there. */
+void control_send_start(const struct options *options, u32 memory_blocks);
 /** Asks the agent what listens in the guest; nothing happens while an answer is awaited. The answer goes to stdout, in-band. */
 void control_ask_ports(void);
 /** Queues the lines that tell a resumed guest what has changed. */

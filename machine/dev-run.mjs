@@ -24,6 +24,7 @@ if (rest[0] === '--') rest.shift();
 const wasi = new WASI({ version: 'preview1', args: [image, ...rest], env: { TERM: 'xterm' }, preopens });
 const module = await WebAssembly.compile(await readFile(image));
 const instance = await WebAssembly.instantiate(module, wasi.getImportObject());
+const cpuBefore = process.cpuUsage();
 if (process.env.MARK) process.stderr.write(`start ${performance.now().toFixed(0)} ms\n`);
 process.exitCode = wasi.start(instance);
-if (process.env.MARK) process.stderr.write(`end ${performance.now().toFixed(0)} ms, ${instance.exports.instret()} instructions\n`);
+if (process.env.MARK) process.stderr.write(`end ${performance.now().toFixed(0)} ms, ${instance.exports.instret()} instructions, ${((cpu) => (cpu.user + cpu.system) / 1000)(process.cpuUsage(cpuBefore)).toFixed(0)} ms of CPU\n`);

@@ -181,6 +181,13 @@ static void soc(void) {
   end();
 }
 
+static void memory(u64 base, u64 size) {
+  begin_at("memory", base);
+  property_text("device_type", "memory");
+  property_reg(base, size);
+  end();
+}
+
 static void tree(const struct fdt_values *values) {
   begin("");
   property_u32("#address-cells", 2);
@@ -195,10 +202,8 @@ static void tree(const struct fdt_values *values) {
     property_u64("linux,initrd-end", values->initrd_end);
   }
   end();
-  begin_at("memory", RAM_BASE);
-  property_text("device_type", "memory");
-  property_reg(RAM_BASE, values->ram_size);
-  end();
+  memory(ram.base, ram.size);
+  if (ram.more_size) memory(RAM_BASE, ram.more_size);
   cpus();
   soc();
   end();

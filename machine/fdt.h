@@ -7,7 +7,6 @@
 #include "base.h"
 
 struct fdt_values {
-  u64 ram_size;
   const char *command_line;
   u64 initrd_start, initrd_end;
   u8 rng_seed[32];

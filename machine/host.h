@@ -12,6 +12,8 @@
 
 /** Zeroed memory, aligned to 64 KiB, never given back. */
 void *host_memory(u64 len);
+/** The same, or NULL if the host does not give so much. */
+void *host_memory_if(u64 len);
 _Noreturn void host_exit(u32 status);
 /** `portside machine: what: detail` on stderr, exit status 1. */
 _Noreturn void host_panic(const char *what, const char *detail);

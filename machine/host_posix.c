@@ -28,9 +28,14 @@ extern char **environ;
 static char **argument_texts;
 static u32 argument_count;
 
-void *host_memory(u64 len) {
+void *host_memory_if(u64 len) {
   void *memory = mmap(NULL, len ? len : 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (memory == MAP_FAILED) host_panic("out of memory", "");
+  return memory == MAP_FAILED ? NULL : memory;
+}
+
+void *host_memory(u64 len) {
+  void *memory = host_memory_if(len);
+  if (!memory) host_panic("out of memory", "");
   return memory;
 }
 

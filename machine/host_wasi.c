@@ -58,11 +58,16 @@ IMPORT(sock_send) errno_t wasi_sock_send(u32 fd, const struct iovec *vectors, u3
 #define WASM_PAGE 65536u
 #define SCRUB_BYTES (128u << 10)
 
-void *host_memory(u64 len) {
+void *host_memory_if(u64 len) {
   u64 pages = (len + WASM_PAGE - 1) / WASM_PAGE;
   size_t before = pages <= 65536 ? __builtin_wasm_memory_grow(0, (size_t)pages) : (size_t)-1;
-  if (before == (size_t)-1) host_panic("out of memory", "the host does not let the machine's memory grow");
-  return (void *)(before * WASM_PAGE);
+  return before == (size_t)-1 ? NULL : (void *)(before * WASM_PAGE);
+}
+
+void *host_memory(u64 len) {
+  void *memory = host_memory_if(len);
+  if (!memory) host_panic("out of memory", "the host does not let the machine's memory grow");
+  return memory;
 }
 
 void host_exit(u32 status) { wasi_proc_exit(status); }

@@ -15,6 +15,12 @@
  * save is wanted, and the host takes the memory while the machine reads from it. That read is made between two slices: the guest's
  * registers are in `hart`, devices have no request in flight, output is written, derived state is dropped. The phase says
  * PHASE_SAVED for just so long, so a new instance into which that memory is put goes on in `_start` as from any snapshot.
+ *
+ * The container's memory. A kernel without virtio-mem can add no memory that it has not seen while booting, but it can take a block of it
+ * offline and online again. So a snapshot boots with all that may ever be asked for, in two banks: the first is what the least start gets and
+ * lies higher, where the kernel allocates first; the second is taken offline by the agent, is empty then, and is cut off from the image. A
+ * start attaches as much of it as it is asked for, and the agent brings those blocks online. What was not attached does not exist: the
+ * host's memory grows by no more, and no address leads there.
  */
 #include "block.h"
 #include "bus.h"
@@ -44,6 +50,9 @@
 #define KERNEL_OFFSET 0x200000ull
 #define FDT_ROOM 0x10000ull
 #define COMMAND_LINE_MAX 1024
+#define MEMORY_MAX_MIB 2048
+/* What Linux calls a memory block on RV64. */
+#define MEMORY_STEP (128ull << 20)
 #define NAME_MAX 64
 #define CONFIG_MAX 4096
 
@@ -54,7 +63,12 @@ static struct {
   volatile enum phase phase;
   bool off;
   u32 off_status;
-  u64 memory_mib;
+  /** what the container gets unless it is asked for, and what it can be asked for, at least and at most */
+  u64 memory_mib, memory_min_mib, memory_max_mib;
+  /** what the first bank has beyond the least that can be asked for */
+  u64 reserve_mib;
+  /** of the second bank, for the agent to bring online */
+  u32 memory_blocks;
   u64 epoch_s;
   char command_line[COMMAND_LINE_MAX];
   /** external disk: its name at run time; empty: embedded or none */
@@ -123,6 +137,9 @@ static void read_config_line(const char *line, size_t len) {
   const char *value = line + key_len + 1;
   size_t value_len = len - key_len - 1;
   if (key_is(line, key_len, "memory")) machine.memory_mib = parse_decimal(value, value_len, "memory");
+  else if (key_is(line, key_len, "memory-min")) machine.memory_min_mib = parse_decimal(value, value_len, "memory-min");
+  else if (key_is(line, key_len, "memory-max")) machine.memory_max_mib = parse_decimal(value, value_len, "memory-max");
+  else if (key_is(line, key_len, "reserve")) machine.reserve_mib = parse_decimal(value, value_len, "reserve");
   else if (key_is(line, key_len, "epoch")) machine.epoch_s = parse_decimal(value, value_len, "epoch");
   else if (key_is(line, key_len, "cmdline")) copy_text(machine.command_line, COMMAND_LINE_MAX, value, value_len, "cmdline");
   else if (key_is(line, key_len, "disk")) copy_text(machine.disk_name, NAME_MAX, value, value_len, "disk");
@@ -142,7 +159,12 @@ static void read_config(void) {
     while (end < size && text[end] != '\n') end++;
     read_config_line(text + start, end - start);
   }
-  if (machine.memory_mib < 64 || machine.memory_mib > 2048) host_panic("config: memory must be 64 to 2048 MiB", "");
+  if (machine.memory_min_mib == 0) machine.memory_min_mib = machine.memory_mib;
+  if (machine.memory_max_mib == 0) machine.memory_max_mib = machine.memory_mib;
+  u64 min = machine.memory_min_mib, max = machine.memory_max_mib;
+  if (min < 64 || max > MEMORY_MAX_MIB || machine.reserve_mib > MEMORY_MAX_MIB - min) host_panic("config: memory must be 64 to 2048 MiB", "");
+  if (machine.memory_mib < min || machine.memory_mib > max) host_panic("config: memory is not between memory-min and memory-max", "");
+  if ((max - min) % (MEMORY_STEP >> 20) || (machine.memory_mib - min) % (MEMORY_STEP >> 20)) host_panic("config: memory goes in steps of 128 MiB", "");
 }
 
 /* Reads /in/`name` into RAM at `offset`; returns its size, 0 if there is no such file. */
@@ -150,7 +172,7 @@ static u64 load_file(const char *name, u64 offset) {
   i32 fd = host_open(INPUT_DIRECTORY, name);
   if (fd < 0) return 0;
   u64 size = host_file_size(fd);
-  u8 *to = ram_at(RAM_BASE + offset, size);
+  u8 *to = ram_at(ram.base + offset, size);
   if (!to) host_panic("does not fit into the machine's memory", name);
   if (!host_read_at(fd, to, size, 0)) host_panic("cannot read", name);
   host_close(fd);
@@ -178,6 +200,20 @@ static void attach_disk(void) {
   blk_init(SLOT_BLK, machine.disk_size, read_disk);
 }
 
+/* Linux hands to the agent what it does not know itself: how many blocks of memory are the second bank's. */
+static void announce_blocks(void) {
+  static const char key[] = " ps_blocks=";
+  size_t at = text_len(machine.command_line), key_len = sizeof key - 1;
+  u64 blocks = ram.more_size / MEMORY_STEP;
+  if (blocks == 0) return;
+  if (at + key_len + 3 > COMMAND_LINE_MAX) host_panic("config: too long", "cmdline");
+  copy_bytes(machine.command_line + at, key, key_len);
+  at += key_len;
+  if (blocks >= 10) machine.command_line[at++] = (char)('0' + blocks / 10);
+  machine.command_line[at++] = (char)('0' + blocks % 10);
+  machine.command_line[at] = 0;
+}
+
 /* Kernel, initrd and device tree into RAM; the hart at the kernel's entry. */
 static void load(void) {
   u64 kernel_size = load_file("kernel", KERNEL_OFFSET);
@@ -188,21 +224,26 @@ static void load(void) {
   u64 initrd_offset = (top - initrd_size) & PAGE_MASK;
   if (initrd_size) load_file("initrd", initrd_offset);
 
+  announce_blocks();
   struct fdt_values values = {
-      .ram_size = ram.size,
       .command_line = machine.command_line,
-      .initrd_start = RAM_BASE + initrd_offset,
-      .initrd_end = RAM_BASE + initrd_offset + initrd_size,
+      .initrd_start = ram.base + initrd_offset,
+      .initrd_end = ram.base + initrd_offset + initrd_size,
   };
   fill_random(values.rng_seed, sizeof values.rng_seed);
   u64 fdt_offset = top;
   if (!fdt_write(ram.bytes + fdt_offset, FDT_ROOM, &values)) host_panic("device tree does not fit", "");
-  hart_start(RAM_BASE + KERNEL_OFFSET, 0, RAM_BASE + fdt_offset);
+  hart_start(ram.base + KERNEL_OFFSET, 0, ram.base + fdt_offset);
 }
 
-static void build(void) {
+static void attach_more(u64 size) {
+  if (size && !ram_attach(size)) host_panic("out of memory", "the host does not give the machine so much; a smaller --memory may do");
+}
+
+/* With `more` in the second bank. It comes last: where it begins a snapshot ends, as the image's maker cuts it off. */
+static void build(u64 more) {
   u8 generation[16];
-  ram_init(machine.memory_mib << 20);
+  ram_init((machine.memory_min_mib + machine.reserve_mib) << 20, more);
   block_init();
   machine.random_state = 1;
   fill_random(generation, sizeof generation);
@@ -214,6 +255,7 @@ static void build(void) {
   net_set_mac(default_mac);
   rng_init(SLOT_RNG, fill_random);
   attach_disk();
+  attach_more(more);
   load();
 }
 
@@ -293,7 +335,7 @@ static _Noreturn void run_real(void) {
     if (control_is_ready() && !machine.start_sent) {
       machine.start_sent = true;
       shares_attach();
-      control_send_start(&options);
+      control_send_start(&options, machine.memory_blocks);
     }
     end_if_over();
     if (hart.wfi && !hart_interrupt_pending()) {
@@ -335,27 +377,42 @@ static void run_virtual(void) {
 void machine_initialize(void) {
   read_config();
   clock_start_virtual(machine.epoch_s);
-  build();
+  build((machine.memory_max_mib - machine.memory_min_mib) << 20);
   run_virtual();
   block_drop_all(true);
   mmu_zero();
+  u8 *end = ram.more_size ? ram_bytes(ram.size) : host_memory(0);
+  ram_detach();
   if (machine.disk_size) {
     host_close(machine.disk_fd);
     machine.disk_fd = -1;
-    if (!machine.disk_name[0]) machine.disk_bytes = host_memory(0);
+    if (!machine.disk_name[0]) machine.disk_bytes = end;
   }
   machine.phase = PHASE_SNAPSHOT;
+}
+
+/* How much of the second bank the start asks for, in blocks. */
+static u32 wanted_blocks(void) {
+  u64 wanted = options.memory_mib ? options.memory_mib : machine.memory_mib, step = MEMORY_STEP >> 20;
+  if (wanted < machine.memory_min_mib || wanted > machine.memory_max_mib) host_panic("--memory is more or less than this image can be given", options.memory);
+  return (u32)((wanted - machine.memory_min_mib + step - 1) / step);
 }
 
 static void boot(void) {
   read_config();
   clock_start_virtual(0);
   clock_go_real();
-  build();
+  machine.memory_blocks = wanted_blocks();
+  build(machine.memory_blocks * MEMORY_STEP);
 }
 
-static void restore(void) {
+static void restore(bool resumed) {
   u8 generation[16];
+  // One that was saved has the memory that it had.
+  if (!resumed) {
+    machine.memory_blocks = wanted_blocks();
+    attach_more(machine.memory_blocks * MEMORY_STEP);
+  }
   mmu_flush_all();
   block_drop_all(false);
   clock_go_real();
@@ -373,7 +430,7 @@ void machine_start(void) {
   bool resumed = machine.phase == PHASE_SAVED;
   options_read(&options);
   if (machine.phase == PHASE_NEW) boot();
-  else restore();
+  else restore(resumed);
   machine.phase = PHASE_RUNNING;
   machine.last_poll_ns = 0;
   machine.save_fd = host_open_device(DISK_DIRECTORY, "save");

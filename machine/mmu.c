@@ -244,22 +244,23 @@ static bool translate(u64 va, enum access access, u64 *pa) {
 }
 
 /* A page that holds code gets writable again only once it is noted as stale. */
-static void fill_entry(struct tlb_entry *side, u64 va, u64 pa) {
+static void fill_entry(struct tlb_entry *side, u64 va, u64 ram_page) {
   struct tlb_entry *entry = &side[(u32)(va >> PAGE_SHIFT) & (TLB_SIZE - 1)];
   entry->tag = va & PAGE_MASK;
-  entry->addend = (uintptr_t)ram.bytes + (uintptr_t)(pa - RAM_BASE) - (uintptr_t)va;
+  entry->addend = (uintptr_t)ram_bytes(ram_page) - (uintptr_t)(va & PAGE_MASK);
 }
 
 static bool data_address(u64 va, enum access access, u64 *pa) {
   if (!translate(va, access, pa)) return false;
-  if (!ram_contains(*pa & PAGE_MASK, PAGE_SIZE)) return true;
+  u64 ram_page = ram_offset_of(*pa & PAGE_MASK, PAGE_SIZE);
+  if (ram_page == RAM_NONE) return true;
   struct tlb *tlb = mmu_tlb();
   if (tlb == &mmu.supervisor && !mmu.found_global) mmu.supervisor_has_local = true;
   if (access == ACCESS_STORE) {
-    block_note_write(*pa);
-    fill_entry(tlb->write, va, *pa);
+    block_note_write(ram_page);
+    fill_entry(tlb->write, va, ram_page);
   } else {
-    fill_entry(tlb->read, va, *pa);
+    fill_entry(tlb->read, va, ram_page);
   }
   return true;
 }

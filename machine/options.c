@@ -35,6 +35,17 @@ static bool parse_mac(const char *text, u8 mac[6]) {
   return true;
 }
 
+/* 512, 512M, 512MiB, 2G, 2GiB */
+static bool parse_memory(const char *text, u64 *mib) {
+  u64 value = 0;
+  u32 digits = 0;
+  for (; *text >= '0' && *text <= '9' && digits < 6; text++, digits++) value = value * 10 + (u64)(*text - '0');
+  bool giga = *text == 'G' || *text == 'g';
+  if (giga || *text == 'M' || *text == 'm') text += starts_with(text + 1, "iB") ? 3 : 1;
+  *mib = giga ? value << 10 : value;
+  return digits > 0 && value > 0 && !*text;
+}
+
 static void set_net(struct options *options, const char *value) {
   const char *listen = value;
   if (starts_with(value, "qemu")) listen = value + 4;
@@ -44,8 +55,8 @@ static void set_net(struct options *options, const char *value) {
   options->net = true;
 }
 
-static const char *flag_names[] = {"net", "mac", "hostname", "entrypoint", "external-bundle", "no-stdin"};
-enum flag { FLAG_NET, FLAG_MAC, FLAG_HOSTNAME, FLAG_ENTRYPOINT, FLAG_BUNDLE, FLAG_NO_STDIN };
+static const char *flag_names[] = {"net", "mac", "memory", "hostname", "entrypoint", "external-bundle", "no-stdin"};
+enum flag { FLAG_NET, FLAG_MAC, FLAG_MEMORY, FLAG_HOSTNAME, FLAG_ENTRYPOINT, FLAG_BUNDLE, FLAG_NO_STDIN };
 
 /* `name` up to its end or a '='. */
 static i32 find_flag(const char *name, const char **value) {
@@ -64,6 +75,10 @@ static void apply(struct options *options, i32 flag, const char *value) {
     case FLAG_MAC:
       if (!parse_mac(value, options->mac)) host_panic("--mac is not a MAC address", value);
       break;
+    case FLAG_MEMORY:
+      if (!parse_memory(value, &options->memory_mib)) host_panic("--memory takes MiB, or a number with M or G, not", value);
+      options->memory = value;
+      break;
     case FLAG_HOSTNAME: options->hostname = value; break;
     case FLAG_ENTRYPOINT:
       options->entrypoint = value;
@@ -76,7 +91,7 @@ static void apply(struct options *options, i32 flag, const char *value) {
 void options_read(struct options *options) {
   char **arguments;
   u32 count = host_args(&arguments), at = 1;
-  *options = (struct options){.listener = -1, .hostname = "", .entrypoint = "", .stdin_open = true};
+  *options = (struct options){.listener = -1, .hostname = "", .memory = "", .entrypoint = "", .stdin_open = true};
   copy_bytes(options->mac, default_mac, 6);
   while (at < count && arguments[at][0] == '-') {
     const char *name = arguments[at] + (arguments[at][1] == '-' ? 2 : 1), *value = NULL;

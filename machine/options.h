@@ -1,6 +1,6 @@
 /*
  * Arguments of an image, as c2w's images take them, one or two dashes:
- * [--net=qemu|socket[=listenfd=N]] [--mac M] [--hostname H] [--entrypoint E] [--no-stdin] [--external-bundle A] [--] [CMD ARG...]
+ * [--net=qemu|socket[=listenfd=N]] [--mac M] [--memory MIB] [--hostname H] [--entrypoint E] [--no-stdin] [--external-bundle A] [--] [CMD ARG...]
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -12,6 +12,9 @@ struct options {
   /** fd of the listening socket, negative: look for it */
   i32 listener;
   u8 mac[6];
+  /** 0: the image's own; and as it was given */
+  u64 memory_mib;
+  const char *memory;
   /** empty: the image's own */
   const char *hostname;
   const char *entrypoint;

@@ -23,7 +23,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   'web': ['shared'],
   'web/page': ['shared', 'web'],
   // own-thread.ts holds the link, too.
-  'web/container': ['shared', 'web', 'web/link'],
+  'web/container': ['shared', 'web', 'web/link', 'web/files', 'web/store'],
   'web/link': ['shared', 'web', 'web/net'],
   'web/net': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services', 'web'],
   'web/embed': ['shared', 'web', 'web/page'],

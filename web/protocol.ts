@@ -71,8 +71,10 @@ export interface ImageFailure {
   message: string;
 }
 
-/** name of the worker that holds the link: see container/worker.ts */
+/** names of the workers whose script is container/worker.ts, beside the container's own */
 export const LINK_WORKER = 'link';
+export const FILES_WORKER = 'files';
+export const SAVE_WORKER = 'save';
 
 export type Loaded = { ok: true; info: ImageInfo } | { ok: false; failure: ImageFailure };
 export type Ended = { ok: true; exitCode: number } | { ok: false; failure: ImageFailure };

@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, expect, test } from 'vitest';
 
 const MACHINE = fileURLToPath(new URL('..', import.meta.url));
-const DEVICES = ['plic', 'virtio_mmio', 'virtio_console', 'virtio_net', 'net_offload', 'virtio_blk', 'virtio_rng', 'virtio_9p', 'p9_tree', 'p9_owners', 'rtc', 'vmgenid'];
+const DEVICES = ['plic', 'virtio_mmio', 'virtio_console', 'virtio_net', 'net_offload', 'virtio_blk', 'virtio_rng', 'virtio_9p', 'p9_attributes', 'p9_files', 'p9_names', 'p9_tree', 'p9_owners', 'rtc', 'vmgenid'];
 const SOURCES = ['dev/virtio.test.c', ...DEVICES.map((name) => `dev/${name}.c`), 'host_files_posix.c', 'terminal.c', 'link.c', 'orphan.c', 'ram.c'];
 const FLAGS = ['-std=gnu17', '-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize=alignment', '-fno-sanitize-recover=all', '-fno-strict-aliasing', '-fwrapv'];
 

@@ -65,6 +65,8 @@ export const RUN_FLAGS = {
   'pcap': { type: 'string', value: 'FILE', about: 'write every frame to FILE, for Wireshark (implies --net)', completes: 'file' },
   'mac': { type: 'string', value: 'MAC', about: "the container's MAC address" },
   'hostname': { type: 'string', value: 'NAME', about: 'its host name' },
+  'mtu': { type: 'string', value: 'N', about: 'MTU of its network, 576 to 65520 (default: 1500; implies --net)' },
+  'memory': { type: 'string', value: 'SIZE', about: "its memory, 128 to 2048 (MiB) or 1G and the like (default: the image's)" },
   'env': { type: 'string', short: 'e', multiple: true, value: 'K=V', about: `a variable for the command (K alone: its value here). ${REPEATED}` },
   'dir': { type: 'string', multiple: true, value: 'HOST[::GUEST][:ro]', about: `share directory HOST of this computer as GUEST in the container (default: the same path); ro: for reading only. ${REPEATED}`, completes: 'directory' },
   'mapdir': { type: 'string', multiple: true, value: 'GUEST::HOST[:ro]', about: 'the same, the other way round' },
@@ -80,7 +82,7 @@ export const RUN_FLAGS = {
 
 export const CONVERT_FLAGS = {
   'name': { type: 'string', value: 'NAME', about: "of the image, and the container's host name (default: from the output's name)" },
-  'memory': { type: 'string', value: 'MIB', about: 'of the container, 64 to 2048 (default: 512)' },
+  'memory': { type: 'string', value: 'MIB', about: 'of the container unless a start says otherwise, 128 to 2048 (default: 512)' },
   'platform': { type: 'string', value: 'OS/ARCH', about: 'which image of several to take (default: linux/riscv64, the only one that runs)' },
   'creds': { type: 'string', value: 'USER:PASSWORD', about: 'for the registry (default: $PORTSIDE_CREDS)' },
   'plain-http': { type: 'boolean', about: 'use HTTP for a registry elsewhere, too' },
@@ -160,7 +162,7 @@ export const COMMAND_TABLES: Readonly<Record<string, CommandTable>> = {
     summary: 'run a container in this terminal',
     before: "A container in this terminal. IMAGE is a name from `portside images`, or a path to a wasm file. The status is the command's.",
     flags: RUN_FLAGS,
-    after: 'Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H. `--` ends them.',
+    after: 'Image flags, after IMAGE: --entrypoint E, --no-stdin, --mac M, --hostname H, --memory M. `--` ends them.',
     words: 'image',
   },
   convert: {

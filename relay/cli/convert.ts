@@ -55,7 +55,7 @@ export function parseConvert(args: string[], context: Pick<CliContext, 'env'>): 
     source: words[0],
     out: words[1] ?? 'out.wasm',
     name: flags.name ?? null,
-    memoryMiB: flags.memory === undefined ? DEFAULT_MEMORY_MIB : parseNumber('--memory', flags.memory, 64, 2048),
+    memoryMiB: flags.memory === undefined ? DEFAULT_MEMORY_MIB : parseNumber('--memory', flags.memory, 128, 2048),
     platform,
     plainHttp: flags['plain-http'] ?? false,
     credentials,

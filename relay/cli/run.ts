@@ -2,6 +2,8 @@
 import { access } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
+import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
+import { MEMORY_ADVICE, parseMemory } from '../../shared/wasi/memory-size.ts';
 import type { ElsewhereOptions } from '../run/run-elsewhere.ts';
 import type { RunOptions } from '../run/run.ts';
 import { Images } from '../images.ts';
@@ -9,7 +11,7 @@ import { withCapture } from './capture.ts';
 import { RUN_FLAGS } from './command-tables.ts';
 import type { CliContext } from './context.ts';
 import { parseDirectories } from './directories.ts';
-import { firstWord, parseFlags, parseForward } from './flags.ts';
+import { firstWord, parseFlags, parseForward, parseNumber } from './flags.ts';
 
 export interface RunCommand extends RunOptions {
   /** file for what passes on the network */
@@ -43,20 +45,23 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
     image: await findImage(args[at], flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images)),
     args: args.slice(at + 1),
     env: Object.fromEntries((flags.env ?? []).flatMap((text) => parseVariable(text, context.env))),
-    // A forward needs a network to lead into, and a capture one to look at.
-    net: flags.net === true || forwards.length > 0 || flags.pcap !== undefined,
+    // A forward needs a network to lead into, a capture one to look at, and an MTU is one's.
+    net: flags.net === true || forwards.length > 0 || flags.pcap !== undefined || flags.mtu !== undefined,
     forwards,
   };
   const directories = await parseDirectories(flags.dir ?? [], flags.mapdir ?? []);
   if (directories.length > 0) options.directories = directories;
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
+  if (flags.memory !== undefined) options.memoryMiB = checkMemory(flags.memory);
+  if (flags.mtu !== undefined) options.mtu = parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
   if (flags.resume !== undefined) options.resume = resolve(flags.resume);
   if (flags.save !== undefined) options.save = resolve(flags.save);
   if (flags.verbose) options.log = (line) => context.warn(line);
   const saved = flags.save !== undefined || flags.resume !== undefined;
   if (saved && flags.runtime !== undefined) throw new RelayError('RELAY_BAD_FLAG', '--save and --resume need the built-in runtime: leave out --runtime');
+  if (flags.resume !== undefined && flags.memory !== undefined) throw new RelayError('RELAY_BAD_FLAG', 'a saved container has the memory that it had: --resume without --memory');
   if (flags.runtime !== undefined) {
     options.elsewhere = {
       runtime: flags.runtime,
@@ -94,6 +99,12 @@ export function checkMac(text: string): string {
   const mac = text.toLowerCase().replaceAll('-', ':');
   if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac)) throw new RelayError('RELAY_BAD_FLAG', `--mac takes a unicast address such as 02:00:00:00:00:42, not "${text}"`);
   return mac;
+}
+
+function checkMemory(text: string): number {
+  const mib = parseMemory(text);
+  if (mib === null) throw new RelayError('RELAY_BAD_FLAG', `--memory takes ${MEMORY_ADVICE}; not "${text}"`);
+  return mib;
 }
 
 /** RFC 1123 §2.1, one label or several */

@@ -16,7 +16,7 @@ import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
 import { parseIpv4 } from '../../shared/net/wire/addr.ts';
 import type { NetworkOptions, VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
-import { argumentsFit, guestArguments, guestEnvironment, skipsStdin } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, guestArguments, guestEnvironment, memoryFits, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
 import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
@@ -43,6 +43,10 @@ export interface RunOptions {
   save?: string;
   /** one line for the user, of a save */
   report?: (line: string) => void;
+  /** the image's own when absent */
+  memoryMiB?: number;
+  /** of the network, in `bytes`; 1500 when absent */
+  mtu?: number;
   /** debug lines of the network */
   log?: (line: string) => void;
   /** default: a plain VirtualNetwork */
@@ -59,8 +63,8 @@ export async function run(options: RunOptions): Promise<number> {
     const line = { ...options };
     const args = guestArguments(info, line);
     const env = guestEnvironment(line);
-    const tooLong = argumentsFit(info, args, env, (options.directories ?? []).map(({ guest }) => guest));
-    if (tooLong !== null) throw new RelayError('RELAY_BAD_FLAG', tooLong);
+    const unfit = memoryFits(info, options.memoryMiB) ?? argumentsFit(info, args, env, (options.directories ?? []).map(({ guest }) => guest));
+    if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
     const { resume, save } = options;
     if (info.id === null && (resume ?? save) !== undefined) throw new RelayError('RELAY_BAD_FLAG', 'containers of this image cannot be saved: it was made by container2wasm, or by an earlier version of Portside');
     const memory = makeContainerMemory(options.net);
@@ -132,7 +136,7 @@ async function openNetwork(memory: ContainerMemory, options: RunOptions): Promis
     import('../host/node-clock.ts'),
   ]);
   const clock = new NodeClock();
-  const networkOptions: NetworkOptions = { clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(options.log === undefined ? {} : { log: options.log }) };
+  const networkOptions: NetworkOptions = { clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(options.mtu === undefined ? {} : { config: { mtu: options.mtu } }), ...(options.log === undefined ? {} : { log: options.log }) };
   const network = options.createNetwork?.(networkOptions) ?? new VirtualNetwork(networkOptions);
   try {
     for (const { protocol, hostIp, hostPort, guestPort } of options.forwards) {

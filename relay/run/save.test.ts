@@ -4,7 +4,7 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -128,6 +128,28 @@ describe.skipIf(!existsSync(IMAGE))('a saved container', () => {
       expect(await container.end()).toBe(7);
     }
     expect(random[0]).not.toBe(random[1]);
+  }, 4 * WAIT_MS);
+
+  test('goes on in its shared directories, in files that were open there, and in as much memory', async () => {
+    const shared = join(dir, 'shared');
+    const file = join(dir, 'shared.portside');
+    mkdirSync(shared);
+    const container = new Container(['--dir', `${shared}::/mnt/here`, '--memory', '256', '--save', file, IMAGE]);
+    await container.waitFor(':~#');
+    await container.run("stty -echo; PS1=''");
+    // What is kept lies beyond the memory that the image has by itself.
+    const sum = /[0-9a-f]{32}/.exec(await container.run('cd /mnt/here; exec 7>>log; echo one >&7; yes portside | head -c 115000000 >/dev/shm/big; md5sum /dev/shm/big'))![0];
+    expect(await container.end('SIGTERM')).toBe(143);
+    // With a network the host's descriptors have other numbers.
+    const resumed = new Container(['--net', '--dir', `${shared}::/mnt/here`, '--resume', file, IMAGE]);
+    expect(await resumed.run('echo two >&7; cat log; ls; md5sum /dev/shm/big')).toMatch(new RegExp(`one\ntwo\nlog\n${sum}`));
+    resumed.send('exec 7>&-; exit\n');
+    expect(await resumed.end()).toBe(0);
+    expect(readFileSync(join(shared, 'log'), 'utf8')).toBe('one\ntwo\n');
+    // Without them it goes on, too, and hears of errors.
+    const bare = new Container(['--resume', file, IMAGE]);
+    expect(await bare.run('ls /mnt/here; echo still here')).toMatch(/Bad file descriptor[^]*still here/);
+    expect(await bare.end('SIGTERM')).toBe(143);
   }, 4 * WAIT_MS);
 
   test('does not go on with another image or another version of its own, and says so', async () => {

@@ -56,16 +56,16 @@ describe.runIf(missing.length === 0)('a shared directory in a Linux guest', () =
   const there = (name: string): string => readFileSync(join(shared, name), 'utf8');
 
   test('random operations have the results that they have here', async () => {
-    const { status, out } = await inGuest(['--dir', `${shared}::/s`], 'cd /s; for i in 1 2 3; do ./files random $i 1500 work$i >random$i || exit 9; done');
+    const { status, out } = await inGuest(['--dir', `${shared}::/s`], 'cd /s; for i in 1 2 3; do ./files random $i 1500 work$i $([ $i != 3 ] || echo small) >random$i || exit 9; done');
     expect([status, out]).toEqual([0, '']);
     for (const seed of ['1', '2', '3']) {
-      const text = here('random', seed, '1500', `work${seed}`);
+      const text = here('random', seed, '1500', `work${seed}`, ...(seed === '3' ? ['small'] : []));
       expect(text.split('\n').length).toBeGreaterThan(1500);
       expect(there(`random${seed}`)).toBe(text);
-      // What the guest made is here, byte for byte.
-      execFileSync('diff', ['-r', '--no-dereference', join(folder, `work${seed}`), join(shared, `work${seed}`)]);
     }
-  }, 240_000);
+    // What the guest made is here, byte for byte; the other two have holes of gigabytes, which a comparison would read.
+    execFileSync('diff', ['-r', '--no-dereference', join(folder, 'work3'), join(shared, 'work3')]);
+  }, 300_000);
 
   test('what a program may miss is what the list says', async () => {
     const { status, out } = await inGuest(['--dir', `${shared}::/s`], 'cd /s && ./files corners corners >corners.txt');

@@ -26,6 +26,8 @@ export interface CommandLine {
   hostname?: string;
   /** descriptor of the listening socket, where it is not LISTEN_FD */
   listenFd?: number;
+  /** the image's own when absent */
+  memoryMiB?: number;
 }
 
 /** The whole argv, with the image's name as argv[0]. */
@@ -37,6 +39,7 @@ export function guestArguments(info: ImageInfo, line: CommandLine): string[] {
     argv.push(`--net=${info.net}${place}`, '--mac', line.mac ?? DEFAULT_MAC);
   }
   if (info.ours && line.hostname) argv.push('--hostname', line.hostname);
+  if (info.ours && line.memoryMiB !== undefined) argv.push(`--memory=${line.memoryMiB}`);
   argv.push(...line.args);
   return argv;
 }
@@ -110,11 +113,16 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
+/** Why an image cannot be given so much memory; null when it can, or when nothing is asked for. */
+export function memoryFits(info: ImageInfo, memoryMiB: number | undefined): string | null {
+  return memoryMiB === undefined || info.ours ? null : 'The memory of an image that container2wasm made is what it was made with: it can’t be asked for more or less.';
+}
+
 // The listening socket's place is part of what the flags promise.
 LISTEN_FD satisfies 3;
 
 /** flags of an image that take a value as the next argument */
-const VALUE_FLAGS = /^--?(net|mac|hostname|entrypoint|external-bundle)$/;
+const VALUE_FLAGS = /^--?(net|mac|memory|hostname|entrypoint|external-bundle)$/;
 
 interface ImageFlag {
   name: string;

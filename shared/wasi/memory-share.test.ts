@@ -3,7 +3,7 @@ import { wasi } from '@bjorn3/browser_wasi_shim';
 import { expect, test } from 'vitest';
 import { exercise, EXPECTED } from './fixtures/share-exercise.ts';
 import { MemoryShare } from './memory-share.ts';
-import { CHANNEL_BYTES, ShareServer } from './share-channel.ts';
+import { CHANNEL_BYTES, RemoteShare, ShareServer } from './share-channel.ts';
 import type { OpenHow } from './share.ts';
 
 const MIB = 1 << 20;
@@ -27,6 +27,15 @@ test('and the same through a channel, for a thread that blocks', async () => {
   await server.close();
   await worker.terminate();
 }, 30_000);
+
+test('a server that is gone is asked once', () => {
+  let rings = 0;
+  const share = new RemoteShare(new SharedArrayBuffer(CHANNEL_BYTES), () => { rings++; }, 10);
+  const gone = expect.objectContaining({ errno: wasi.ERRNO_IO });
+  expect(() => share.stat('x', false)).toThrow(gone);
+  expect(() => { share.unlink('x'); }).toThrow(gone);
+  expect(rings).toBe(1);
+});
 
 test('what it holds has an end, and is given back', () => {
   const share = new MemoryShare(100_000);

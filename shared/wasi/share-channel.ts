@@ -30,6 +30,9 @@ const HEAD_BYTES = 192 << 10;
 /** entries of a directory per request: a name of 255 bytes may be 1530 in JSON */
 const ENTRIES = 100;
 
+/** a folder of this computer may be slow, and a file of it is copied whole when it is closed */
+const PATIENCE_MS = 120_000;
+
 /** Size of the channel's buffer. */
 export const CHANNEL_BYTES = HEADER_BYTES + HEAD_BYTES + DATA_BYTES;
 
@@ -91,15 +94,18 @@ function isBigint(value: unknown): value is { bigint: string } {
   return typeof value === 'object' && value !== null && typeof (value as { bigint?: unknown }).bigint === 'string';
 }
 
-/** The container's end. */
+/** The container's end. A server that does not answer in time is not asked again: everything is EIO then. */
 export class RemoteShare implements Share {
   readonly #channel: Channel;
   readonly #bell: () => void;
+  readonly #patienceMs: number;
+  #dead = false;
 
   /** `bell` tells the server that there is a request. */
-  constructor(buffer: SharedArrayBuffer, bell: () => void) {
+  constructor(buffer: SharedArrayBuffer, bell: () => void, patienceMs = PATIENCE_MS) {
     this.#channel = new Channel(buffer);
     this.#bell = bell;
+    this.#patienceMs = patienceMs;
   }
 
   stat(path: string, follow: boolean): FileStat { return this.ask('stat', [path, follow]) as FileStat; }
@@ -121,10 +127,14 @@ export class RemoteShare implements Share {
   /** One request and its answer; blocks. `into` gets the answer's data. */
   ask(call: string, args: unknown[], data: readonly Uint8Array[] = [], into: readonly Uint8Array[] = []): unknown {
     const { words } = this.#channel;
+    if (this.#dead) throw new FileError(wasi.ERRNO_IO);
     this.#channel.put({ call, args }, data);
     Atomics.store(words, 0, STATE_REQUEST);
     this.#bell();
-    while (Atomics.load(words, 0) === STATE_REQUEST) Atomics.wait(words, 0, STATE_REQUEST);
+    if (Atomics.wait(words, 0, STATE_REQUEST, this.#patienceMs) === 'timed-out') {
+      this.#dead = true;
+      throw new FileError(wasi.ERRNO_IO);
+    }
     const { errno, value } = this.#channel.head() as Answer;
     if (errno === 0) scatter(this.#channel.data(), into);
     Atomics.store(words, 0, STATE_IDLE);

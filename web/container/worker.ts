@@ -1,7 +1,9 @@
 /*
- * Both workers of a container, in one script, so that what they share is loaded once: its name says which it is.
+ * The workers of a container, in one script, so that what they share is loaded once: its name says which it is.
  *
  * `link` owns the WebSocket, or the network in its place; its event loop is free while the guest blocks the other one.
+ *
+ * `files` (web/files) and `save` (web/store) bring what they are; what they are told meanwhile waits.
  *
  * `container` is the worker that the guest blocks: loads the image, then runs it to its end.
  *
@@ -20,7 +22,7 @@ import { RemoteShare } from '../../shared/wasi/share-channel.ts';
 import { ttyDevices } from '../../shared/wasi/tty.ts';
 import { Link } from '../link/link.ts';
 import type { OwnThread } from './own-thread.ts';
-import { LINK_WORKER, type ContainerApi, type ContainerPorts, type ContainerStart, type Ended, type ImageFiles, type ImageSource, type Loaded, type Progress } from '../protocol.ts';
+import { FILES_WORKER, LINK_WORKER, SAVE_WORKER, type ContainerApi, type ContainerPorts, type ContainerStart, type Ended, type ImageFiles, type ImageSource, type Loaded, type Progress } from '../protocol.ts';
 import { blobSource } from '../saved-container.ts';
 import { BlobSource, httpRanges, RangeSource } from './disk.ts';
 import { ImageError, instantiate, loadImage, toFailure } from './image.ts';
@@ -101,4 +103,25 @@ function diskFiles(keeper: ImageKeeper, files: ImageFiles | undefined, disk: { f
   return [[disk.file, new RangeSource(disk.bytes, httpRanges(url, disk.bytes, (start, bytes) => keeper.keepDisk(url, disk.bytes, start, bytes)))]];
 }
 
-expose(self.name === LINK_WORKER ? new Link() : new ContainerWorker());
+async function exposeLater(load: () => Promise<object>): Promise<void> {
+  const early: MessageEvent[] = [];
+  const keep = (event: MessageEvent): void => void early.push(event);
+  self.addEventListener('message', keep);
+  expose(await load());
+  self.removeEventListener('message', keep);
+  for (const { data } of early) self.dispatchEvent(new MessageEvent('message', { data: data as unknown }));
+}
+
+switch (self.name) {
+  case LINK_WORKER:
+    expose(new Link());
+    break;
+  case FILES_WORKER:
+    void exposeLater(async () => new (await import('../files/worker.ts')).FilesWorker());
+    break;
+  case SAVE_WORKER:
+    void exposeLater(async () => new (await import('../store/save-worker.ts')).SaveWorker());
+    break;
+  default:
+    expose(new ContainerWorker());
+}

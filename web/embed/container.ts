@@ -26,6 +26,8 @@ export interface StartOptions {
   cmd?: string | string[];
   /** `relay` (of the server that `base` is on), `relay=https://HOST`, `browser`, `none`, `delegate=ws://HOST`; default: `relay` where one answers, else `browser` */
   net?: string;
+  /** of the container: 512, `1G`; the image's own when absent */
+  memory?: string | number;
   /** folder of the built page, where images/ is; the folder of this module when absent */
   base?: string | URL;
   /** of the terminal, in characters */
@@ -155,6 +157,7 @@ export class Container {
     if (options.image !== undefined) query.searchParams.set('image', options.image);
     if (typeof options.cmd === 'string') query.searchParams.set('cmd', options.cmd);
     if (options.net !== undefined) query.searchParams.set('net', options.net);
+    if (options.memory !== undefined) query.searchParams.set('memory', String(options.memory));
     const address = parseAddress(query.href);
     if ('parameter' in address) {
       return this.#control.fail(imageFailure({ code: 'arguments', message: `${address.parameter}: ${address.problem}. ${address.advice}` }, ''));
@@ -163,10 +166,10 @@ export class Container {
     const image = await chooseImage(address.image, () => fetchImages(base.href));
     if ('failure' in image) return this.#control.fail(image.failure);
     const chosen = await settled;
-    const net = chosen.kind === 'relay' ? { kind: 'relay', origin: chosen.origin ?? base.origin } as const : chosen;
+    const net = chosen.kind === 'relay' ? { ...chosen, origin: chosen.origin ?? base.origin } : chosen;
     this.#isBrowserNet = net.kind === 'browser';
     this.#control.begin({
-      imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv: Array.isArray(options.cmd) ? options.cmd : address.argv, net,
+      imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, argv: Array.isArray(options.cmd) ? options.cmd : address.argv, net, memoryMiB: address.memoryMiB,
     });
   }
 

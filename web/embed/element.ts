@@ -1,5 +1,5 @@
 /*
- * `<portside-terminal image="busybox" cmd="sh -l" net="none" base="/portside/">`: a container with its terminal, on anybody's page.
+ * `<portside-terminal image="busybox" cmd="sh -l" net="none" memory="1G" base="/portside/">`: a container with its terminal, on anybody's page.
  *
  * It starts when it comes into the document and ends when it leaves. A change of an attribute starts it anew. Its style is in
  * a shadow root, its theme is the system's: the page around it gives it a size. What happens is told by events:
@@ -26,7 +26,7 @@ const STYLE = `${xtermCss}
 `;
 
 export class PortsideTerminal extends HTMLElement {
-  static readonly observedAttributes = ['image', 'cmd', 'net', 'base', 'ports'];
+  static readonly observedAttributes = ['image', 'cmd', 'net', 'memory', 'base', 'ports'];
 
   #container: Container | null = null;
   #view: TerminalView | null = null;
@@ -86,9 +86,9 @@ export class PortsideTerminal extends HTMLElement {
     before?.stop();
     view.reset();
     const attribute = (name: string): string | undefined => this.getAttribute(name) ?? undefined;
-    const [image, cmd, net, base, wanted = ''] = PortsideTerminal.observedAttributes.map(attribute);
+    const [image, cmd, net, memory, base, wanted = ''] = PortsideTerminal.observedAttributes.map(attribute);
     const container: Container = new Container({
-      ...(image === undefined ? {} : { image }), ...(cmd === undefined ? {} : { cmd }), ...(net === undefined ? {} : { net }), ...(base === undefined ? {} : { base }),
+      ...(image === undefined ? {} : { image }), ...(cmd === undefined ? {} : { cmd }), ...(net === undefined ? {} : { net }), ...(base === undefined ? {} : { base }), ...(memory === undefined ? {} : { memory }),
       size: view.size(),
       onOutput: (bytes, done) => view.output(bytes, done),
       onProgress: ({ phase, loaded, total }) => {

@@ -7,7 +7,6 @@
  * memory, outlives restarts of the container, and ends with the page. Folders of this computer may be connected in it (mounts.ts).
  */
 import { wasi } from '@bjorn3/browser_wasi_shim';
-import { expose } from 'comlink';
 import { MemoryShare } from '../../shared/wasi/memory-share.ts';
 import { ShareServer } from '../../shared/wasi/share-channel.ts';
 import type { FileStat, OpenHow } from '../../shared/wasi/share.ts';
@@ -26,7 +25,7 @@ const FOLDER: OpenHow = { reads: true, writes: false, creates: false, exclusive:
 const READ: OpenHow = { ...FOLDER, directory: false };
 const REPLACE: OpenHow = { ...READ, writes: true, creates: true, truncates: true };
 
-class FilesWorker implements FilesApi {
+export class FilesWorker implements FilesApi {
   readonly #memory = new MemoryShare(CAPACITY);
   readonly #share = new Mounts(this.#memory);
   #server: ShareServer | null = null;
@@ -181,5 +180,3 @@ function words(errno: number): string {
     default: return `it cannot be done (error ${errno}).`;
   }
 }
-
-expose(new FilesWorker());

@@ -47,6 +47,21 @@ describe('parseAddress', () => {
     for (const ports of ['0', '65536', '80,81', 'x', '-1']) expect(problem(`?ports=${ports}`)).toBe('ports: this is no port');
   });
 
+  it('reads the MTU that a relay is asked for', () => {
+    expect(at('?mtu=65520')).toMatchObject({ net: { kind: 'relay', mtu: 65520 } });
+    expect(at('?net=relay=https://relay.example&mtu=576')).toMatchObject({ net: { kind: 'relay', origin: 'https://relay.example', mtu: 576 } });
+    expect(at('?mtu=')).toMatchObject({ net: { kind: 'relay' } });
+    for (const wrong of ['575', '65521', '1e3', '-1', 'jumbo']) expect(problem(`?mtu=${wrong}`), wrong).toBe('mtu: no network has such an MTU');
+    expect(problem('?net=none&mtu=1500')).toBe('mtu: only a relay can be asked for it');
+  });
+
+  it('reads the memory, and says what it can be', () => {
+    expect(at('?memory=1G')).toMatchObject({ memoryMiB: 1024 });
+    expect(at('?memory=')).not.toHaveProperty('memoryMiB');
+    expect(problem('?memory=4G')).toBe('memory: a container can’t have so much');
+    expect(at('?memory=lots')).toMatchObject({ parameter: 'memory', value: 'lots', advice: expect.stringContaining('128 to 2048') });
+  });
+
   it('knows the networks', () => {
     expect(at('?net=relay')).toMatchObject({ net: { kind: 'relay' } });
     expect(at('?net=relay=https://relay.example:8443')).toMatchObject({ net: { kind: 'relay', origin: 'https://relay.example:8443' } });

@@ -1,3 +1,5 @@
+import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
+import { MEMORY_ADVICE, parseMemory } from '../../shared/wasi/memory-size.ts';
 import { isSaveName } from '../saved-container.ts';
 import { splitWords } from './words.ts';
 
@@ -15,6 +17,8 @@ import { splitWords } from './words.ts';
  *     ?ports=80          shows port 80 of the container beside the terminal, with ?net=browser
  *     ?resume=NAME       the saved container NAME of this browser; without ?image= it says itself which image it needs
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
+ *     ?mtu=BYTES         with net=relay: 576 to 65520; the relay may give less
+ *     ?memory=SIZE       memory of the container: 1024, 1G
  *
  * Other parameters are nobody's business here and are left alone.
  */
@@ -27,14 +31,16 @@ export interface Address {
   port: number | null;
   /** name of the saved container to go on with; absent: none */
   resume?: string;
+  /** absent: the image's own */
+  memoryMiB?: number;
 }
 
 /** `orBrowser`: the address says nothing, and what the server of the page is decides */
-export type NetChoice = { kind: 'relay'; origin?: string; orBrowser?: boolean } | { kind: 'browser'; network?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
+export type NetChoice = { kind: 'relay'; origin?: string; orBrowser?: boolean; mtu?: number } | { kind: 'browser'; network?: string } | { kind: 'none' } | { kind: 'delegate'; url: string };
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
-  parameter: 'image' | 'cmd' | 'net' | 'ports' | 'resume';
+  parameter: 'image' | 'cmd' | 'net' | 'mtu' | 'memory' | 'ports' | 'resume';
   value: string;
   /** what is wrong, a clause without a full stop */
   problem: string;
@@ -56,18 +62,23 @@ export function parseAddress(href: string): Address | AddressProblem {
   if ('parameter' in net) return net;
   const port = parsePort(query.get('ports'));
   if (typeof port === 'object' && port !== null) return port;
-  const resume = query.get('resume');
-  if (resume === null || resume === '') return { image, argv, net, port };
-  if (!isSaveName(resume)) return { parameter: 'resume', value: resume.slice(0, 60), problem: 'no saved container has such a name', advice: 'The panel of the container lists those that this browser keeps.' };
-  return { image, argv, net, port, resume };
+  const mtu = parseMtu(query.get('mtu'), net);
+  if (typeof mtu === 'object') return mtu;
+  if (mtu > 0 && net.kind === 'relay') net.mtu = mtu;
+  const memory = query.get('memory')?.trim() ?? '';
+  const memoryMiB = memory === '' ? undefined : parseMemory(memory);
+  if (memoryMiB === null) return { parameter: 'memory', value: memory, problem: 'a container can’t have so much', advice: `It is ${MEMORY_ADVICE}.` };
+  const resume = query.get('resume') ?? '';
+  if (resume !== '' && !isSaveName(resume)) return { parameter: 'resume', value: resume.slice(0, 60), problem: 'no saved container has such a name', advice: 'The panel of the container lists those that this browser keeps.' };
+  return { image, argv, net, port, ...(memoryMiB === undefined ? {} : { memoryMiB }), ...(resume === '' ? {} : { resume }) };
 }
 
 /** The page's URL that goes on with a saved container. */
 export function withResume(href: string, name: string): string {
   const page = new URL(href);
   page.searchParams.set('resume', name);
-  page.searchParams.delete('image');
-  page.searchParams.delete('cmd');
+  // It has the memory that it had.
+  for (const unwanted of ['image', 'cmd', 'memory']) page.searchParams.delete(unwanted);
   return page.href;
 }
 
@@ -151,6 +162,16 @@ function parseNetwork(text: string): NetChoice | AddressProblem {
   const network = text.slice('browser='.length);
   if (/^[\w-]{1,32}$/.test(network)) return { kind: 'browser', network };
   return { parameter: 'net', value: text, problem: 'a shared network has a name of letters, digits, - and _', advice: 'For instance ?net=browser=lab, in each of the tabs.' };
+}
+
+/** 0: nothing is asked for. */
+function parseMtu(value: string | null, net: NetChoice): number | AddressProblem {
+  const text = value?.trim() ?? '';
+  if (text === '') return 0;
+  const advice = `It is a number of bytes from ${MTU_MIN} to ${MTU_MAX}, and belongs to ?net=relay.`;
+  if (net.kind !== 'relay') return { parameter: 'mtu', value: text, problem: 'only a relay can be asked for it', advice };
+  const mtu = /^\d{3,5}$/.test(text) ? Number(text) : 0;
+  return mtu >= MTU_MIN && mtu <= MTU_MAX ? mtu : { parameter: 'mtu', value: text, problem: 'no network has such an MTU', advice };
 }
 
 function parseRelay(text: string, page: URL, advice: string): NetChoice | AddressProblem {

@@ -31,6 +31,8 @@ export interface ContainerSpec {
   source?: string;
   /** a saved container to go on with, once: a restart starts anew */
   resume?: { name: string; file: Blob };
+  /** the image's own when absent */
+  memoryMiB?: number | undefined;
 }
 
 /** What the rest of the page shows of the container. */
@@ -106,6 +108,7 @@ export class ContainerControl {
       args: spec.argv,
       env: { TERM: 'xterm-256color' },
       net: spec.net,
+      ...(spec.memoryMiB === undefined ? {} : { memoryMiB: spec.memoryMiB }),
       size: this.#view.onBegin(),
       resume: resume?.file ?? null,
       ...(this.#view.share === undefined ? {} : { share: this.#view.share }),

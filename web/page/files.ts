@@ -2,7 +2,7 @@
 import type { Remote } from 'comlink';
 import { transfer, wrap } from 'comlink';
 import { CHANNEL_BYTES } from '../../shared/wasi/share-channel.ts';
-import type { ContainerShare, FilesApi } from '../protocol.ts';
+import { FILES_WORKER, type ContainerShare, type FilesApi } from '../protocol.ts';
 
 /** where the container has it */
 export const SHARE_PATH = '/mnt/share';
@@ -10,7 +10,7 @@ export const SHARE_PATH = '/mnt/share';
 let api: Remote<FilesApi> | null = null;
 
 export function files(): Remote<FilesApi> {
-  api ??= wrap<FilesApi>(new Worker(new URL('../files/worker.ts', import.meta.url), { type: 'module', name: 'files' }));
+  api ??= wrap<FilesApi>(new Worker(new URL('../container/worker.ts', import.meta.url), { type: 'module', name: FILES_WORKER }));
   return api;
 }
 

@@ -147,7 +147,7 @@ async function begin(): Promise<void> {
   // An image from elsewhere needs no list: the chooser gets it when it comes.
   if (wanted !== null && 'url' in wanted) void readImages();
   const image = await chooseImage(wanted, async () => await readImages() ?? Promise.reject(new Error(imagesProblem)));
-  if (!('failure' in image)) return start({ argv: address.argv, net: await net }, image, { resume: saved ?? await offerSaved(address.argv, image) });
+  if (!('failure' in image)) return start({ ...address, net: await net }, image, { resume: saved ?? await offerSaved(address.argv, image) });
   setText(imageName, wanted !== null && 'name' in wanted ? wanted.name : 'No image');
   control.fail(image.failure);
 }
@@ -163,10 +163,10 @@ async function offerSaved(argv: string[], image: ChosenImage): Promise<SavedCont
   return await askToResume(found) === 'fresh' ? null : found;
 }
 
-function start({ argv, net }: Pick<Address, 'argv' | 'net'>, image: ChosenImage, more: { imageFiles?: ImageFiles; resume: SavedContainer | null }): void {
+function start({ argv, net, memoryMiB }: Pick<Address, 'argv' | 'net' | 'memoryMiB'>, image: ChosenImage, more: { imageFiles?: ImageFiles; resume: SavedContainer | null }): void {
   showTitle(image);
   const { imageFiles, resume } = more;
-  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, imageFiles, argv, net, source: image.source, ...(resume === null ? {} : { resume }) });
+  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, imageFiles, argv, net, memoryMiB, source: image.source, ...(resume === null ? {} : { resume }) });
   terminal.focus();
 }
 

@@ -33,7 +33,7 @@
  */
 import type { Remote } from 'comlink';
 import { proxy, transfer, wrap } from 'comlink';
-import { argumentsFit, guestArguments, guestEnvironment } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, guestArguments, guestEnvironment, memoryFits } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
@@ -91,6 +91,8 @@ export interface RunnerOptions {
   /** when absent 02:00:00:00:00:01, or the seat's on a network that other tabs may be on too */
   mac?: string;
   hostname?: string;
+  /** the image's own when absent */
+  memoryMiB?: number;
   size: { cols: number; rows: number };
   /** the file of a saved container to go on with, in place of a start */
   resume?: Blob | null;
@@ -344,9 +346,9 @@ export class ContainerRunner {
     const line = { ...this.#options, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none', env: { ...this.#options.env, ...known } };
     const args = guestArguments(loaded.info, line);
     const env = guestEnvironment(line);
-    const tooLong = argumentsFit(loaded.info, args, env);
-    if (tooLong !== null) {
-      this.#fail({ code: 'arguments', message: tooLong });
+    const unfit = memoryFits(loaded.info, line.memoryMiB) ?? argumentsFit(loaded.info, args, env);
+    if (unfit !== null) {
+      this.#fail({ code: 'arguments', message: unfit });
       return;
     }
     this.#setState('starting', {});

@@ -2,7 +2,7 @@
 import { wrap } from 'comlink';
 import type { SaveHeader } from '../../shared/saved/save-file.ts';
 import { SaveError } from '../../shared/saved/save-error.ts';
-import type { SaveApi, SaveOutcome } from '../protocol.ts';
+import { SAVE_WORKER, type SaveApi, type SaveOutcome } from '../protocol.ts';
 import { asSaveName, blobSource, nameOfSave, savedFolder, saveFileName } from '../saved-container.ts';
 import { make } from './dom.ts';
 
@@ -62,7 +62,7 @@ export function exportSave({ name, file }: SavedContainer): void {
 
 /** Runs `work` in a worker of its own, which ends with it, or when `signal` says that there is nothing more to save. Rejects with SaveError. */
 export async function withSaveWorker(work: (worker: SaveApi) => Promise<SaveOutcome>, signal: AbortSignal | null): Promise<Extract<SaveOutcome, { ok: true }>> {
-  const worker = new Worker(new URL('../store/save-worker.ts', import.meta.url), { type: 'module', name: 'save' });
+  const worker = new Worker(new URL('../container/worker.ts', import.meta.url), { type: 'module', name: SAVE_WORKER });
   try {
     const outcome = await Promise.race([work(wrap<SaveApi>(worker) as unknown as SaveApi), failed(worker), aborted(signal)]);
     if (outcome.ok) return outcome;

@@ -5,7 +5,6 @@
  * A file is written under another name and renamed when it is complete: what is listed is whole. Room that is missing shows as an error
  * of the handle, as a write that takes less than it was given, or only in the size of the file (Chromium, in private windows).
  */
-import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { checkSave } from '../../shared/saved/resume.ts';
 import { SaveError } from '../../shared/saved/save-error.ts';
@@ -23,7 +22,7 @@ interface OwnFile extends FileSystemFileHandle {
 /** of a file from elsewhere, copied at a time */
 const COPY_BYTES = 4 << 20;
 
-class SaveWorker implements SaveApi {
+export class SaveWorker implements SaveApi {
   save(name: string, memory: ContainerMemory, subject: SaveSubject, screen: (position: number) => Promise<Uint8Array<ArrayBuffer>>): Promise<SaveOutcome> {
     return outcome(() => writeFile(name, (sink) => new SaveCollector(memory, { ...subject, screen }, sink).done));
   }
@@ -83,5 +82,3 @@ async function outcome(work: () => Promise<{ bytes: number; changedBytes: number
     return { ok: false, code: 'internal', message: error instanceof Error ? `${error.name}: ${error.message}` : String(error) };
   }
 }
-
-expose(new SaveWorker());
