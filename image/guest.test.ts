@@ -18,6 +18,7 @@ describe('image.conf', () => {
     const out = execFileSync('sh', ['-c', `${conf}eval "set -- $image_entrypoint"; printf '%s\\n' "$@" "$NAME"`]).toString();
     expect(out).toBe([...AWKWARD, "it's $HOME", ''].join('\n'));
     expect(() => configLines({ ...DEFAULTS, env: { 'A=1;reboot': '' } })).toThrow(ImageBuildError);
+    expect(configLines({ ...DEFAULTS, identity: { uid: 1000, gid: 100, groups: [4] } })).toContain('\nimage_owner=1000:100\n');
     expect(quote("a'b")).toBe(`'a'\\''b'`);
   });
 

@@ -509,7 +509,7 @@ static u32 failed(void) {
   return ram.bytes[REPLY + 4] == REPLY_ERROR ? code : 0;
 }
 
-static void attach(void) {
+static void attach_as(const char *owner) {
   start(SLOT_SHARE, 1);
   begin(100);
   with(65536, 4);
@@ -519,10 +519,11 @@ static void attach(void) {
   with(0, 4);
   with(~0u, 4);
   with_text("");
-  with_text("");
+  with_text(owner);
   with(0, 4);
   ask();
 }
+static void attach(void) { attach_as(""); }
 static u32 walk(u32 fid, u32 new_fid, const char *name) {
   begin(110);
   with(fid, 4);
@@ -634,6 +635,47 @@ static void names(void) {
   with(0, 40);
   ask();
   check("links out of the share are never followed", held && failed() && untouched());
+}
+
+/* Whom the share's root belongs to; ~0: it does not say. */
+static u64 owner_of_root(void) {
+  u32 ids[2];
+  begin(24);
+  with(0, 4);
+  with(0x7ff, 8);
+  if (ask() != 25) return ~0ull;
+  memcpy(ids, ram.bytes + REPLY + 7 + 8 + 13 + 4, 8);
+  return (u64)ids[0] << 32 | ids[1];
+}
+
+static void owners(void) {
+  static const char *const nobody[] = {"", "x", "1000", "1:2:3", "4294967296:1", "1:99999999999999999999", "-1:0", " 1:2"};
+  attach_as("1000:5");
+  bool right = owner_of_root() == (1000ull << 32 | 5);
+  begin(26);
+  with(0, 4);
+  with(2, 4);
+  with(0, 4);
+  with(7, 4);
+  with(0, 44);
+  right = right && ask() == 27 && owner_of_root() == (7ull << 32 | 5);
+  // A mount that says no owner means root; what was given to somebody stays his.
+  for (u32 i = 0; i < COUNT_OF(nobody); i++) {
+    attach_as(nobody[i]);
+    u64 owner = owner_of_root();
+    right = right && owner == (7ull << 32 | 5);
+    walk(0, 1, NULL);
+    make(14, 1, "of nobody");
+    begin(24);
+    with(1, 4);
+    with(0x7ff, 8);
+    u32 uid = 1;
+    right = right && ask() == 25;
+    memcpy(&uid, ram.bytes + REPLY + 32, 4);
+    right = right && uid == 0;
+    unlink_name(0, "of nobody", 0);
+  }
+  check("files belong to whom the mount names, or to whom they were given", right);
 }
 
 static void fids(void) {
@@ -776,6 +818,7 @@ int main(void) {
   orphans();
   fuzz_offloads(4000);
   names();
+  owners();
   fids();
   resumes();
   fuzz_9p(60000);

@@ -84,7 +84,7 @@ static void read_owner(struct share *share, struct host_path text) {
     else if (c >= '0' && c <= '9' && ids[at] < 1ull << 32) ids[at] = ids[at] * 10 + (u64)(c - '0');
     else return;
   }
-  if (ids[0] >> 32 || ids[1] >> 32) return;
+  if (at == 0 || ids[0] >> 32 || ids[1] >> 32) return;
   share->uid = (u32)ids[0];
   share->gid = (u32)ids[1];
 }
