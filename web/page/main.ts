@@ -261,7 +261,7 @@ function setUpPage(): void {
     relayOrigin: () => (control.spec?.net.kind === 'relay' ? control.spec.net.origin ?? location.origin : null),
   }), backToTerminal);
   const containerPanel = byId('container-panel', HTMLElement);
-  setUpPanel(containerPanel, byId('container-chip', HTMLButtonElement), () => void import('./saved-panel.ts').then(({ fillSavedPanel }) => fillSavedPanel(containerPanel, control, tabs.canOpen ? () => tabs.open() : null)), backToTerminal);
+  setUpPanel(containerPanel, byId('container-chip', HTMLButtonElement), () => void import('./saved-panel.ts').then(({ fillSavedPanel }) => fillSavedPanel(containerPanel, control, { openTerminal: tabs.canOpen ? () => tabs.open() : null, restart })), backToTerminal);
   setUpPanel(byId('files-panel', HTMLElement), byId('files-button', HTMLButtonElement), () => void filesPanel().then((panel) => panel.refresh()), backToTerminal);
   byId('files-button', HTMLButtonElement).hidden = !hasFiles();
   const settingsPanel = byId('settings-panel', HTMLElement);

@@ -6,8 +6,14 @@ import { make, makeButton, setText } from './dom.ts';
 import { exportSave, importSave, listSaves, removeSave, type SavedContainer } from './saves.ts';
 import { SAVE_EXTENSION } from '../saved-container.ts';
 
-/** `openTerminal` is null when there can be no other one. */
-export function fillSavedPanel(panel: HTMLElement, control: ContainerControl, openTerminal: (() => void) | null): void {
+/** What the bar has buttons for, where it is wide enough. */
+export interface ContainerActions {
+  /** null when there can be no other one */
+  openTerminal: (() => void) | null;
+  restart(): void;
+}
+
+export function fillSavedPanel(panel: HTMLElement, control: ContainerControl, { openTerminal, restart }: ContainerActions): void {
   const status = make('p', '');
   status.setAttribute('role', 'status');
   const list = make('ul', 'saved-list');
@@ -18,11 +24,12 @@ export function fillSavedPanel(panel: HTMLElement, control: ContainerControl, op
     list.replaceChildren(...saves.map((save) => savedItem(save, () => void removeSave(save.name).then(refresh))));
   };
   void refresh();
-  const another = openTerminal === null ? [] : [makeButton('Another terminal', 'button', () => {
+  const action = (text: string, act: (() => void) | null): HTMLElement[] => (act === null ? [] : [makeButton(text, 'button', () => {
     panel.hidePopover();
-    openTerminal();
-  })];
-  panel.replaceChildren(make('h2', '', 'This container'), ...another, keepForm(control, status, refresh), status, heading, list, make('h2', '', 'From a file'), importField(status));
+    act();
+  })]);
+  const actions = make('div', 'panel-actions', ...action('Another terminal', openTerminal), ...action('Restart', restart));
+  panel.replaceChildren(make('h2', '', 'This container'), actions, keepForm(control, status, refresh), status, heading, list, make('h2', '', 'From a file'), importField(status));
 }
 
 function keepForm(control: ContainerControl, status: HTMLElement, refresh: () => Promise<void>): HTMLElement {
