@@ -82,6 +82,42 @@ test('without a service worker the container suspends instead of blocking: shell
   await files.stop();
 });
 
+test('without a service worker a saved container goes on; what takes shared memory is not offered', async ({ page, browser }, info) => {
+  const server = new Server();
+  await server.start();
+  const isolated = new Guest(page);
+  await page.goto(`${server.url}?image=busybox&net=none`);
+  await isolated.ready();
+  await isolated.waitFor(/[#$] ?$/m);
+  await isolated.run('echo kept >/tmp/file');
+  await page.evaluate(() => portside.save('mine'));
+  await page.locator('#container-chip').click();
+  const download = page.waitForEvent('download');
+  await page.getByRole('button', { name: 'Export mine' }).click();
+  const file = info.outputPath('mine.portside');
+  await (await download).saveAs(file);
+
+  const files = await StaticServer.start('/');
+  const context = await browser.newContext({ serviceWorkers: 'block' });
+  const other = await context.newPage();
+  const guest = new Guest(other);
+  await other.goto(`${files.url}?image=busybox&net=none`);
+  await guest.ready();
+  await other.locator('#container-chip').click();
+  await other.getByLabel(/^Import a container/).setInputFiles(file);
+  await other.waitForURL(/resume=mine/);
+  await guest.ready();
+  expect(await other.evaluate(() => portside.stats()?.waitingMode)).toBe('suspend');
+  expect((await guest.run('cat /tmp/file')).output).toBe('kept');
+  expect(await other.evaluate(() => portside.save('again').then(() => '', (error: Error) => error.message))).toContain('not isolated');
+  expect(await other.evaluate(() => portside.terminals.open())).toBeNull();
+  await expect(other.locator('#terminal-button')).toBeDisabled();
+  await expect(other.locator('#files-button')).toBeHidden();
+  await context.close();
+  await files.stop();
+  await server.stop();
+});
+
 test('without a service worker and JSPI it says what is missing, and never loops', async ({ browser }) => {
   const files = await StaticServer.start('/');
   const context = await browser.newContext({ serviceWorkers: 'block' });

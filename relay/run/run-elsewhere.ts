@@ -13,7 +13,7 @@ import { dirname } from 'node:path';
 import { parseIpv4, parseMac } from '../../shared/net/wire/addr.ts';
 import { DEFAULT_NETWORK_CONFIG } from '../../shared/net/services/network-config.ts';
 import { RelayError } from '../../shared/relay-error.ts';
-import { argumentsFit, guestArguments, guestEnvironment } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, guestArguments, guestEnvironment, memoryFits } from '../../shared/wasi/arguments.ts';
 import { connect } from '../connect.ts';
 import { freePort } from '../host/free-port.ts';
 import { describeImage } from './image-file.ts';
@@ -49,8 +49,8 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
   const listen = net ? options.wasiAddress ?? `127.0.0.1:${await freePort()}` : null;
   const argv = guestArguments(info, { ...options, ...(net ? { listenFd: dialect.listenFd!(directories.length) } : {}) });
   const env = guestEnvironment(options);
-  const tooLong = argumentsFit(info, argv, env, directories.filter(({ guest }) => guest !== DISK_DIRECTORY).map(({ guest }) => guest));
-  if (tooLong !== null) throw new RelayError('RELAY_BAD_FLAG', tooLong);
+  const unfit = memoryFits(info, options.memoryMiB) ?? argumentsFit(info, argv, env, directories.filter(({ guest }) => guest !== DISK_DIRECTORY).map(({ guest }) => guest));
+  if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
   const network = listen === null ? null : await openNetwork(listen, options);
   try {
     return await runChild(path, dialect.commandLine({ flags: options.runtimeFlags, env, directories, listen, image: options.image, args: argv.slice(1) }));
@@ -60,10 +60,10 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
 }
 
 function openNetwork(listen: string, options: ElsewhereOptions): ReturnType<typeof connect> {
-  const { forwards, mac, log, createNetwork } = options;
+  const { forwards, mac, mtu, log, createNetwork } = options;
   const ip = DEFAULT_NETWORK_CONFIG.defaultGuestIp;
   return connect(listen, {
-    config: mac === undefined ? {} : { staticLeases: new Map([[parseMac(mac)!, ip]]) },
+    config: { ...(mac === undefined ? {} : { staticLeases: new Map([[parseMac(mac)!, ip]]) }), ...(mtu === undefined ? {} : { mtu }) },
     forwards: forwards.map(({ protocol, hostIp, hostPort, guestPort }) => ({ protocol, hostIp: parseIpv4(hostIp)!, hostPort, guestPort })),
     ...(log === undefined ? {} : { log, say: log }),
     ...(createNetwork === undefined ? {} : { createNetwork }),

@@ -8,6 +8,7 @@
 import type { ContainerControl } from './container-control.ts';
 import type { ContainerTerminal } from './container-terminal.ts';
 import { byId, icon, make } from './dom.ts';
+import { waitingMode } from './runner.ts';
 import type { Settings } from './settings.ts';
 import { TerminalView, type TerminalEvents } from './terminal.ts';
 
@@ -50,9 +51,9 @@ export class Tabs {
   /** the terminal that is seen */
   get active(): TerminalView { return this.#active.view; }
 
-  /** Whether this image has room for one more. */
+  /** Whether this image has room for one more; the further ones take shared memory. */
   get canOpen(): boolean {
-    return this.#control.state === 'running' && this.#list.length < (this.#control.image?.terminals ?? 1);
+    return this.#control.state === 'running' && waitingMode() === 'block' && this.#list.length < (this.#control.image?.terminals ?? 1);
   }
 
   numbers(): number[] {
