@@ -47,6 +47,8 @@ export interface ContainerView {
   onOutput(bytes: Uint8Array, done: () => void): void;
   /** a run begins: the terminal is to be blank; returns its size */
   onBegin(): { cols: number; rows: number };
+  /** memory for a container whose spec asks for none, if it can have it; null: the image's own */
+  wishedMemoryMiB?(): number | null;
   /** the folder that the page shares with its container */
   share?(): ContainerShare;
 }
@@ -109,6 +111,7 @@ export class ContainerControl {
       env: { TERM: 'xterm-256color' },
       net: spec.net,
       ...(spec.memoryMiB === undefined ? {} : { memoryMiB: spec.memoryMiB }),
+      wishedMemoryMiB: this.#view.wishedMemoryMiB?.() ?? null,
       size: this.#view.onBegin(),
       resume: resume?.file ?? null,
       ...(this.#view.share === undefined ? {} : { share: this.#view.share }),

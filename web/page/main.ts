@@ -101,6 +101,7 @@ const control = new ContainerControl({
   onPorts: () => ports.show(),
   onTerminals: (numbers) => { for (const number of numbers) tabs.open(number); },
   onOutput: (bytes, done) => terminal.output(bytes, done),
+  wishedMemoryMiB: () => settings.memoryMiB,
   onBegin: () => {
     terminal.reset();
     return terminal.size();

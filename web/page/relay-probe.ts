@@ -8,8 +8,9 @@ const PROBE_MS = 4000;
 
 /** The network that a choice comes to, for a page whose relay would be at `origin`. Never rejects. */
 export async function settleNet(choice: NetChoice, origin: string): Promise<NetMode> {
-  if (choice.kind !== 'relay' || choice.orBrowser !== true) return choice;
-  return await isRelay(origin) ? { kind: 'relay' } : { kind: 'browser', isFallback: true };
+  if (choice.kind !== 'relay') return choice;
+  const { orBrowser, ...relay } = choice;
+  return orBrowser !== true || await isRelay(origin) ? relay : { kind: 'browser', isFallback: true };
 }
 
 /** A server that does not answer counts as one: it may come back, and the link's own attempts go on. */

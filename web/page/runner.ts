@@ -93,6 +93,8 @@ export interface RunnerOptions {
   hostname?: string;
   /** the image's own when absent */
   memoryMiB?: number;
+  /** likewise, where `memoryMiB` is absent; ignored by images that can't have it, and by a saved container */
+  wishedMemoryMiB?: number | null;
   size: { cols: number; rows: number };
   /** the file of a saved container to go on with, in place of a start */
   resume?: Blob | null;
@@ -343,7 +345,8 @@ export class ContainerRunner {
     this.#seat = seat;
     const known = net.kind === 'browser' && loaded.info.ours ? await this.#makeLink().prepare(net) : {};
     if (this.state !== 'loading') return;
-    const line = { ...this.#options, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none', env: { ...this.#options.env, ...known } };
+    const wish = loaded.info.ours && (this.#options.resume ?? null) === null ? this.#options.wishedMemoryMiB ?? undefined : undefined;
+    const line = { ...this.#options, memoryMiB: this.#options.memoryMiB ?? wish, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none', env: { ...this.#options.env, ...known } };
     const args = guestArguments(loaded.info, line);
     const env = guestEnvironment(line);
     const unfit = memoryFits(loaded.info, line.memoryMiB) ?? argumentsFit(loaded.info, args, env);

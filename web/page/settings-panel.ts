@@ -1,6 +1,6 @@
 /** Settings and shortcuts. Changes apply at once and are kept. */
 import { make, makeButton } from './dom.ts';
-import { FONT_SIZE_MAX, FONT_SIZE_MIN, fontName, SCROLLBACKS, type Settings } from './settings.ts';
+import { FONT_SIZE_MAX, FONT_SIZE_MIN, fontName, MEMORIES_MIB, SCROLLBACKS, type Settings } from './settings.ts';
 
 const THEMES: [Settings['theme'], string][] = [['system', 'System'], ['light', 'Light'], ['dark', 'Dark']];
 
@@ -29,6 +29,7 @@ export function fillSettingsPanel(panel: HTMLElement, settings: Settings, onChan
     scrollbackSetting(settings, change),
     bellSetting(settings, change),
     screenReaderSetting(settings, change),
+    memorySetting(settings, change),
     make('h2', '', 'Shortcuts'),
     shortcuts(),
   );
@@ -46,6 +47,11 @@ function bellSetting(settings: Settings, change: Change): HTMLElement {
 
 function scrollbackSetting(settings: Settings, change: Change): HTMLElement {
   return choice('Scrollback, lines', 'scrollback', SCROLLBACKS.map((lines) => [lines, lines.toLocaleString('en')]), settings.scrollback, (scrollback) => change({ scrollback }));
+}
+
+function memorySetting(settings: Settings, change: Change): HTMLElement {
+  const sizes: [number | null, string][] = MEMORIES_MIB.map((mib) => [mib, mib < 1024 ? `${mib} MiB` : `${mib / 1024} GiB`]);
+  return choice('Memory, from the next start', 'memory', [[null, 'Image’s'], ...sizes], settings.memoryMiB, (memoryMiB) => change({ memoryMiB }));
 }
 
 /** One of a few, side by side. */

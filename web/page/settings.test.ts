@@ -5,12 +5,12 @@ const DEFAULTS = defaultSettings(1280);
 
 describe('parseSettings', () => {
   it('reads back what was stored', () => {
-    const settings = { theme: 'dark', fontSize: 18, screenReader: true, font: 'My Mono 2', scrollback: 50_000, bell: 'sound' } as const;
+    const settings = { theme: 'dark', fontSize: 18, screenReader: true, font: 'My Mono 2', scrollback: 50_000, bell: 'sound', memoryMiB: 1024 } as const;
     expect(parseSettings(JSON.stringify(settings), DEFAULTS)).toEqual(settings);
   });
 
   it('takes defaults for what does not fit', () => {
-    for (const stored of [null, '', '{', '1', '"x"', '[]', '{}', '{"theme":"pink","fontSize":"9","screenReader":1,"font":7,"scrollback":12,"bell":"gong"}', 'null']) {
+    for (const stored of [null, '', '{', '1', '"x"', '[]', '{}', '{"theme":"pink","fontSize":"9","screenReader":1,"font":7,"scrollback":12,"bell":"gong","memoryMiB":1e9}', 'null']) {
       expect(parseSettings(stored, DEFAULTS), String(stored)).toEqual(DEFAULTS);
     }
   });

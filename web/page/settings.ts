@@ -11,11 +11,14 @@ export interface Settings {
   scrollback: number;
   /** what a program's bell (^G) does */
   bell: 'none' | 'flash' | 'sound';
+  /** of a container whose address asks for none, from its next start on; null: the image's own */
+  memoryMiB: number | null;
 }
 
 export const FONT_SIZE_MIN = 9;
 export const FONT_SIZE_MAX = 28;
 export const SCROLLBACKS = [1000, 10_000, 50_000];
+export const MEMORIES_MIB = [512, 1024, 2048];
 /** of a font's name, in characters */
 const FONT_CHARS_MAX = 80;
 
@@ -24,7 +27,7 @@ const KEY = 'portside.settings';
 
 /** `fontSize` of a first visit depends on the room there is. */
 export function defaultSettings(viewportWidth: number): Settings {
-  return { theme: 'system', fontSize: viewportWidth < 600 ? 12 : 14, screenReader: false, font: '', scrollback: 10_000, bell: 'flash' };
+  return { theme: 'system', fontSize: viewportWidth < 600 ? 12 : 14, screenReader: false, font: '', scrollback: 10_000, bell: 'flash', memoryMiB: null };
 }
 
 /** Stored text may be of another version or not ours at all: each field that does not fit is the default's. */
@@ -36,7 +39,7 @@ export function parseSettings(stored: string | null, defaults: Settings): Settin
     return defaults;
   }
   if (typeof value !== 'object' || value === null) return defaults;
-  const { theme, fontSize, screenReader, font, scrollback, bell } = value as Record<string, unknown>;
+  const { theme, fontSize, screenReader, font, scrollback, bell, memoryMiB } = value as Record<string, unknown>;
   return {
     theme: theme === 'light' || theme === 'dark' || theme === 'system' ? theme : defaults.theme,
     fontSize: typeof fontSize === 'number' ? clampFontSize(fontSize, defaults.fontSize) : defaults.fontSize,
@@ -44,6 +47,7 @@ export function parseSettings(stored: string | null, defaults: Settings): Settin
     font: typeof font === 'string' ? fontName(font) : defaults.font,
     scrollback: SCROLLBACKS.includes(scrollback as number) ? scrollback as number : defaults.scrollback,
     bell: bell === 'none' || bell === 'flash' || bell === 'sound' ? bell : defaults.bell,
+    memoryMiB: MEMORIES_MIB.includes(memoryMiB as number) ? memoryMiB as number : defaults.memoryMiB,
   };
 }
 
