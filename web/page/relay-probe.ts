@@ -9,7 +9,8 @@ const PROBE_MS = 4000;
 /** The network that a choice comes to, for a page whose relay would be at `origin`. Never rejects. */
 export async function settleNet(choice: NetChoice, origin: string): Promise<NetMode> {
   if (choice.kind !== 'relay' || choice.orBrowser !== true) return choice;
-  return await isRelay(origin) ? { kind: 'relay' } : { kind: 'browser', isFallback: true };
+  if (!await isRelay(origin)) return { kind: 'browser', isFallback: true };
+  return choice.mtu === undefined ? { kind: 'relay' } : { kind: 'relay', mtu: choice.mtu };
 }
 
 /** A server that does not answer counts as one: it may come back, and the link's own attempts go on. */
