@@ -108,6 +108,8 @@ test('without a service worker a saved container goes on; what takes shared memo
   await other.waitForURL(/resume=mine/);
   await guest.ready();
   expect(await other.evaluate(() => portside.stats()?.waitingMode)).toBe('suspend');
+  // The first mark is that of the other page, on the screen that was kept.
+  await guest.run('true');
   expect((await guest.run('cat /tmp/file')).output).toBe('kept');
   expect(await other.evaluate(() => portside.save('again').then(() => '', (error: Error) => error.message))).toContain('not isolated');
   expect(await other.evaluate(() => portside.terminals.open())).toBeNull();

@@ -130,7 +130,7 @@ describe.skipIf(!existsSync(IMAGE))('a saved container', () => {
     expect(random[0]).not.toBe(random[1]);
   }, 4 * WAIT_MS);
 
-  test('goes on in its shared directories, in files that were open there, and in as much memory', async () => {
+  test('goes on in its shared directories, in files that were open there, in as much memory, and with a new authority', async () => {
     const shared = join(dir, 'shared');
     const file = join(dir, 'shared.portside');
     mkdirSync(shared);
@@ -141,8 +141,10 @@ describe.skipIf(!existsSync(IMAGE))('a saved container', () => {
     const sum = /[0-9a-f]{32}/.exec(await container.run('cd /mnt/here; exec 7>>log; echo one >&7; head -c 1000000 /dev/urandom >/tmp/one; for i in $(seq 110); do cat /tmp/one; done >/dev/shm/big; tail -c 1000000 /dev/shm/big | md5sum'))![0];
     expect(await container.end('SIGTERM')).toBe(143);
     // With a network the host's descriptors have other numbers.
-    const resumed = new Container(['--net', '--dir', `${shared}::/mnt/here`, '--resume', file, IMAGE]);
+    const resumed = new Container(['--net', '--env', "PORTSIDE_CA=it's\nnew", '--dir', `${shared}::/mnt/here`, '--resume', file, IMAGE]);
     expect(await resumed.run('echo two >&7; cat log; ls; tail -c 1000000 /dev/shm/big | md5sum')).toMatch(new RegExp(`one\ntwo\nlog\n${sum}`));
+    // A network within the browser has another authority each time.
+    await expect.poll(() => resumed.run('cat /etc/portside-ca.pem'), { timeout: WAIT_MS }).toContain("it's\nnew");
     resumed.send('exec 7>&-; exit\n');
     expect(await resumed.end()).toBe(0);
     expect(readFileSync(join(shared, 'log'), 'utf8')).toBe('one\ntwo\n');

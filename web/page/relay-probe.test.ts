@@ -20,6 +20,7 @@ describe('the network of a page that does not say', () => {
   test('no answer: a relay may come back', async () => {
     answer(() => Promise.reject(new TypeError('Failed to fetch')));
     expect(await settleNet(usual, 'http://x.test')).toEqual({ kind: 'relay' });
+    expect(await settleNet({ ...usual, mtu: 9000 }, 'http://x.test')).toEqual({ kind: 'relay', mtu: 9000 });
   });
 });
 
