@@ -23,7 +23,7 @@ test('a container has the memory that Settings say, from its next start on, unle
   await guest.open(`${server.url}?image=busybox&net=none`);
   await guest.waitFor(/[#$] ?$/m);
   await page.locator('#settings-button').click();
-  await page.getByRole('radio', { name: '512 MiB' }).check();
+  await page.getByRole('radio', { name: '512 M' }).check();
   await page.keyboard.press('Escape');
   expect(await total()).toBeLessThanOrEqual(128);
   await page.locator('#restart-button').click();

@@ -50,8 +50,8 @@ function scrollbackSetting(settings: Settings, change: Change): HTMLElement {
 }
 
 function memorySetting(settings: Settings, change: Change): HTMLElement {
-  const sizes: [number | null, string][] = MEMORIES_MIB.map((mib) => [mib, mib < 1024 ? `${mib} MiB` : `${mib / 1024} GiB`]);
-  return choice('Memory, from the next start', 'memory', [[null, 'Image’s'], ...sizes], settings.memoryMiB, (memoryMiB) => change({ memoryMiB }));
+  const sizes: [number | null, string][] = MEMORIES_MIB.map((mib) => [mib, mib < 1024 ? `${mib} M` : `${mib / 1024} G`]);
+  return choice('Memory, next start', 'memory', [[null, 'Default'], ...sizes], settings.memoryMiB, (memoryMiB) => change({ memoryMiB }));
 }
 
 /** One of a few, side by side. */
