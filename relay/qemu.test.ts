@@ -88,7 +88,8 @@ class Guest {
   /** Resolves when the shell is there, with the address that the guest got. */
   async boot(): Promise<string> {
     await this.#qemu.waitFor(/# $/);
-    return /inet addr:(\S+)/.exec(await this.run('ifconfig eth0'))![1];
+    // On a busy machine the lease may come after the shell.
+    return /inet addr:(\S+)/.exec(await this.run('until ifconfig eth0 | grep "inet addr"; do usleep 100000; done'))![1];
   }
 
   /** Runs a command; resolves with its output, rejects unless it succeeded. */
