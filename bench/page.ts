@@ -12,7 +12,7 @@ import { machineLine, median, quantile, table } from './report.ts';
 const RUNS = Number(process.env['RUNS'] ?? 5);
 const KEYS = 100;
 const FILE_BYTES = 20 * 1024 * 1024;
-const PRINTED_BYTES = Number(process.env['PRINTED_MB'] ?? 50) * 1e6;
+const PRINTED_BYTES = Number(process.env['PRINTED_MB'] ?? 5) * 1e6;
 const PROMPT = /[#$] ?$/m;
 const IMAGES = ['busybox', 'debian'];
 
