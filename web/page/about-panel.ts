@@ -2,7 +2,8 @@
 import { icon, make, makeButton, setText } from './dom.ts';
 import { formatBytes } from './figures.ts';
 import { isolatedBy } from './isolation.ts';
-import { waitingMode, type RunnerStats } from './runner.ts';
+import { waitingMode } from './channels.ts';
+import type { RunnerStats } from './runner.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { wakeMode } from '../../shared/memory/drain.ts';
 import { parseCacheName } from '../stored-image.ts';

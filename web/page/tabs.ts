@@ -8,7 +8,7 @@
 import type { ContainerControl } from './container-control.ts';
 import type { ContainerTerminal } from './container-terminal.ts';
 import { byId, icon, make } from './dom.ts';
-import { waitingMode } from './runner.ts';
+import { waitingMode } from './channels.ts';
 import type { Settings } from './settings.ts';
 import { TerminalView, type TerminalEvents } from './terminal.ts';
 
