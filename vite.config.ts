@@ -52,6 +52,8 @@ export default defineConfig({
     target: 'esnext',
     cssTarget: 'esnext',
     sourcemap: true,
+    // Browsers that have what the page needs know modulepreload.
+    modulePreload: { polyfill: false },
     rollupOptions: {
       input: {
         index: `${ROOT}/index.html`,

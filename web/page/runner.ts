@@ -52,6 +52,7 @@ import { PortsWatch } from './ports-watch.ts';
 import { openStore } from './image-store.ts';
 import { InputQueue } from './input-queue.ts';
 import { LinkHandle, type ContainerWorker } from './link-handle.ts';
+import { withSaveWorker } from './saves.ts';
 import { claimSeat, type Seat } from './seat.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
@@ -243,7 +244,6 @@ export class ContainerRunner {
     if (info.id === null) throw new SaveError('unsupported', 'This image cannot be saved: it was made by container2wasm, or by an earlier version of Portside.');
     if (memory === null) throw new SaveError('unsupported', 'This page is not isolated (COOP, COEP): without shared memory a container can be resumed here, but not saved.');
     const subject = { image: { id: info.id, name: info.name, title: info.title }, source, ...this.#size, terminals: this.#terminals.flatMap((terminal) => terminal?.number ?? []) };
-    const { withSaveWorker } = await import('./saves.ts');
     return withSaveWorker((worker) => worker.save(name, memory, subject, proxy((position: number) => this.#tail.until(position))), this.#over.signal);
   }
 

@@ -35,8 +35,8 @@ export function fillSavedPanel(panel: HTMLElement, control: ContainerControl, { 
 function keepForm(control: ContainerControl, status: HTMLElement, refresh: () => Promise<void>): HTMLElement {
   const running = control.state === 'running';
   if (!running) return make('p', '', 'A container that runs can be kept here, with all that is in its memory and on its disk.');
-  if (control.image?.id === null) return make('p', '', 'Containers of this image cannot be kept: it was made by container2wasm, or by an earlier version of Portside.');
-  const name = makeTextField({ id: 'save-name', value: control.saveName, maxLength: 48, required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*' });
+  if (control.container?.image?.id === null) return make('p', '', 'Containers of this image cannot be kept: it was made by container2wasm, or by an earlier version of Portside.');
+  const name = makeTextField({ id: 'save-name', value: control.container?.saveName ?? '', maxLength: 48, required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*' });
   const keep = make('button', 'button button-main', 'Keep this container');
   return makeFieldForm('Keep it as it is now, memory and disk, under the name', name, keep, () => {
     keep.disabled = true;
