@@ -41,9 +41,9 @@ STYLE.replaceSync(`${xtermCss}
 :host([theme='light']) { color-scheme: light; }
 :host([theme='dark']) { color-scheme: dark; }
 /* Isolated: xterm stacks its layers by z-index. */
-.terminal { isolation: isolate; position: absolute; inset: 8px 4px 4px 10px; }
-.terminal[data-bell] { outline: 2px solid light-dark(#8a5300, #f0b24a); outline-offset: 2px; border-radius: 2px; }
-.terminal .xterm { height: 100%; }
+.host { isolation: isolate; position: absolute; inset: 8px 4px 4px 10px; }
+.host[data-bell] { outline: 2px solid light-dark(#8a5300, #f0b24a); outline-offset: 2px; border-radius: 2px; }
+.host .xterm { height: 100%; }
 .xterm .xterm-viewport, .xterm .xterm-scrollable-element { background: transparent !important; }
 .xterm-helper-textarea:focus-visible { outline: none; }
 .word { position: absolute; inset: auto 8px 8px auto; max-width: calc(100% - 16px); margin: 0; padding: 6px 10px; border-radius: 8px; font: 13px/1.45 system-ui, sans-serif;
@@ -95,7 +95,7 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
     super();
     const root = this.attachShadow({ mode: 'open' });
     root.adoptedStyleSheets = [STYLE];
-    this.#host.className = 'terminal';
+    this.#host.className = 'host';
     this.#host.part.add('terminal');
     this.#word.className = 'word';
     this.#word.part.add('status');

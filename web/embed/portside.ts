@@ -15,7 +15,7 @@ import { files } from '../page/files.ts';
 import { fetchImages, type ListedImage } from '../page/images.ts';
 import { Container } from './container.ts';
 import { PortsideTerminal } from './element.ts';
-import type { StartOptions } from './start-options.ts';
+import { baseUrl, type StartOptions } from './start-options.ts';
 
 export { Container, PortsideTerminal };
 export { ContainerError } from '../page/failures.ts';
@@ -49,9 +49,9 @@ export async function startContainer({ signal, ...options }: StartOptions & { si
   return container;
 }
 
-/** The images of the server that `base` is on, for a chooser; the page's own when absent. Rejects with a sentence for the user. */
-export function listImages(base?: string): Promise<ListedImage[]> {
-  return fetchImages(base);
+/** The images below `base`, a folder as in StartOptions, for a chooser. Rejects with an Error whose message is for the user. */
+export function listImages(base?: string | URL): Promise<ListedImage[]> {
+  return fetchImages(baseUrl(base).href);
 }
 
 /** Made with the first call; its contents outlive the containers, and end with the page. Isolated pages only. */

@@ -65,7 +65,7 @@ export interface StartPlan {
 
 /** Finds image, network and saved container. Never rejects. */
 export async function planStart(options: StartOptions): Promise<StartPlan | { failure: Failure }> {
-  const base = new URL(options.base ?? builtFolder(), document.baseURI);
+  const base = baseUrl(options.base);
   const address = parseAddress(asAddress(options, base));
   if ('parameter' in address) {
     return { failure: imageFailure({ code: 'arguments', message: `${address.parameter}: ${address.problem}. ${address.advice}` }, '') };
@@ -106,7 +106,7 @@ function asAddress({ image, cmd, net, mtu, memory, resume }: StartOptions, base:
   return address.href;
 }
 
-/** Where the build lies that this module is part of: vite puts what is shared below assets/. */
-function builtFolder(): string {
-  return import.meta.env.DEV ? '/' : import.meta.url.replace(/(assets\/)?[^/]*$/, '');
+/** Where the build lies that this module is part of, unless another folder is named: vite puts what is shared below assets/. */
+export function baseUrl(base: string | URL = import.meta.env.DEV ? '/' : import.meta.url.replace(/(assets\/)?[^/]*$/, '')): URL {
+  return new URL(base, document.baseURI);
 }
