@@ -270,6 +270,7 @@ export class Container implements TerminalLine {
   #end(state: 'exited' | 'stopped' | 'failed', failure: Failure | null): void {
     this.#state = state;
     this.#error = failure === null ? null : new ContainerError(failure);
+    this.#net = { state: 'off' };
     this.#ports = null;
     this.#options.onState?.(state, { ...(this.#exitCode === undefined ? {} : { exitCode: this.#exitCode }), ...(this.#error === null ? {} : { error: this.#error }) });
     this.#tell();

@@ -70,7 +70,10 @@ const cards = new Cards({
 
 const control = new ContainerControl({
   onState: showState,
-  onImage: showTitle,
+  onImage: (image) => {
+    showTitle(image);
+    cards.showLoading(`Starting ${image.title}`);
+  },
   onProgress: (progress) => cards.showProgress(progress),
   onNet: () => {
     statusBar.showNet();
