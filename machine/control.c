@@ -250,7 +250,7 @@ static void put_circumstances(const struct options *options) {
   put("PS_EPOCH=");
   put_decimal(now_ns / 1000000000, 1);
   put(".");
-  put_decimal(now_ns / 1000000 % 1000, 3);
+  put_decimal(now_ns % 1000000000, 9);
   put("\nPS_MAC=");
   put_mac(options->mac);
   put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");
@@ -309,6 +309,7 @@ void control_send_terminal(const char *what, u32 number) {
 }
 
 void control_turn(void) {
+  console_turn(&control.console);
   while (control.output_start < control.output_len) {
     u32 room = console_input_room(&control.console), left = control.output_len - control.output_start;
     if (room == 0) return;
