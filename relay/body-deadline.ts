@@ -11,6 +11,7 @@ export class BodyDeadline {
   readonly #clock: Clock;
   readonly #request: IncomingMessage;
   readonly #response: ServerResponse;
+  readonly #hasBody: boolean;
   #timer: ClockTimer | null = null;
 
   constructor(clock: Clock, request: IncomingMessage, response: ServerResponse, ms: number) {
@@ -18,13 +19,14 @@ export class BodyDeadline {
     this.#request = request;
     this.#response = response;
     const { headers } = request;
-    if (headers['transfer-encoding'] === undefined && Number(headers['content-length'] ?? 0) === 0) return;
-    request.once('close', () => this.#timer?.cancel());
+    this.#hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+    if (this.#hasBody) request.once('close', () => this.#timer?.cancel());
     this.set(ms);
   }
 
   /** `ms` from now on, in place of what there was. */
   set(ms: number): void {
+    if (!this.#hasBody || this.#request.destroyed) return;
     this.#timer?.cancel();
     this.#timer = this.#clock.startTimer(ms, () => this.#onLate());
   }

@@ -4,6 +4,7 @@
  * ends with it only if it has the time to see to that.
  */
 import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { RelayError } from '../shared/relay-error.ts';
@@ -28,7 +29,7 @@ export interface ConversionOptions {
 /** Makes of `archive` an image in the folder `out`, with its manifest. Rejects with RELAY_CONVERT, or with the reason of `signal`. */
 export async function convertArchive(archive: string, out: string, { name, maxUnpackedBytes, signal, onStep }: ConversionOptions): Promise<void> {
   signal.throwIfAborted();
-  const args = [PORTSIDE, 'convert', '--json', '--name', name, '--max-size', String(Math.max(1, Math.floor(maxUnpackedBytes / MIB))), archive, `${out}/`];
+  const args = [PORTSIDE, 'convert', '--name', name, '--max-size', String(Math.max(1, Math.floor(maxUnpackedBytes / MIB))), archive, `${out}/`];
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'], detached: true });
   const kill = (): void => {
     try {
@@ -54,7 +55,7 @@ export async function convertArchive(archive: string, out: string, { name, maxUn
   try {
     const ended = await new Promise<string>((resolve, reject) => {
       child.once('error', (error) => reject(new RelayError('RELAY_CONVERT', `the converter does not start: ${error.message}`)));
-      child.once('spawn', () => lowerPriority(child.pid!));
+      child.once('spawn', () => putLast(child.pid!));
       child.once('close', (code, by) => resolve(String(by ?? code)));
     });
     signal.throwIfAborted();
@@ -65,9 +66,11 @@ export async function convertArchive(archive: string, out: string, { name, maxUn
   }
 }
 
-function lowerPriority(pid: number): void {
+/** When processor or memory run short, it is the one that waits, or ends. */
+function putLast(pid: number): void {
   try {
     setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL);
+    if (process.platform === 'linux') writeFileSync(`/proc/${pid}/oom_score_adj`, '1000');
   } catch {
     // It has ended already.
   }

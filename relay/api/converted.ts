@@ -6,7 +6,7 @@
  * One archive at a time, from its first byte to its image: the next one is told to wait. The body goes to the disk chunk by chunk, and
  * the client's end of the connection is what holds all of it: when that goes, upload or conversion ends, and the work folder is
  * removed, as it is in every other case. The answer begins when the body is complete, so that a refusal has its own status; what goes wrong later is
- * the last line. A refused body is read and forgotten by Node until its deadline.
+ * the last line. What comes of a body after its refusal is read and forgotten, as long as other bodies may take.
  */
 import { createHash } from 'node:crypto';
 import { open, rm } from 'node:fs/promises';
@@ -91,7 +91,11 @@ export class ConvertedApi {
     this.#job = { abort, done: taken.then(() => undefined, () => undefined) };
     // Whoever has the answer may come with the next archive.
     const answer = await taken.finally(() => { this.#job = null; });
-    if (!response.destroyed && !request.socket.destroyed) answer();
+    if (response.destroyed || request.socket.destroyed) return;
+    answer();
+    if (request.complete) return;
+    deadline.set(limits.requestMs);
+    request.resume();
   }
 
   /** Returns the end of the answer. */
@@ -100,11 +104,11 @@ export class ConvertedApi {
     let work: string | null = null;
     let limit: ClockTimer | null = null;
     const end = (notice: ConvertNotice): void => { response.end(`${JSON.stringify(notice)}\n`); };
+    deadline.set(limits.uploadMs);
     try {
       if (Number(request.headers['content-length'] ?? 0) > limits.maxArchiveBytes) throw tooLarge(limits);
       if (await converted.bytes() >= limits.maxConvertedBytes) throw new Refusal(507, 'RELAY_FULL', `The images made of archives take ${gigabytes(limits.maxConvertedBytes)} already. Remove some of them under Images.`);
       work = await converted.openWork();
-      deadline.set(limits.uploadMs);
       const fileName = fileNameOf(request.url ?? '');
       const archive = join(work, fileName.replace(/[^\w.+-]/g, '-').replace(/^\.+/, '') || 'archive');
       const id = Converted.idOf(await receive(request, archive, limits));
@@ -187,7 +191,8 @@ function tooLarge({ maxArchiveBytes }: Limits): Refusal {
 function asRefusal(error: unknown): Refusal | null {
   if (error instanceof Refusal) return error;
   const text = error instanceof Error ? error.message : '';
-  if (/^(ENOSPC|EDQUOT)/.test((error as NodeJS.ErrnoException).code ?? text)) return new Refusal(507, 'RELAY_FULL', 'The disk of the relay’s computer is full. Make room there, or remove images under Images.');
+  // The converter's own comes as its sentence.
+  if (/^(ENOSPC|EDQUOT)\b/.test(error instanceof RelayError ? text : (error as NodeJS.ErrnoException).code ?? '')) return new Refusal(507, 'RELAY_FULL', 'The disk of the relay’s computer is full. Make room there, or remove images under Images.');
   return error instanceof RelayError ? new Refusal(400, error.code, text) : null;
 }
 

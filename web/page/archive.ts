@@ -39,11 +39,9 @@ function show(file: File, maxBytes: number, back: () => void): void {
   isOpen = true;
   const veil = make('div', 'veil');
   const root = byId('progress-card', HTMLElement).cloneNode(true) as HTMLElement;
-  root.id = '';
+  const cancel = root.querySelector('button')!;
   root.hidden = false;
-  for (const label of root.querySelectorAll('[id]')) label.removeAttribute('id');
-  for (const labelled of [root, root.querySelector('.progress')!]) labelled.setAttribute('aria-labelledby', 'archive-title');
-  root.querySelector('.card-title')!.id = 'archive-title';
+  root.id = cancel.id = '';
   byId('stage', HTMLElement).append(veil, root);
   const close = (...shown: Element[]): void => {
     isOpen = false;
@@ -73,7 +71,12 @@ function show(file: File, maxBytes: number, back: () => void): void {
       }
       showStep();
     },
-    onImage: (name) => location.assign(withImage(location.href, name)),
+    onImage: (name) => {
+      card.showStep(2);
+      // Whoever comes back finds the page as it was before.
+      addEventListener('pagehide', () => close(root), { once: true });
+      location.assign(withImage(location.href, name));
+    },
     onFailed: ({ error, message }) => {
       clearInterval(ticking);
       const actions = make('div', 'card-actions');
@@ -93,7 +96,6 @@ function show(file: File, maxBytes: number, back: () => void): void {
       actions.querySelector('button')!.focus();
     },
   });
-  const cancel = root.querySelector('button')!;
   cancel.addEventListener('click', () => {
     request?.abort();
     clearInterval(ticking);

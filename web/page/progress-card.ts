@@ -29,6 +29,7 @@ export class ProgressCard {
   begin(title: string): void {
     this.#meter = new RateMeter(RATE_WINDOW_MS);
     setText(this.#title, title);
+    for (const named of [this.root, this.#bar]) named.setAttribute('aria-label', title);
   }
 
   showStep(now: number, ...names: string[]): void {
