@@ -187,10 +187,10 @@ function startFiles(files: File[]): boolean {
   return true;
 }
 
-/** An archive of a container image goes to the relay, where that makes images. Another tar is for the container, if it was dropped. */
+/** An archive of a container image goes to the relay, where that makes images. Another tar that was dropped is for the container, and so are several files. */
 function startArchive(files: File[], dropped: (FileSystemEntry | File)[] | null = null): boolean {
   const file = archiveAmong(files);
-  if (file === undefined || (dropped !== null && byId('files-panel', HTMLElement).matches(':popover-open'))) return false;
+  if (file === undefined || (dropped !== null && (dropped.length > 1 || byId('files-panel', HTMLElement).matches(':popover-open')))) return false;
   void import('./archive.ts').then(async ({ isImageArchive, convertArchive }) => {
     if (dropped !== null && !(await isImageArchive(file)) && shareFiles(files, dropped)) return;
     imagePanel.hidePopover();
