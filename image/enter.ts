@@ -1,5 +1,6 @@
 /*
- * /etc/portside/enter, the program that starts the command: guest/enter.s as an ELF executable, with what it is to enter.
+ * The agent's own programs as ELF executables: /etc/portside/clock, and /etc/portside/enter, which starts the command and has what it is
+ * to enter with it.
  *
  *   0x10000  ELF header, program header | code and texts | uid gid group_count groups[] | root, workdir | buffer (not in the file)
  *
@@ -47,6 +48,13 @@ export async function buildEnter(root: string, workdir: string, identity: Identi
   file.set(ids, dataAt - BASE);
   file.set(texts, dataAt - BASE + ids.length);
   return file;
+}
+
+/** /etc/portside/clock, guest/clock.s: code and nothing else. */
+export async function buildClock(): Promise<Uint8Array> {
+  const start = BASE + EHDR_LEN + PHDR_LEN;
+  const code = assemble(await readFile(new URL('guest/clock.s', import.meta.url), 'utf8'), start, () => ({}));
+  return Buffer.concat([elfHeaders(start, EHDR_LEN + PHDR_LEN + code.length), code]);
 }
 
 /** gABI: ELF64, little-endian, executable, one PT_LOAD that may be read, written and run. */

@@ -48,6 +48,14 @@ for (const image of ['busybox', 'debian']) {
       expect(one[3]).not.toBe(two[3]);
     });
 
+    test('the clock is the host\'s within less than a second', () => {
+      // busybox's own root is the agent's, too.
+      if (image === 'busybox') expect(run(image, ['sh', '-c', '/etc/portside/clock 1764000000.750; echo $EPOCHREALTIME']).screen).toMatch(/^17640000(00\.[789]|0[1-9])/);
+      const before = Date.now(), seconds = Number(run(image, ['sh', '-c', 'echo ${EPOCHREALTIME:-$(date +%s.%N)}']).screen);
+      expect(seconds * 1000).toBeGreaterThan(before);
+      expect(seconds * 1000).toBeLessThan(Date.now());
+    });
+
     test('exit status, a signal, a command that is not there, an entrypoint, no stdin, a controlling terminal', () => {
       expect(run(image, ['sh', '-c', 'exit 7']).status).toBe(7);
       expect(run(image, ['sh', '-c', 'kill -9 $$']).status).toBe(137);

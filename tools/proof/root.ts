@@ -6,7 +6,7 @@
  *   npx tsx tools/proof/root.ts      pins anew
  */
 import { createHash } from 'node:crypto';
-import { access, mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { access, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { EPOCH, writeBootFiles } from '../../image/boot-files.ts';
@@ -22,6 +22,7 @@ import { takeSnapshot } from '../../image/snapshot.ts';
 import { buildMachine } from '../../machine/build.ts';
 import { PARTS, proofFiles, SHORT } from './parts.ts';
 
+const GUEST = fileURLToPath(new URL('../../image/guest', import.meta.url));
 const LOCK_FILE = fileURLToPath(new URL('proof.lock.json', import.meta.url));
 const PACKAGES = ['bash', 'ca-certificates', 'coreutils', 'diffutils', 'findutils', 'gcc', 'grep', 'iproute2', 'libc6-dev', 'libpython3.13-testsuite', 'netbase', 'openssl', 'procps', 'python3.13', 'sed', 'sqlite3', 'stress-ng'];
 /** What stress-ng's graphics need behind libEGL and libgbm: half of all bytes, and no machine here has a screen. */
@@ -51,8 +52,8 @@ export async function proofRoot(kind: RootKind, report: (text: string) => void):
   const { memoryMiB, parts } = KINDS[kind];
   const lock = await readLock(LOCK_FILE), names = namesOf(lock, kind);
   const machine = await buildMachine(report);
-  const agent = await readFile(fileURLToPath(new URL('../../image/guest/init', import.meta.url)));
-  const key = createHash('sha256').update(JSON.stringify([machine.hash, memoryMiB, names.map((name) => lock.packages[name].sha256), [...proofFiles(parts)]])).update(agent).digest('hex').slice(0, 24);
+  const agent = await Promise.all((await readdir(GUEST)).sort().map((name) => readFile(join(GUEST, name))));
+  const key = createHash('sha256').update(JSON.stringify([machine.hash, memoryMiB, names.map((name) => lock.packages[name].sha256), [...proofFiles(parts)]])).update(Buffer.concat(agent)).digest('hex').slice(0, 24);
   const all = join(CACHE, 'proof', kind), dir = join(all, key);
   const found: ProofRoot = { image: join(dir, `${NAME}.wasm`), kernel: join(dir, 'in/kernel'), initrd: join(dir, 'in/initrd'), disk: join(dir, `${NAME}.disk`), memoryMiB };
   if (await access(found.image).then(() => true, () => false)) return found;
