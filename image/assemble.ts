@@ -1,5 +1,5 @@
 /*
- * An assembler for what the programs in guest/ need of RV64I: no compiler for riscv64 is at hand where images are made. Syntax and output are
+ * An assembler for what guest/enter.s and guest/clock.s need of RV64I: no compiler for riscv64 is at hand where images are made. Syntax and output are
  * those of GNU as with -mno-relax and without compressed instructions, one statement per line; `la` is an address below 2 GiB
  * (lui, addi). An unknown instruction, register or label is an error with its line: the source is ours.
  *

@@ -249,7 +249,7 @@ static void put_epoch(void) {
   put("PS_EPOCH=");
   put_decimal(now_ns / 1000000000, 1);
   put(".");
-  put_decimal(now_ns / 1000000 % 1000, 3);
+  put_decimal(now_ns % 1000000000, 9);
   put("\n");
 }
 
