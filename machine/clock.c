@@ -11,7 +11,6 @@
 #define RATE_MAX (400u << RATE_SHIFT)
 /* Readings in a row that are later than the estimate, by a tick each: 10 us. */
 #define LEAD_MAX 100
-#define WALL_STEP_NS 1000000000ll
 /* A call into the host takes some 30 ns at least; browsers' clocks go in steps of 5 to 100 us, which are not waited for. */
 #define HOST_LOOKS_MAX 4
 
@@ -25,8 +24,6 @@ static struct {
   u64 host_zero_ns;
   /** host's clock at the last update, in ns */
   u64 host_mark_ns;
-  /** host's wall clock minus its other one, as the guest knows it, in ns */
-  i64 wall_offset_ns;
   u32 rate;
   /** latest time that the guest has seen */
   u64 last_ticks;
@@ -51,7 +48,6 @@ void clock_go_real(void) {
   clock.host_mark_ns = now;
   clock.mark_ticks = ticks;
   clock.mark_instret = hart_instret();
-  clock.wall_offset_ns = (i64)(host_realtime_ns() - now);
 }
 
 void clock_update(void) {
@@ -96,13 +92,6 @@ u64 clock_read(void) {
     clock.lead++;
   }
   return clock.last_ticks;
-}
-
-bool clock_wall_moved(void) {
-  i64 offset = (i64)(host_realtime_ns() - host_monotonic_ns()), moved = offset - clock.wall_offset_ns;
-  if (moved > -WALL_STEP_NS && moved < WALL_STEP_NS) return false;
-  clock.wall_offset_ns = offset;
-  return true;
 }
 
 u64 clock_wall_ns(void) {

@@ -10,9 +10,6 @@
  * estimate is not, it is the last one and a tick. A loop of readings, each in less than a tick, would so run away from the host's
  * clock: after LEAD_MAX in a row each looks at that clock, until it has moved or the looking has taken about a tick.
  *
- * The guest's wall clock is its own: what it was told at the start and `time`. Where the host's is set, or goes on while the host's other
- * clock stands still (a computer asleep, in some browsers), the guest is told again: clock_wall_moved.
- *
  * In the wizer phase there is no host clock: time is instructions retired, and idling skips to the next timer,
  * so that the same input gives the same snapshot.
  */
@@ -34,8 +31,6 @@ void clock_update(void);
 u64 clock_ticks(void);
 /** The `time` CSR as the guest reads it: later than at its last reading. */
 u64 clock_read(void);
-/** True when the host's wall clock has moved against its other one, by more than a second, since the start or since this was true. */
-bool clock_wall_moved(void);
 /** Wall clock for the RTC and the agent, in ns since 1970. */
 u64 clock_wall_ns(void);
 /** How many instructions until `ticks`, at the present rate, at least 1. */

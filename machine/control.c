@@ -244,19 +244,14 @@ static void reserve(u64 bytes) {
   control.output_len = left;
 }
 
-static void put_epoch(void) {
+/* What the host decides anew each time. */
+static void put_circumstances(const struct options *options) {
   u64 now_ns = clock_wall_ns();
   put("PS_EPOCH=");
   put_decimal(now_ns / 1000000000, 1);
   put(".");
   put_decimal(now_ns % 1000000000, 9);
-  put("\n");
-}
-
-/* What the host decides anew each time. */
-static void put_circumstances(const struct options *options) {
-  put_epoch();
-  put("PS_MAC=");
+  put("\nPS_MAC=");
   put_mac(options->mac);
   put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");
 }
@@ -300,13 +295,6 @@ void control_send_resume(const struct options *options) {
   for (u32 i = 0; i < variables; i++)
     if (text_len(environment[i]) > 9 && bytes_equal(environment[i], "PORTSIDE_", 9)) put_variable(environment[i]);
   put("resume\n");
-  control_turn();
-}
-
-void control_send_clock(void) {
-  reserve(OUTPUT_FIXED);
-  put_epoch();
-  put("clock\n");
   control_turn();
 }
 

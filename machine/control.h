@@ -19,8 +19,6 @@ void control_ask_ports(void);
 void control_send_resume(const struct options *options);
 /** Queues the lines by which the agent opens a shell on terminal `number`, or hangs it up. */
 void control_send_terminal(const char *what, u32 number);
-/** Queues the lines by which the agent sets the guest's wall clock. */
-void control_send_clock(void);
 /** Moves what waits into the guest; called each turn. */
 void control_turn(void);
 

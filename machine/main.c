@@ -45,7 +45,6 @@
 
 #define SLICE 100000
 #define POLL_INTERVAL_NS 1000000ull
-#define WALL_INTERVAL_NS 1000000000ull
 #define VIRTUAL_BOOT_LIMIT 20000000000ull
 /* Linux wants its image at a multiple of 2 MiB; where firmware would lie is free here, but kept as other boards have it. */
 #define KERNEL_OFFSET 0x200000ull
@@ -81,8 +80,6 @@ static struct {
   u64 random_state;
   u64 last_poll_ns;
   bool start_sent;
-  /** host's clock when its wall clock was last looked at */
-  u64 last_wall_ns;
   /** `/portside/save`, negative: the host does not offer it */
   i32 save_fd;
 } machine;
@@ -289,19 +286,12 @@ static u32 poll_host(i32 socket, bool socket_writes, u64 timeout_ns) {
   return host_poll(&wanted, timeout_ns);
 }
 
-static void follow_wall_clock(void) {
-  if (!machine.start_sent || machine.last_poll_ns - machine.last_wall_ns < WALL_INTERVAL_NS) return;
-  machine.last_wall_ns = machine.last_poll_ns;
-  if (clock_wall_moved()) control_send_clock();
-}
-
 static void poll_world(u32 ready) {
   if ((ready & HOST_POLL_IN) && terminal_wants_input(0)) terminal_read(0);
   for (u32 n = 1; n < TERMINALS; n++)
     if ((ready & HOST_POLL_DEVICE(n)) && terminal_wants_input(n)) terminal_read(n);
   if (options.net && link_turn()) net_set_up(link_is_up());
   net_turn();
-  follow_wall_clock();
   control_turn();
   terminal_turn();
   terminal_flush();
