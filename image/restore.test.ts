@@ -39,7 +39,7 @@ for (const image of ['busybox', 'debian']) {
       expect(screen).toContain('line 1999\n');
       expect(Number(/^ *\d+: +(\d+) .*virtio0$/m.exec(screen)?.[1])).toBeLessThan(1000);
       // The nice value is the 19th field of stat(5), here without the first two.
-      expect(/^S (?:\S+ ){15}19 /m.test(screen)).toBe(true);
+      expect(/^[RS] (?:\S+ ){15}19 /m.test(screen)).toBe(true);
     });
 
     test('the portside section', () => {
