@@ -27,6 +27,7 @@ class ScriptedRunner implements Runner {
   stopCapture(): Promise<null> { return Promise.resolve(null); }
   callNetwork(): Promise<null> { return Promise.resolve(null); }
   openPort(port: number): Promise<string> { return Promise.resolve(`port ${port}`); }
+  openFrame(): Promise<null> { return Promise.resolve(null); }
   openTerminal(): null { return null; }
   save(): Promise<never> { throw new Error('not asked for'); }
   stats(): RunnerStats { throw new Error('not asked for'); }

@@ -16,6 +16,7 @@ import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import { asSaveName, isSaveName } from '../saved-container.ts';
 import type { ContainerTerminal, TerminalOptions } from './container-terminal.ts';
 import type { ContainerRunner, RunnerOptions, RunnerStats } from './runner.ts';
+import type { ScriptedFrame } from './scripted-frames.ts';
 import { cancelledFailure, failureLine, imageFailure, type Failure } from './failures.ts';
 import type { PageState } from './status-words.ts';
 
@@ -54,7 +55,7 @@ export interface ContainerView {
 }
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork' | 'openPort' | 'save' | 'openTerminal'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork' | 'openPort' | 'openFrame' | 'save' | 'openTerminal'>;
 
 interface Ready {
   promise: Promise<void>;
@@ -214,6 +215,11 @@ export class ContainerControl {
   async openPort(port: number): Promise<string> {
     if (this.#runner === null) throw new Error('No container is running.');
     return this.#runner.openPort(port);
+  }
+
+  /** As ContainerRunner's. */
+  async openFrame(port: number): Promise<ScriptedFrame | null> {
+    return await this.#runner?.openFrame(port) ?? null;
   }
 
   stats(): RunnerStats | null {

@@ -23,7 +23,7 @@ import { fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
-import type { Preview } from './preview.ts';
+import type { PortCard } from './port-card.ts';
 import { settleNet } from './relay-probe.ts';
 import { NetworkApi } from './network-api.ts';
 import { PortsPanel } from './ports-panel.ts';
@@ -50,7 +50,7 @@ const imagePanel = byId('image-panel', HTMLElement);
 let images: ListedImage[] | null = null;
 let imagesProblem = '';
 /** made when a port is shown for the first time */
-let preview: Promise<Preview> | null = null;
+let portCard: Promise<PortCard> | null = null;
 
 const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => tabs.active);
 const shared: SharedEvents = {
@@ -111,7 +111,7 @@ const control = new ContainerControl({
 
 const tabs = new Tabs(control, settings, shared, terminal);
 const networkApi = new NetworkApi((path, body) => control.callNetwork(path, body));
-const ports = new PortsPanel({ listening: () => control.ports, net: () => control.net, api: networkApi });
+const ports = new PortsPanel({ listening: () => control.ports, net: () => control.net, mode: () => control.spec?.net ?? { kind: 'none' }, api: networkApi, showPort });
 const statusBar = new StatusBar({
   api: networkApi,
   state: () => control.state,
@@ -120,13 +120,12 @@ const statusBar = new StatusBar({
   mode: () => control.spec?.net ?? { kind: 'none' },
   stats: () => control.stats(),
   retryNet: () => control.retryNet(),
-  showPort,
   startCapture: () => control.startCapture(),
   captureStats: () => control.captureStats(),
   stopCapture: () => control.stopCapture(),
 });
 
-installScripting(control, terminal, tabs, restart, showPort);
+installScripting(control, terminal, tabs, restart, (port) => showPort(port));
 setUpPage();
 void begin();
 
@@ -208,11 +207,10 @@ function showState(state: PageState): void {
   }
 }
 
-/** Shows a port of the container beside the terminal. */
-function showPort(port: number): void {
-  byId('net-panel', HTMLElement).hidePopover();
-  preview ??= import('./preview.ts').then(({ Preview }) => new Preview(byId('stage', HTMLElement), (wanted) => control.openPort(wanted), () => tabs.active.focus()));
-  void preview.then((view) => view.show(port));
+/** Shows a port of the container beside the terminal: where the relay opened it, or of this page's network. */
+function showPort(port: number, url: string | null = null): void {
+  portCard ??= import('./port-card.ts').then(({ PortCard }) => new PortCard(byId('stage', HTMLElement), () => tabs.active.focus()));
+  void portCard.then((card) => card.show({ port, url, open: (wanted) => control.openPort(wanted), openFrame: (wanted) => control.openFrame(wanted) }));
 }
 
 function showEnd(text: string): void {

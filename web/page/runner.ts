@@ -57,6 +57,7 @@ import { PortsWatch } from './ports-watch.ts';
 import { openStore } from './image-store.ts';
 import { InputQueue } from './input-queue.ts';
 import { PagePorts } from './ports.ts';
+import type { ScriptedFrame } from './scripted-frames.ts';
 import { claimSeat, type Seat } from './seat.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
@@ -263,6 +264,11 @@ export class ContainerRunner {
     return this.#pagePorts.open(port);
   }
 
+  /** A frame with the container's scripts; null where there is no origin for it. */
+  async openFrame(port: number): Promise<ScriptedFrame | null> {
+    return await this.#pagePorts?.openFrame(port) ?? null;
+  }
+
   /** Saves the container as it is now, under `name`; it goes on. `source` says where its image was. Rejects with SaveError. */
   async save(name: string, source: string): Promise<SaveSummary> {
     const [memory, info] = [this.#memory, this.#info];
@@ -432,7 +438,7 @@ export class ContainerRunner {
 
   #startLink(net: Exclude<NetMode, { kind: 'none' }>, memory: ContainerMemory | null, bell: MessagePort | null): void {
     const link = this.#makeLink();
-    if (net.kind === 'browser') this.#pagePorts = new PagePorts((port) => { void link.servePort(transfer(port, [port])); });
+    if (net.kind === 'browser') this.#pagePorts = new PagePorts((port, guestPort) => { void link.servePort(transfer(port, [port]), guestPort); });
     const onStatus = proxy((status: NetStatus) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
     });
