@@ -131,8 +131,8 @@ test('a web server in the container opens in a frame: text, images, absolute lin
   await expect(frame.locator('#t')).toHaveText('from the container');
   await expect.poll(() => frame.locator('img').evaluateAll((images) => images.map((image) => (image as HTMLImageElement).naturalWidth))).toEqual([20, 20]);
   expect(await page.locator('.port-card-frame').evaluate((element) => (element as HTMLIFrameElement).contentDocument?.title)).toBe('');
-  await expect(page.locator('.port-card-kind')).toHaveText('No scripts');
-  expect(await page.locator('.port-card-kind').getAttribute('title')).toContain('no origin for frames');
+  await expect(page.locator('.port-card-kind')).toBeVisible();
+  await expect(page.locator('.port-card-kind')).toHaveAttribute('title', /no origin for frames/);
   await frame.locator('#abs').click();
   await expect(frame.locator('#s')).toHaveText('below');
   await expect(page.locator('.port-card-path')).toHaveValue('/sub/');
@@ -197,8 +197,8 @@ test('a page of a relay loads the stack only when it is asked for, and then does
   await page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(80));
   await expect(page.frameLocator('.port-card-frame').locator('#t')).toHaveText('by the relay');
   // As Playwright sets Chromium up it keeps service workers out of frames of another site: frames.spec.ts is the other case.
-  await expect(page.locator('.port-card-kind')).toHaveText('No scripts');
-  expect(await page.locator('.port-card-kind').getAttribute('title')).toMatch(/permission|Service/);
+  await expect(page.locator('.port-card-kind')).toBeVisible();
+  await expect(page.locator('.port-card-kind')).toHaveAttribute('title', /Service ?Worker/);
   // The relay would take a container's request for the page's.
   const { output } = await at.run(`wget -S -O - --post-data x http://192.168.127.254:${relay.port}/api/session 2>&1 | grep HTTP/`);
   expect(output).toContain('403');

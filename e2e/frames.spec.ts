@@ -5,6 +5,7 @@ import { AxeBuilder } from '@axe-core/playwright';
 import { expect, test, type BrowserContext, type FrameLocator, type Page } from '@playwright/test';
 import { CHROMIUM_LAUNCH } from './chromium.ts';
 import { Guest, Server, sha256 } from './guest.ts';
+import { StaticServer } from './static-server.ts';
 
 // Playwright switches the partitioning of storage off, without which no service worker is let into a frame of another site; the last such flag wins.
 test.use({ launchOptions: { ...CHROMIUM_LAUNCH, args: [...CHROMIUM_LAUNCH.args, '--disable-features=PaintHolding'] } });
@@ -29,7 +30,7 @@ const FILES: Record<string, string> = {
     await tried('parent', () => parent.parent.document.title);
     await tried('portside', () => parent.parent.portside.screen());
     await tried('top', () => { top.location = '/'; });
-    await tried('unregister', async () => (await navigator.serviceWorker.register('/lib.js')).scope);
+    await tried('service worker', async () => (await navigator.serviceWorker.register('/lib.js')).scope);
     for (const page of ['http://localhost:PAGE_PORT', 'http://127.0.0.1:PAGE_PORT']) {
       await tried('health ' + page, async () => (await fetch(page + '/api/health')).status);
       await tried('blind ' + page, async () => (await fetch(page + '/', { mode: 'no-cors' })).type);
@@ -120,6 +121,11 @@ test('and reach nothing but their container: not the page, not the relay, no oth
 test('the container\'s origin is another site than the page, and new each time', async () => {
   const source = await page.locator(FRAME).getAttribute('src');
   expect(source).toMatch(/^http:\/\/80-[0-9a-f]{24}\.localhost:\d+\/portside-frame\.html$/);
+  // In Chromium a process of its own, therefore.
+  const cdp = await context.newCDPSession(page);
+  const { targetInfos } = await cdp.send('Target.getTargets');
+  expect(targetInfos.filter(({ type, url }) => type === 'iframe' && url === source).length).toBe(1);
+  await cdp.detach();
   await page.locator('#port-card').getByRole('button', { name: 'Close' }).click();
   await expect(page.locator('#port-card')).toBeHidden();
   await page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(80));
@@ -128,7 +134,7 @@ test('the container\'s origin is another site than the page, and new each time',
 });
 
 test('a large file comes whole', async () => {
-  const { output } = await guest.run('head -c 24000000 /dev/urandom > /www/big; sha256sum < /www/big', 110_000);
+  const { output } = await guest.run('head -c 12000000 /dev/urandom > /www/big; sha256sum < /www/big', 110_000);
   const hash = await inside().locator('body').evaluate(async () => {
     const digest = await crypto.subtle.digest('SHA-256', await (await fetch('/big')).arrayBuffer());
     return [...new Uint8Array(digest)].map((byte) => byte.toString(16).padStart(2, '0')).join('');
@@ -160,4 +166,50 @@ test('a page of somebody else that frames it gets nothing, and opened by itself 
   await other.close();
   foreign.closeAllConnections();
   foreign.close();
+});
+
+test('on static servers, as docs/hosting.md says: one for the page, one for frames; that it must say which page it is for', async () => {
+  const [site, frames] = [await StaticServer.start('/demo/'), await StaticServer.start('/')];
+  site.meta = `<meta name="portside-frame-origin" content="${frames.origin.replace('localhost', '*.localhost')}">`;
+  const required = { 'Cross-Origin-Embedder-Policy': 'require-corp', 'Cross-Origin-Resource-Policy': 'cross-origin' };
+  frames.headers = { ...required, 'Content-Security-Policy': `frame-ancestors ${site.origin}` };
+  const at = new Guest(await context.newPage());
+  await at.page.goto(`${site.url}?image=busybox&net=browser`);
+  await expect.poll(() => at.state().catch(() => 'reloading'), { timeout: 60_000 }).toBe('running');
+  await serveSite(at, relay.port);
+  const show = (): Promise<void> => at.page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(80));
+  await show();
+  await expect(inside(at.page).locator('#out')).toContainText('"link http://127.0.0.1');
+  // The script of a service worker always comes from the server: the container's page can't have one of its own.
+  expect(frames.requests.filter((path) => !path.startsWith('/portside-frame'))).toEqual(['/lib.js']);
+  // One that any page may frame serves none.
+  frames.headers = required;
+  await at.page.locator('#port-card').getByRole('button', { name: 'Close' }).click();
+  await show();
+  await expect(at.page.locator('.port-card-kind')).toBeVisible();
+  await expect(at.page.locator('.port-card-kind')).toHaveAttribute('title', /frame-ancestors/);
+  await expect(at.page.frameLocator(FRAME).locator('#dot')).toBeVisible();
+  expect(await at.page.frameLocator(FRAME).locator('html').evaluate(() => document.title)).toBe('before');
+  await at.page.close();
+  await Promise.all([site.stop(), frames.stop()]);
+});
+
+test('portside.js: frameUrl is for a frame of anybody\'s page', async () => {
+  const mine = await context.newPage();
+  await mine.goto(`${relay.url}embed.html`);
+  const url = await mine.evaluate(async () => {
+    interface Module { startContainer(options: object): Promise<{ write(text: string): void; waitForText(text: string): Promise<unknown>; frameUrl(port: number): Promise<string> }> }
+    const { startContainer } = await import(new URL('./portside.js', location.href).href) as Module;
+    const container = await startContainer({ image: 'busybox', net: 'browser' });
+    container.write(`mkdir /www; echo '<p id=p></p><script>p.textContent = "it ru" + "ns"</script>' > /www/index.html; httpd -p 80 -h /www && echo serv''ing\n`);
+    await container.waitForText('serving');
+    const frame = document.createElement('iframe');
+    frame.id = 'mine';
+    frame.src = await container.frameUrl(80);
+    document.body.append(frame);
+    return frame.src;
+  });
+  expect(url).toMatch(/^http:\/\/80-[0-9a-f]{24}\.localhost:\d+\/portside-frame\.html$/);
+  await expect(mine.frameLocator('#mine').frameLocator('iframe').locator('#p')).toHaveText('it runs');
+  await mine.close();
 });

@@ -142,6 +142,13 @@ export class Container {
     return this.#isBrowserNet ? this.#control.openPort(port) : `http://${(await this.network.openPort(port)).host}/`;
   }
 
+  /** The same for a frame of this page: with `net: 'browser'` one that runs the container's scripts, where there is an origin for frames. */
+  async frameUrl(port: number): Promise<string> {
+    await this.#online();
+    const frame = this.#isBrowserNet ? await this.#control.openFrame(port) : null;
+    return frame?.url ?? this.portUrl(port);
+  }
+
   startCapture(): Promise<void> { return this.#control.startCapture(); }
   stopCapture(): Promise<Blob | null> { return this.#control.stopCapture(); }
 

@@ -33,7 +33,7 @@ async function begin(): Promise<void> {
     if (data?.type === 'portside-frame' && source === parent && origins.includes(origin) && ports.length === 1) take(ports[0], String(data.path));
   });
   const registration = await workers.register('portside-frame-worker.js', { updateViaCache: 'none' });
-  // The origin belongs to this frame alone: nothing of it stays.
+  // The origin belongs to this frame alone.
   addEventListener('pagehide', ({ persisted }) => { if (!persisted) void registration.unregister(); });
   workers.onmessage = ({ data, ports }: MessageEvent<Partial<PortCall> | null>) => {
     if (data?.type === 'portside-port' && ports.length === 1) tell({ type: 'call' }, [...ports]);

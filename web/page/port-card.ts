@@ -31,7 +31,7 @@ export class PortCard {
   readonly element: HTMLElement;
   readonly #title = make('span', 'port-card-title');
   readonly #path = make('input', 'port-card-path');
-  readonly #kind = make('span', 'port-card-kind', 'No scripts');
+  readonly #kind = make('span', 'port-card-kind');
   readonly #note = make('p', 'port-card-note');
   readonly #onClose: () => void;
   #frame = make('iframe', 'port-card-frame');
@@ -120,6 +120,7 @@ export class PortCard {
     }
     const frame = this.#place(PLAIN);
     frame.addEventListener('load', () => this.#showPath());
+    this.#kind.replaceChildren('No scripts', make('span', 'visually-hidden', `: ${this.#problem}`));
     this.#kind.title = `Scripts of the container do not run here. ${this.#problem}`;
     this.#kind.hidden = false;
     this.#load(frame, this.#url);
