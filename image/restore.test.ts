@@ -34,6 +34,14 @@ async function conversation(image: string, args: string[], answer: (screen: stri
 
 for (const image of ['busybox', 'debian']) {
   describe.skipIf(!existsSync(join(DIST, `${image}.wasm`)))(image, () => {
+    test('much output causes no interrupts, and goes before the kernel thread that each line wakes', () => {
+      const { screen } = run(image, ['sh', '-c', 'i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i + 1)); done; grep virtio0 /proc/interrupts; for t in /proc/[0-9]*; do read -r pid name rest <$t/stat; [ "$name" != "(khvcd)" ] || echo $rest; done']);
+      expect(screen).toContain('line 1999\n');
+      expect(Number(/^ *\d+: +(\d+) .*virtio0$/m.exec(screen)?.[1])).toBeLessThan(1000);
+      // The nice value is the 19th field of stat(5), here without the first two.
+      expect(/^S (?:\S+ ){15}19 /m.test(screen)).toBe(true);
+    });
+
     test('the portside section', () => {
       const section = JSON.parse(Buffer.from(readCustomSection(readFileSync(join(DIST, `${image}.wasm`)), 'portside')!).toString()) as Record<string, unknown>;
       expect(section).toMatchObject({ version: 1, name: image, net: 'qemu', resize: true, ports: true });

@@ -309,6 +309,7 @@ void control_send_terminal(const char *what, u32 number) {
 }
 
 void control_turn(void) {
+  console_turn(&control.console);
   while (control.output_start < control.output_len) {
     u32 room = console_input_room(&control.console), left = control.output_len - control.output_start;
     if (room == 0) return;
