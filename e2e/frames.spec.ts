@@ -1,6 +1,8 @@
 /* A container's web server in a frame with its scripts: what they can do, and what they can't. The network is the page's own. */
+import { readFileSync } from 'node:fs';
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { gzipSync } from 'node:zlib';
 import { AxeBuilder } from '@axe-core/playwright';
 import { expect, test, type BrowserContext, type FrameLocator, type Page } from '@playwright/test';
 import { CHROMIUM_LAUNCH } from './chromium.ts';
@@ -120,7 +122,7 @@ test('and reach nothing but their container: not the page, not the relay, no oth
 
 test('the container\'s origin is another site than the page, and new each time', async () => {
   const source = await page.locator(FRAME).getAttribute('src');
-  expect(source).toMatch(/^http:\/\/80-[0-9a-f]{24}\.localhost:\d+\/portside-frame\.html$/);
+  expect(source).toMatch(/^http:\/\/80-[0-9a-f-]{36}\.localhost:\d+\/portside-frame\.html$/);
   // In Chromium a process of its own, therefore.
   const cdp = await context.newCDPSession(page);
   const { targetInfos } = await cdp.send('Target.getTargets');
@@ -190,8 +192,16 @@ test('on static servers, as docs/hosting.md says: one for the page, one for fram
   await expect(at.page.locator('.port-card-kind')).toHaveAttribute('title', /frame-ancestors/);
   await expect(at.page.frameLocator(FRAME).locator('#dot')).toBeVisible();
   expect(await at.page.frameLocator(FRAME).locator('html').evaluate(() => document.title)).toBe('before');
+  // One that is not there.
+  await frames.stop();
+  await at.page.reload();
+  await at.ready();
+  await at.run(`mkdir /www; echo '<p id=p>no scr''ipts</p>' > /www/index.html; httpd -p 80 -h /www`);
+  await show();
+  await expect(at.page.frameLocator(FRAME).locator('#p')).toHaveText('no scripts');
+  await expect(at.page.locator('.port-card-kind')).toHaveAttribute('title', /does not answer/);
   await at.page.close();
-  await Promise.all([site.stop(), frames.stop()]);
+  await site.stop();
 });
 
 test('portside.js: frameUrl is for a frame of anybody\'s page', async () => {
@@ -209,7 +219,15 @@ test('portside.js: frameUrl is for a frame of anybody\'s page', async () => {
     document.body.append(frame);
     return frame.src;
   });
-  expect(url).toMatch(/^http:\/\/80-[0-9a-f]{24}\.localhost:\d+\/portside-frame\.html$/);
+  expect(url).toMatch(/^http:\/\/80-[0-9a-f-]{36}\.localhost:\d+\/portside-frame\.html$/);
   await expect(mine.frameLocator('#mine').frameLocator('iframe').locator('#p')).toHaveText('it runs');
   await mine.close();
+});
+
+test('what a frame loads of ours is whole in two files, below 4 KiB compressed', () => {
+  for (const [name, bytesMax] of [['portside-frame.js', 1100], ['portside-frame-worker.js', 2600]] as const) {
+    const script = readFileSync(new URL(`../dist/web/${name}`, import.meta.url), 'utf8');
+    expect(script).not.toMatch(/\bimport\b/);
+    expect(gzipSync(script).length).toBeLessThan(bytesMax);
+  }
 });

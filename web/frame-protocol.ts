@@ -9,9 +9,10 @@
 
 export const FRAME_FILE = 'portside-frame.html';
 
-/** To the page around the bootstrap. */
+/** To the page around the bootstrap: once when it has loaded, and once when it is ready or has failed. */
 export interface FrameHello {
   readonly type: 'portside-frame';
+  readonly isReady: boolean;
   /** why it cannot show anything, a sentence */
   readonly problem: string | null;
 }

@@ -12,18 +12,21 @@ import type { FrameHello, FrameStart, FromFrame, ToFrame } from '../frame-protoc
 import type { PortCall } from '../port-protocol.ts';
 
 /** longest wait for the service worker, in `ms` */
-const ACTIVE_MS = 8000;
+const ACTIVE_MS = 20_000;
 
 const workers = navigator.serviceWorker as ServiceWorkerContainer | undefined;
 const frame = document.createElement('iframe');
 /** to the page; null until it has given one */
 let page: MessagePort | null = null;
 
-void begin().then(() => null, (error: unknown) => (error instanceof Error ? error.message : String(error))).then((problem) => {
-  // Anybody may know.
-  if (parent !== window) parent.postMessage({ type: 'portside-frame', problem } satisfies FrameHello, '*');
+hello(false, null);
+void begin().then(() => hello(true, null), (error: unknown) => hello(false, error instanceof Error ? error.message : String(error)));
+
+/** Anybody may know. */
+function hello(isReady: boolean, problem: string | null): void {
+  if (parent !== window) parent.postMessage({ type: 'portside-frame', isReady, problem } satisfies FrameHello, '*');
   if (problem !== null) document.body.textContent = problem;
-});
+}
 
 async function begin(): Promise<void> {
   if (parent === window) throw new Error('Portside shows ports of containers here, in frames of its page.');

@@ -48,12 +48,10 @@ export class PortCard {
     this.#path.setAttribute('aria-label', 'Path');
     this.#path.spellcheck = false;
     this.#path.addEventListener('keydown', (event) => { if (event.key === 'Enter') this.#again(); });
-    const close = makeButton('', 'button button-small button-bare', () => this.close());
-    close.append(icon('close', 'icon icon-small'), make('span', 'visually-hidden', 'Close'));
-    close.title = 'Close';
     const bar = make('header', 'port-card-bar', this.#title, this.#path, this.#kind,
-      makeButton('Reload', 'button button-small', () => this.#again()),
-      makeButton('New tab', 'button button-small', () => { open(this.#url, '_blank', 'noopener'); }), close);
+      makeIconButton('Reload', 'restart', () => this.#again()),
+      makeIconButton('New tab', 'out', () => { open(this.#url, '_blank', 'noopener'); }),
+      makeIconButton('Close', 'close', () => this.close()));
     this.element = make('section', 'port-card', bar, this.#note, this.#frame);
     this.element.id = 'port-card';
     this.element.setAttribute('aria-label', 'Port of the container');
@@ -178,6 +176,13 @@ export class PortCard {
       // It went to another origin.
     }
   }
+}
+
+function makeIconButton(name: string, symbol: string, onClick: () => void): HTMLButtonElement {
+  const button = makeButton('', 'button button-small button-bare', onClick);
+  button.append(icon(symbol, 'icon icon-small'), make('span', 'visually-hidden', name));
+  button.title = name;
+  return button;
 }
 
 /** What the port says that is not an answer; null when it answers. */

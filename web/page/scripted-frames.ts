@@ -8,15 +8,15 @@
  *
  * Which origins there are the page says (`<meta name="portside-frame-origin" content="https://*.frames.example">`), or its relay, which has one for
  * localhost (relay/frame-server.ts). The star is a name that nobody can guess, new for each frame: it makes the origin, so storage of one
- * container is never another's, and it is how a hello is told from anybody's message. A frame that says nothing in time has failed: no such server,
- * or a browser that keeps service workers out of frames.
+ * container is never another's, and it is how a hello is told from anybody's message. A frame that says nothing in time has failed: there is no such server.
+ * One whose browser keeps service workers out of frames says so.
  */
 import type { FrameHello, FrameStart, FromFrame, ToFrame } from '../frame-protocol.ts';
 import { FRAME_FILE } from '../frame-protocol.ts';
 
 const META = 'meta[name="portside-frame-origin"]';
 const PATTERN = /^https?:\/\/\*\.[\w.-]+(:\d{1,5})?$/;
-/** from a frame's loading to its hello, which may have to install a service worker, in `ms` */
+/** for a frame to load, in `ms` */
 const HELLO_MS = 10_000;
 const PATH_MAX = 2000;
 
@@ -49,8 +49,7 @@ export class ScriptedFrames {
 
   /** `origins` as of frameOrigins. */
   open(port: number, origins: string): ScriptedFrame {
-    const name = Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, '0')).join('');
-    const origin = origins.replace('*', `${port}-${name}`);
+    const origin = origins.replace('*', `${port}-${crypto.randomUUID()}`);
     const frame = new ScriptedFrame(origin, (one) => this.#serve(one, port), () => this.#frames.delete(origin));
     this.#frames.set(origin, frame);
     return frame;
@@ -62,7 +61,7 @@ export class ScriptedFrames {
   }
 
   readonly #onMessage = ({ data, origin, source }: MessageEvent<Partial<FrameHello> | null>): void => {
-    if (data?.type === 'portside-frame' && source !== null) this.#frames.get(origin)?.onHello(source as Window, data.problem);
+    if (data?.type === 'portside-frame' && source !== null) this.#frames.get(origin)?.onHello(source as Window, data);
   };
 }
 
@@ -80,6 +79,7 @@ export class ScriptedFrame {
   readonly #started: Promise<string | null>;
   #settle: (problem: string | null) => void = () => {};
   #port: MessagePort | null = null;
+  #timer: ReturnType<typeof setTimeout> | undefined;
 
   constructor(origin: string, serve: (port: MessagePort) => void, onClose: () => void) {
     this.url = `${origin}/${FRAME_FILE}`;
@@ -91,7 +91,7 @@ export class ScriptedFrame {
 
   /** Once it is being loaded: resolves with null when it shows the container, or with a sentence: why it can't. */
   begun(): Promise<string | null> {
-    setTimeout(() => this.#settle('The origin for frames does not answer.'), HELLO_MS);
+    this.#timer = setTimeout(() => this.#settle('The origin for frames does not answer.'), HELLO_MS);
     return this.#started;
   }
 
@@ -101,8 +101,10 @@ export class ScriptedFrame {
   }
 
   /** `source` has the frame's origin; a frame that was loaded anew says hello again. */
-  onHello(source: Window, problem: unknown): void {
-    if (problem !== null) return this.#settle(String(problem).slice(0, 200));
+  onHello(source: Window, { isReady, problem }: Partial<FrameHello>): void {
+    clearTimeout(this.#timer);
+    if (typeof problem === 'string') return this.#settle(problem.slice(0, 200));
+    if (isReady !== true) return;
     const { port1, port2 } = new MessageChannel();
     this.#port?.close();
     this.#port = port1;
