@@ -51,9 +51,9 @@ export default defineConfig({
     emptyOutDir: true,
     target: 'esnext',
     cssTarget: 'esnext',
-    sourcemap: true,
-    // Browsers that have what the page needs know modulepreload.
+    // Every browser that can run a container knows modulepreload.
     modulePreload: { polyfill: false },
+    sourcemap: true,
     rollupOptions: {
       input: {
         index: `${ROOT}/index.html`,

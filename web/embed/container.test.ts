@@ -48,7 +48,7 @@ it('hands what it was given to its runner', async () => {
 it('takes an entry of the list, files of this computer, and words as the address has them', async () => {
   const named: string[] = [];
   const onImage: StartOptions['onImage'] = ({ source, title }) => { named.push(`${source}/${title}`); };
-  start({ image: { name: 'a', title: 'A', description: '', url: IMAGE.url, bytes: 7, sha256: null, diskBytes: 0, isDefault: true }, onImage });
+  start({ image: { name: 'a', title: 'A', url: IMAGE.url, bytes: 7, sha256: null }, onImage });
   await firstRunner(runners);
   start({ image: { wasm: new File(['x'], 'b c.wasm'), disk: null }, onImage });
   await firstRunner(runners, 2);

@@ -19,7 +19,7 @@ export type ContainerState = PageState;
 
 export interface StartOptions {
   /** a name of `images/manifest.json`, a URL, an entry of `listImages`, or files of this computer; the manifest's default when absent */
-  image?: string | ListedImage | ChosenImage | ImageFiles | undefined;
+  image?: string | Pick<ListedImage, 'name' | 'title' | 'url' | 'bytes' | 'sha256'> | ChosenImage | ImageFiles | undefined;
   /** the command, as words or as a shell would split it; the image's own when absent */
   cmd?: string | string[] | undefined;
   /** `relay` (of the server that `base` is on), `relay=https://HOST`, `browser`, `browser=NAME`, `none`, `delegate=ws://HOST`, or the same as an object; default: `relay` where one answers, else `browser` */

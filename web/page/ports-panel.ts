@@ -8,7 +8,7 @@
 import type { Forward } from '../../shared/link/tunnel.ts';
 import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import type { NetMode, NetStatus } from '../protocol.ts';
-import { byId, icon, make, makeButton, setText } from './dom.ts';
+import { byId, icon, make, makeButton, makeFieldForm, makeTextField, setText } from './dom.ts';
 import type { NetworkApi, OpenPort } from './network-api.ts';
 import { forwardUrl, forwardWords } from './status-words.ts';
 
@@ -154,29 +154,15 @@ export class PortsPanel {
   }
 
   #form(): HTMLFormElement {
-    const input = make('input', 'text-input');
-    input.type = 'text';
-    input.inputMode = 'numeric';
-    input.id = 'port-number';
-    input.required = true;
-    input.pattern = '[0-9]{1,5}';
-    input.autocomplete = 'off';
-    input.placeholder = '8080';
-    input.value = this.#typed;
+    const input = makeTextField({ id: 'port-number', inputMode: 'numeric', required: true, pattern: '[0-9]{1,5}', placeholder: '8080', value: this.#typed });
     input.addEventListener('input', () => { this.#typed = input.value; });
-    const label = make('label', 'field-label', 'Another port of the container');
-    label.htmlFor = input.id;
     const button = make('button', 'button', this.#isOurs ? 'Here' : 'Open');
-    button.type = 'submit';
-    const form = make('form', '', label, make('div', 'url-form', keyed(input, 'number'), keyed(button, 'submit')));
-    form.addEventListener('submit', (event) => {
-      event.preventDefault();
+    return makeFieldForm('Another port of the container', keyed(input, 'number'), keyed(button, 'submit'), () => {
       const port = Number(input.value);
       if (port < 1 || port > 65_535) return;
       if (this.#isOurs) this.#show(port, null);
       else void this.#openPort(port);
     });
-    return form;
   }
 
   #openPort(guest: number): Promise<void> {
