@@ -85,6 +85,7 @@ test('dropped: progress to the end, a shell that answers, an image in the list t
   // The one that runs reads its disk.
   await expect(panel.getByRole('button', { name: 'Remove My App' })).toHaveCount(0);
   await panel.getByRole('link', { name: /^BusyBox/ }).click();
+  await page.waitForURL((url) => url.searchParams.get('image') === 'busybox');
   await guest.ready();
   await page.locator('#image-button').click();
   await panel.getByRole('button', { name: 'Remove My App' }).press('Enter');
