@@ -250,7 +250,7 @@ static void put_circumstances(const struct options *options) {
   put("PS_EPOCH=");
   put_decimal(now_ns / 1000000000, 1);
   put(".");
-  put_decimal(now_ns / 1000000 % 1000, 3);
+  put_decimal(now_ns % 1000000000, 9);
   put("\nPS_MAC=");
   put_mac(options->mac);
   put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");
