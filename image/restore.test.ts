@@ -59,6 +59,13 @@ for (const image of ['busybox', 'debian']) {
       expect(one[3]).not.toBe(two[3]);
     });
 
+    test('the clock is right again after the host has slept', () => {
+      // The other clock counts on: nothing in the guest sees time stand still.
+      const { screen } = run(image, ['sh', '-c', 'a=$(date +%s); while [ $(($(date +%s) - a)) -lt 60 ]; do sleep 0.2; done; echo $(($(date +%s) - a)); cat /proc/uptime'], '', ['--slept', '3600']);
+      expect(Number(screen.split('\n')[0])).toBeGreaterThan(3599);
+      expect(Number(screen.split('\n')[0])).toBeLessThan(3660);
+    });
+
     test('exit status, a signal, a command that is not there, an entrypoint, no stdin, a controlling terminal', () => {
       expect(run(image, ['sh', '-c', 'exit 7']).status).toBe(7);
       expect(run(image, ['sh', '-c', 'kill -9 $$']).status).toBe(137);
