@@ -16,7 +16,7 @@ const EXTERNALS = { uid: 0x12340, gid: 0x12344, group_count: 0x12348, groups: 0x
 
 test.skipIf(!hasAs).each(['enter', 'clock'])('GNU as and ld make the same bytes of %s.s', (name) => {
   const source = readFileSync(new URL(`guest/${name}.s`, import.meta.url), 'utf8');
-  const equates = Object.entries(EXTERNALS).map(([name, value]) => `.globl ${name}\n${name} = ${value}\n`).join('');
+  const equates = Object.entries(EXTERNALS).map(([symbol, value]) => `.globl ${symbol}\n${symbol} = ${value}\n`).join('');
   // as expands `la` relative to pc; absolute addresses are lui and addi.
   const absolute = source.replace(/^ +la (\w+), (\w+)$/gm, 'lui $1, %hi($2)\naddi $1, $1, %lo($2)');
   writeFileSync(join(dir, 'enter.s'), `.option norvc\n.option norelax\n${equates}${absolute}`);

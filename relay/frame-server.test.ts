@@ -1,9 +1,16 @@
+import { mkdtempSync, rmSync } from 'node:fs';
 import { request, type IncomingHttpHeaders } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { TestRelay, type TestRelayOptions } from './fixture/test-relay.ts';
 
 const relays: TestRelay[] = [];
-afterEach(() => Promise.all(relays.splice(0).map((relay) => relay.stop())));
+const folders: string[] = [];
+afterEach(async () => {
+  await Promise.all(relays.splice(0).map((relay) => relay.stop()));
+  for (const folder of folders.splice(0)) rmSync(folder, { recursive: true });
+});
 
 async function start(options: TestRelayOptions = {}): Promise<{ relay: TestRelay; port: number }> {
   const relay = await TestRelay.start({ ...options, files: { 'web/portside-frame.html': 'bootstrap', 'web/portside-frame.js': 'script', 'web/portside-frame-worker.js': 'worker', 'web/service-worker.js': 'other', 'images/manifest.json': '{}' } });
@@ -47,12 +54,14 @@ test('and nothing else: no page, no image, no API, no WebSocket, no other method
 });
 
 test('the relay does not answer to a frame\'s name, and lets no script of one in', async () => {
-  const { relay, port } = await start();
+  const folder = mkdtempSync(join(tmpdir(), 'portside-frames-'));
+  folders.push(folder);
+  const { relay, port } = await start({ config: { convertedDir: folder } });
   expect((await relay.request('/', { headers: { host: `80-x.localhost:${relay.server.port}` } })).status).toBe(403);
   const origin = `http://80-x.localhost:${port}`;
   for (const site of [undefined, 'cross-site', 'same-site']) {
     const headers = { origin, ...(site === undefined ? {} : { 'sec-fetch-site': site }) };
-    expect((await relay.request('/api/session', { method: 'POST', headers })).status).toBe(403);
+    for (const path of ['/api/session', '/api/converted']) expect((await relay.request(path, { method: 'POST', headers })).status).toBe(403);
     expect(await relay.socket({ headers }).ended()).toBe('http 403');
     expect(await relay.socket({ headers, protocol: null }).ended()).toBe('http 403');
     expect((await relay.request('/api/health', { headers })).headers['access-control-allow-origin']).toBeUndefined();

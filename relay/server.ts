@@ -142,7 +142,7 @@ export class RelayServer {
     // A moment for the close frames to leave; nobody gets more.
     if (this.#links.size > 0) await new Promise((resolve) => setTimeout(resolve, 50));
     for (const link of this.#links) link.terminate();
-    await Promise.all([...closed, this.#frames?.close(), this.#convertedApi?.close()]);
+    await Promise.all([...closed, this.#convertedApi?.close(), this.#frames?.close()]);
   }
 
   async #listen(host: string, port: number): Promise<void> {
