@@ -19,7 +19,7 @@ const listFiles: Plugin = {
   closeBundle() {
     const names = readdirSync(OUT, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
       .map((entry) => `${entry.parentPath}/${entry.name}`.slice(OUT.length + 1))
-      .filter((name) => !/\.(map|br|gz)$/.test(name) && name !== `${SERVICE_WORKER}.js` && name !== 'index.html' && name !== 'files.json');
+      .filter((name) => !/\.(map|br|gz)$/.test(name) && name !== `${SERVICE_WORKER}.js` && !name.startsWith('portside-frame') && name !== 'index.html' && name !== 'files.json');
     writeFileSync(`${OUT}/files.json`, JSON.stringify(names.toSorted()));
   },
 };
@@ -59,11 +59,14 @@ export default defineConfig({
         index: `${ROOT}/index.html`,
         embed: `${ROOT}/embed.html`,
         portside: `${ROOT}/embed/portside.ts`,
+        // For another origin (web/frame/): whole in themselves, as nothing else of the build imports what they do.
+        'portside-frame': `${ROOT}/frame/bootstrap.ts`,
+        'portside-frame-worker': `${ROOT}/service/frame-worker.ts`,
       },
       // portside.js is imported by others: of one name, and with its exports.
       preserveEntrySignatures: 'exports-only',
       output: {
-        entryFileNames: ({ name }) => (name === 'portside' ? 'portside.js' : 'assets/[name]-[hash].js'),
+        entryFileNames: ({ name }) => (name.startsWith('portside') ? '[name].js' : 'assets/[name]-[hash].js'),
         // What every page loads is one chunk: by itself rolldown makes another one of each part that a lazy chunk needs as well.
         codeSplitting: { groups: [{ name: 'portside', test: /web\/embed\/portside\.ts$/ }] },
       },

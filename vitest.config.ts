@@ -7,5 +7,7 @@ export default defineConfig({
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 120_000,
+    // Of 1 s, a busy machine has failed tests in which nothing was wrong.
+    expect: { poll: { timeout: 20_000 } },
   },
 });

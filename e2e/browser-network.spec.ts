@@ -118,7 +118,7 @@ test('a web server in the container opens in a frame: text, images, absolute lin
   const page = await context.newPage();
   const server = new Guest(page);
   await server.open(`${site.url}?image=busybox&net=browser&ports=80`);
-  await expect(page.locator('.preview-note')).toContainText('Nothing answers there yet');
+  await expect(page.locator('.port-card-note')).toContainText('Nothing answers there yet');
   await server.run([
     'mkdir -p /www/sub', 'cd /www',
     `printf '<h1 id=t>from the cont''ainer</h1><img src=dot.svg><img src=/dot.svg><a id=abs href=/sub/>there</a><script>document.title="owned"</script>' > index.html`,
@@ -127,13 +127,15 @@ test('a web server in the container opens in a frame: text, images, absolute lin
     'mkdir cgi-bin', `printf '#!/bin/sh\\nprintf "Content-Type: text/html\\\\r\\\\nSet-Cookie: seen=1; Path=/\\\\r\\\\n\\\\r\\\\n"\\nread -r body\\necho "<p id=got>$body, $HTTP_COOKIE</p><a href=/sub/>again</a>"\\n' > cgi-bin/echo`,
     'chmod +x cgi-bin/echo', 'httpd -p 80 -h /www',
   ].join('; '));
-  const frame = page.frameLocator('.preview-frame');
+  const frame = page.frameLocator('.port-card-frame');
   await expect(frame.locator('#t')).toHaveText('from the container');
   await expect.poll(() => frame.locator('img').evaluateAll((images) => images.map((image) => (image as HTMLImageElement).naturalWidth))).toEqual([20, 20]);
-  expect(await page.locator('.preview-frame').evaluate((element) => (element as HTMLIFrameElement).contentDocument?.title)).toBe('');
+  expect(await page.locator('.port-card-frame').evaluate((element) => (element as HTMLIFrameElement).contentDocument?.title)).toBe('');
+  await expect(page.locator('.port-card-kind')).toBeVisible();
+  await expect(page.locator('.port-card-kind')).toHaveAttribute('title', /no origin for frames/);
   await frame.locator('#abs').click();
   await expect(frame.locator('#s')).toHaveText('below');
-  await expect(page.locator('.preview-path')).toHaveValue('/sub/');
+  await expect(page.locator('.port-card-path')).toHaveValue('/sub/');
   // A form, and a cookie that the browser never sees.
   for (const cookie of ['', 'seen=1']) {
     await frame.locator('button').click();
@@ -145,7 +147,7 @@ test('a web server in the container opens in a frame: text, images, absolute lin
   await frame.locator('#up').click();
   await expect(frame.locator('#t')).toHaveText('from the container');
   // What is in the frame is the container's.
-  const axe = await new AxeBuilder({ page }).include('#preview').exclude('.preview-frame').withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']).analyze();
+  const axe = await new AxeBuilder({ page }).include('#port-card').exclude('.port-card-frame').withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa']).analyze();
   expect(axe.violations.map(({ id, nodes }) => `${id}: ${nodes[0].html}`)).toEqual([]);
   // In a tab of its own it has no scripts either.
   const url = await page.evaluate(() => (globalThis as unknown as { portside: { openPort(port: number): Promise<string> } }).portside.openPort(80));
@@ -170,7 +172,7 @@ test('tabs of one origin share a network: ping, wget, a frame; and it outlives t
   // What the second tab fetches goes out by the first one.
   expect((await b.run(`wget -q -O - http://192.168.127.254:${filesPort}/file | sha256sum`)).output).toBe(`${sha256(file)}  -`);
   await b.page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(80));
-  await expect(b.page.frameLocator('.preview-frame').locator('#t')).toHaveText('of b');
+  await expect(b.page.frameLocator('.port-card-frame').locator('#t')).toHaveText('of b');
   await a.page.close();
   expect((await c.run('wget -q -O - http://192.168.127.4/')).output).toContain('of b');
   expect((await c.run(`wget -q -O - http://192.168.127.254:${filesPort}/file | sha256sum`)).output).toBe(`${sha256(file)}  -`);
@@ -193,7 +195,10 @@ test('a page of a relay loads the stack only when it is asked for, and then does
   await expect.poll(async () => (await at.run('ip -4 -o addr show dev eth0')).output, { timeout: 60_000 }).toContain('192.168.127.3/24');
   await at.run(`mkdir /www; printf '<h1 id=t>by the relay</h1>' > /www/index.html; httpd -p 80 -h /www`);
   await page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(80));
-  await expect(page.frameLocator('.preview-frame').locator('#t')).toHaveText('by the relay');
+  await expect(page.frameLocator('.port-card-frame').locator('#t')).toHaveText('by the relay');
+  // As Playwright sets Chromium up it keeps service workers out of frames of another site: frames.spec.ts is the other case.
+  await expect(page.locator('.port-card-kind')).toBeVisible();
+  await expect(page.locator('.port-card-kind')).toHaveAttribute('title', /Service ?Worker/);
   // The relay would take a container's request for the page's.
   const { output } = await at.run(`wget -S -O - --post-data x http://192.168.127.254:${relay.port}/api/session 2>&1 | grep HTTP/`);
   expect(output).toContain('403');
@@ -211,12 +216,12 @@ test('below a folder of its origin: absolute links and images', async ({ page })
     `printf '<svg xmlns="http://www.w3.org/2000/svg" width="20" height="10"/>' > /www/dot.svg`, 'httpd -p 8080 -h /www',
   ].join('; '));
   await page.evaluate(() => (globalThis as unknown as { portside: { showPort(port: number): void } }).portside.showPort(8080));
-  const frame = page.frameLocator('.preview-frame');
+  const frame = page.frameLocator('.port-card-frame');
   await expect.poll(() => frame.locator('img').evaluate((image) => (image as HTMLImageElement).naturalWidth)).toBe(20);
   // The server redirects to /sub/.
   await frame.locator('#abs').click();
   await expect(frame.locator('#s')).toHaveText('below');
-  await expect(page.locator('.preview-path')).toHaveValue('/sub/');
+  await expect(page.locator('.port-card-path')).toHaveValue('/sub/');
   await frame.locator('#home').click();
   await expect(frame.locator('#abs')).toHaveText('there');
   await page.goto('about:blank');

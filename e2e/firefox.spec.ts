@@ -30,3 +30,24 @@ test('Firefox: a prompt, a command with its status, a download over the relay, p
     await server.stop();
   }
 });
+
+test('Firefox: without the relay\'s network a page of the container runs its scripts in a frame, on an origin of its own', async () => {
+  test.skip(!hasFirefox, 'firefox-esr is not installed: the page is tested in Chromium only');
+  test.setTimeout(300_000);
+  const server = new Server();
+  await server.start();
+  const firefox = await Firefox.start();
+  try {
+    await firefox.goto(`${server.url}?image=busybox&net=browser`);
+    await firefox.evaluate('portside.ready');
+    const page = '<script>onload = () => parent.parent.postMessage({ ran: origin }, "*")</script>';
+    await firefox.evaluate(`portside.write(${JSON.stringify(`mkdir /www; echo '${page}' > /www/index.html; httpd -p 80 -h /www\n`)})`);
+    // Installed when the container runs.
+    await expect.poll(() => firefox.evaluate('navigator.serviceWorker.getRegistration().then((registration) => registration?.active?.state ?? "")'), { timeout: 120_000 }).toBe('activated');
+    await firefox.evaluate('(globalThis.heard = [], addEventListener("message", ({ data }) => heard.push(data)), portside.showPort(80), 0)');
+    await expect.poll(() => firefox.evaluate<string>('heard.find(({ ran }) => ran !== undefined)?.ran ?? document.querySelector(".port-card-kind")?.title ?? ""'), { timeout: 120_000 }).toMatch(/^http:\/\/80-[0-9a-f-]{36}\.localhost:\d+$/);
+  } finally {
+    await firefox.stop();
+    await server.stop();
+  }
+});

@@ -104,9 +104,9 @@ test('Ports: what listens appears by itself, is opened, framed, and closed again
   expect(url).toMatch(/^http:\/\/localhost:\d+\/$/);
   await expect.poll(async () => (await (await fetch(url)).text())).toContain('It works from port 8080');
   await item(8080).getByRole('button', { name: 'Here' }).click();
-  await expect(page.frameLocator('#frame-card iframe').getByText('It works from port 8080')).toBeVisible();
-  await page.locator('#frame-card').getByRole('button', { name: 'Close' }).click();
-  await expect(page.locator('#frame-card')).toBeHidden();
+  await expect(page.frameLocator('#port-card iframe').getByText('It works from port 8080')).toBeVisible();
+  await page.locator('#port-card').getByRole('button', { name: 'Close' }).click();
+  await expect(page.locator('#port-card')).toBeHidden();
   await page.locator('#ports-button').click();
   await item(8080).getByRole('button', { name: 'Close' }).click();
   await expect(item(8080).getByRole('button', { name: 'Open' })).toBeVisible();

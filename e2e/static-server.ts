@@ -1,5 +1,5 @@
 /* The plainest web server there is: files below a path, no COOP, no COEP, no ranges, no compression. GitHub Pages is no better. */
-import { createReadStream, statSync } from 'node:fs';
+import { createReadStream, readFileSync, statSync } from 'node:fs';
 import { createServer, type Server as HttpServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { extname, join, normalize } from 'node:path';
@@ -11,6 +11,10 @@ const TYPES: Record<string, string> = { '.html': 'text/html', '.js': 'text/javas
 export class StaticServer {
   /** paths that were asked for, in order */
   readonly requests: string[] = [];
+  /** sent with every answer */
+  headers: Record<string, string> = {};
+  /** put into index.html, as docs/hosting.md says */
+  meta = '';
   readonly #server: HttpServer;
   readonly #prefix: string;
 
@@ -22,7 +26,8 @@ export class StaticServer {
       const name = normalize(pathname.startsWith(prefix) ? pathname.slice(prefix.length) || 'index.html' : 'none');
       const file = name.startsWith('images/') ? join(DIST, name) : join(DIST, 'web', name);
       const size = name.startsWith('..') ? undefined : statSync(file, { throwIfNoEntry: false })?.size;
-      response.writeHead(size === undefined ? 404 : 200, { 'content-type': TYPES[extname(file)] ?? 'application/octet-stream', ...(size === undefined ? {} : { 'content-length': size }) });
+      if (name === 'index.html' && this.meta !== '') return void response.writeHead(200, { ...this.headers, 'content-type': 'text/html' }).end(readFileSync(file, 'utf8').replace('<head>', `<head>${this.meta}`));
+      response.writeHead(size === undefined ? 404 : 200, { ...this.headers, 'content-type': TYPES[extname(file)] ?? 'application/octet-stream', ...(size === undefined ? {} : { 'content-length': size }) });
       if (size === undefined || request.method === 'HEAD') response.end();
       else createReadStream(file).pipe(response);
     });

@@ -42,7 +42,7 @@ test('a website in the container, opened beside its terminal', async ({ browser 
   await page.locator('#ports-button').click();
   await page.locator('.port-item').getByRole('button', { name: 'Open' }).click();
   await page.locator('.port-item').getByRole('button', { name: 'Here' }).click();
-  await expect(page.frameLocator('#frame-card iframe').getByRole('heading')).toHaveText('Hello from the container');
+  await expect(page.frameLocator('#port-card iframe').getByRole('heading')).toHaveText('Hello from the container');
   await page.locator('#ports-button').click();
   await expect(page.locator('.port-item').getByRole('button', { name: 'Close' })).toBeVisible();
   await picture(page, 'ports');

@@ -15,8 +15,8 @@ const CONTENT_SECURITY_POLICY = [
   "font-src 'self'",
   "manifest-src 'self'",
   "connect-src 'self' ws: wss: http: https:",
-  // Ports of the container: from our own service worker, or opened by the relay, in frames without credentials (web/page/frame-card.ts).
-  "frame-src 'self' http://localhost:* http://127.0.0.1:*",
+  // Ports of the container: from our own service worker, opened by the relay, or each on an origin of its own (frame-server.ts).
+  "frame-src 'self' http://localhost:* http://127.0.0.1:* http://*.localhost:*",
   "base-uri 'none'",
   "form-action 'none'",
   "frame-ancestors 'self'",

@@ -31,6 +31,7 @@ import { BodyDeadline } from './body-deadline.ts';
 import type { Limits, ServeConfig, TlsFiles } from './config.ts';
 import { Converted } from './converted.ts';
 import { Forwards } from './forwards.ts';
+import { FrameServer } from './frame-server.ts';
 import { Gate, isLoopback, type OriginVerdict } from './gate.ts';
 import { Images } from './images.ts';
 import { Link } from './link.ts';
@@ -70,6 +71,7 @@ export class RelayServer {
   readonly #links = new Set<Link>();
   readonly #servers: Server[] = [];
   readonly #wss: WebSocketServer;
+  #frames: FrameServer | null = null;
   readonly #startedMs: number;
   #port = 0;
   #closing = false;
@@ -105,6 +107,15 @@ export class RelayServer {
     for (const forward of config.forwards) await this.#forwards.open(forward);
     await this.#listen(config.host ?? '127.0.0.1', config.port);
     if (config.host === null) await this.#listenOnIpv6Too();
+    if (!config.linkAnywhere) await this.#startFrames();
+  }
+
+  /** For pages that came from this computer: others do not reach its loopback. */
+  async #startFrames(): Promise<void> {
+    const { config, limits, log } = this.#parts;
+    const pageOrigins = ['localhost', '127.0.0.1'].map((name) => new URL(`${config.tls === null ? 'http' : 'https'}://${name}:${this.#port}`).origin);
+    this.#frames = new FrameServer({ webDir: config.webDir, limits, log, pageOrigins });
+    await this.#frames.start();
   }
 
   /** the TCP port of the server, once started */
@@ -131,7 +142,7 @@ export class RelayServer {
     // A moment for the close frames to leave; nobody gets more.
     if (this.#links.size > 0) await new Promise((resolve) => setTimeout(resolve, 50));
     for (const link of this.#links) link.terminate();
-    await Promise.all([...closed, this.#convertedApi?.close()]);
+    await Promise.all([...closed, this.#convertedApi?.close(), this.#frames?.close()]);
   }
 
   async #listen(host: string, port: number): Promise<void> {
@@ -213,7 +224,7 @@ export class RelayServer {
     if (`/${path}` === HEALTH_PATH) {
       const { version, clock } = this.#parts;
       const count = (await this.images.manifest()).images.length;
-      return getHealth({ version, startedMs: this.#startedMs, nowMs: clock.nowMs(), sessions: this.sessions, links: this.#links }, count, response);
+      return getHealth({ version, startedMs: this.#startedMs, nowMs: clock.nowMs(), sessions: this.sessions, links: this.#links, frames: this.#frames?.origins ?? null }, count, response);
     }
     if (path.startsWith('api/')) return replyError(response, 404, 'RELAY_NOT_FOUND', 'no such call');
     if (`/${path}` === LINK_PATH || `/${path}` === WSPROXY_PATH) return replyUpgradeRequired(response);

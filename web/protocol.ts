@@ -223,8 +223,8 @@ export interface LinkApi {
   close(): Promise<void>;
   /** Tries at once instead of waiting for the backoff. */
   retry(): Promise<void>;
-  /** Takes one request of port-protocol.ts to a port of the container; closes it where the network is not this page's. */
-  servePort(port: MessagePort): Promise<void>;
+  /** Takes one request of port-protocol.ts to a port of the container, to `guestPort` alone if that is said: then it is a stranger's. Closes it where the network is not this page's. */
+  servePort(port: MessagePort, guestPort: number | null): Promise<void>;
   /** Writes down every frame from now on; nothing new while that is done already. */
   startCapture(): Promise<void>;
   /** null while nothing is captured */

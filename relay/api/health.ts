@@ -17,10 +17,12 @@ export interface Health {
   toGuestBytes: number;
   /** images in the manifest */
   images: number;
+  /** origins for frames of the page, on this computer's loopback; the star is a frame's name */
+  frames: string | null;
 }
 
 export function getHealth(
-  relay: { version: string; startedMs: number; sessions: Sessions; links: ReadonlySet<{ queuedBytes: number }>; nowMs: number },
+  relay: { version: string; startedMs: number; sessions: Sessions; links: ReadonlySet<{ queuedBytes: number }>; nowMs: number; frames: string | null },
   images: number,
   response: ServerResponse,
 ): void {
@@ -36,6 +38,7 @@ export function getHealth(
     fromGuestBytes: sum(stats.map((session) => session.fromGuestBytes)),
     toGuestBytes: sum(stats.map((session) => session.toGuestBytes)),
     images,
+    frames: relay.frames,
   };
   replyJson(response, 200, health);
 }

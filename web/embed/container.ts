@@ -19,6 +19,7 @@ import { shareForContainer } from '../page/files.ts';
 import { typed } from '../page/keys.ts';
 import { NetworkApi, type OpenPort } from '../page/network-api.ts';
 import { ContainerRunner, type RunnerOptions, type RunnerState, type RunnerStats, type StateDetail } from '../page/runner.ts';
+import type { ScriptedFrame } from '../page/scripted-frames.ts';
 import { planStart, type ContainerState, type StartOptions, type StartPlan } from './start-options.ts';
 import type { TerminalLine, TerminalScreen } from './terminal-line.ts';
 import { TextTail } from './text-tail.ts';
@@ -27,7 +28,7 @@ const WAIT_MS = 30_000;
 const SIZE = { cols: 80, rows: 24 };
 
 /** The part of ContainerRunner that is used here. */
-export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork' | 'openPort' | 'save' | 'openTerminal'>;
+export type Runner = Pick<ContainerRunner, 'start' | 'write' | 'resize' | 'retryNet' | 'stop' | 'stats' | 'info' | 'startCapture' | 'captureStats' | 'stopCapture' | 'callNetwork' | 'openPort' | 'openFrame' | 'save' | 'openTerminal'>;
 
 /** A further terminal of a container. */
 export interface OpenTerminal {
@@ -168,6 +169,17 @@ export class Container implements TerminalLine {
   async pagePort(port: number): Promise<string> {
     if (this.#runner === null || this.#hasEnded) throw new Error('No container is running.');
     return this.#runner.openPort(port);
+  }
+
+  /** With `net: 'browser'` a frame of this page that runs the container's scripts; null where there is no origin for frames. */
+  async openFrame(port: number): Promise<ScriptedFrame | null> {
+    return await this.#runner?.openFrame(port) ?? null;
+  }
+
+  /** As `portUrl`, for a frame of this page: with `net: 'browser'` one that runs the container's scripts, where there is an origin for frames. */
+  async frameUrl(port: number): Promise<string> {
+    await this.#online();
+    return (await this.openFrame(port))?.url ?? this.portUrl(port);
   }
 
   /** Connects the network at once instead of waiting for the next attempt. */

@@ -29,6 +29,7 @@ export type { Failure, FailureCode } from '../page/failures.ts';
 export type { ListedImage } from '../page/images.ts';
 export type { AddressLease, DnsQuery, Flow, NetworkApi, OpenPort } from '../page/network-api.ts';
 export type { RunnerStats } from '../page/runner.ts';
+export type { ScriptedFrame } from '../page/scripted-frames.ts';
 export type { SavedContainer } from '../page/saves.ts';
 export type { TerminalSettings } from '../page/settings.ts';
 export type { CaptureStats, FileItem, ImageFiles, NetMode, NetStatus, Progress } from '../protocol.ts';

@@ -12,6 +12,7 @@
 import type { NetMode, NetStatus } from '../protocol.ts';
 import { BrowserNetwork, GuestSink, receiveFrames, seatIp } from '../net/browser-network.ts';
 import { PortServer } from '../net/port-server.ts';
+import { strictPort } from '../net/strict-port.ts';
 import { Authority, makeAuthority } from '../net/tls/authority.ts';
 import { sharedAuthority } from '../net/tls/authority-store.ts';
 import { acceptTls } from '../net/tls/tls-server.ts';
@@ -61,10 +62,11 @@ export class BrowserLink {
     this.#candidacy = standForGateway(navigator.locks, network, () => this.#lead());
   }
 
-  /** A request of a frame that shows one of the container's ports. */
-  servePort(port: MessagePort): void {
-    if (this.#gateway !== null) this.#gateway.ports.serve(port);
-    else if (this.#member !== null) this.#member.servePort(port);
+  /** A request of a frame that shows one of the container's ports, `guestPort` where it is a stranger's. */
+  servePort(port: MessagePort, guestPort: number | null): void {
+    const call = guestPort === null ? port : strictPort(port, guestPort);
+    if (this.#gateway !== null) this.#gateway.ports.serve(call);
+    else if (this.#member !== null) this.#member.servePort(call);
     else port.close();
   }
 

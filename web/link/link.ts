@@ -80,9 +80,9 @@ export class Link implements LinkApi {
     return capture.writer.finish();
   }
 
-  async servePort(port: MessagePort): Promise<void> {
+  async servePort(port: MessagePort, guestPort: number | null): Promise<void> {
     if (this.#browser === null) port.close();
-    else this.#browser.servePort(port);
+    else this.#browser.servePort(port, guestPort);
   }
 
   async callNetwork(path: string, body: object | null): Promise<NetworkReply | null> {

@@ -4,7 +4,7 @@ import type { FromLink, PortRequest, ToLink } from '../port-protocol.ts';
 import { BrowserNetwork } from './browser-network.ts';
 import { CookieJar } from './cookie-jar.ts';
 import { duplexOf, NetGuest } from './fixture/net-guest.ts';
-import { PortServer } from './port-server.ts';
+import { PortServer, type CallPort } from './port-server.ts';
 
 let network: BrowserNetwork;
 let guest: NetGuest;
@@ -150,6 +150,24 @@ describe('a request of a frame', () => {
     frame.send({ type: 'cancel' });
     await expect.poll(() => isClosed).toBe(true);
     frame.close();
+  });
+
+  test('calls have a cap, and one that ends makes room', async () => {
+    const calls = Array.from({ length: 1025 }, () => {
+      const seen: FromLink[] = [];
+      const port: CallPort = { onmessage: null, postMessage: (message) => { seen.push(message); }, close: () => {} };
+      ports.serve(port);
+      return { seen, port };
+    });
+    expect(calls.filter(({ seen }) => seen.at(-1)?.type === 'error')).toEqual([calls[1024]]);
+    calls[0].port.onmessage!({ data: { type: 'cancel' } } as MessageEvent<ToLink>);
+    answer = (_request, response) => void response.end('room');
+    await expect.poll(async () => {
+      const frame = new Frame({});
+      const answered = await frame.head().then(() => true, () => false);
+      frame.close();
+      return answered;
+    }).toBe(true);
   });
 });
 

@@ -14,6 +14,8 @@ import type { ByteStream } from './page-socket.ts';
 
 /** requests under way at a time; what comes beyond waits */
 const REQUESTS_MAX = 32;
+/** with those that wait; what comes beyond is refused */
+const CALLS_MAX = 1024;
 /** longest wait for the head of an answer: a server may think for long, but a port that swallows everything is none */
 const ANSWER_MS = 120_000;
 
@@ -27,6 +29,7 @@ export interface CallPort {
 export class PortServer {
   readonly #connect: (port: number) => ByteStream;
   readonly #cookies = new CookieJar();
+  #calls = 0;
   #open = 0;
   readonly #waiting: (() => void)[] = [];
 
@@ -38,7 +41,9 @@ export class PortServer {
   serve(port: CallPort): void {
     const call = new Call(port);
     port.postMessage({ type: 'taken' });
-    void this.#handle(call).catch((error: unknown) => call.fail(error instanceof Error ? error.message : String(error)));
+    if (this.#calls >= CALLS_MAX) return call.fail('Too many requests at once.');
+    this.#calls++;
+    void this.#handle(call).catch((error: unknown) => call.fail(error instanceof Error ? error.message : String(error))).finally(() => { this.#calls--; });
   }
 
   async #handle(call: Call): Promise<void> {

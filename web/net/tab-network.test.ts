@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { FromLink } from '../port-protocol.ts';
+import type { FromLink, ToLink } from '../port-protocol.ts';
 import { BrowserNetwork, receiveFrames, seatIp } from './browser-network.ts';
 import { NetGuest } from './fixture/net-guest.ts';
 import type { ByteStream } from './page-socket.ts';
+import type { CallPort } from './port-server.ts';
 import { standForGateway, TabGateway, TabMember, type LockSource, type MemberGuest } from './tab-network.ts';
 
 /** Exclusive locks of this process, in the order in which they were asked for: what a browser has over its tabs. */
@@ -196,5 +197,19 @@ describe('tabs of one network', () => {
     port1.postMessage({ type: 'pull' });
     await expect.poll(() => seen.map(({ type }) => type)).toEqual(['taken', 'head', 'data', 'end']);
     port1.close();
+  });
+
+  test('a member\'s calls have a cap, and one that is cancelled makes room', async () => {
+    const [a, b] = [open(0), open(1)];
+    await expect.poll(() => a.gateway?.memberCount).toBe(1);
+    const serveOne = (): { port: CallPort; isClosed: boolean } => {
+      const one = { isClosed: false, port: { onmessage: null, postMessage: () => {}, close: () => { one.isClosed = true; } } as CallPort };
+      b.member!.servePort(one.port);
+      return one;
+    };
+    const calls = Array.from({ length: 257 }, serveOne);
+    expect(calls.map(({ isClosed }) => isClosed).indexOf(true)).toBe(256);
+    calls[0].port.onmessage!({ data: { type: 'cancel' } } as MessageEvent<ToLink>);
+    expect(serveOne().isClosed).toBe(false);
   });
 });

@@ -207,7 +207,7 @@ export class TabMember {
   readonly #control: BroadcastChannel;
   readonly #channel: BroadcastChannel;
   readonly #alive: { release(): void };
-  readonly #calls = new Map<number, MessagePort>();
+  readonly #calls = new Map<number, CallPort>();
   #nextCall = 0;
   #unacknowledged = 0;
   /** bytes that the guest has not had room for yet, in the order in which they came */
@@ -236,10 +236,14 @@ export class TabMember {
   }
 
   /** A request of a frame for a port of this tab's guest: the gateway answers it. */
-  servePort(port: MessagePort): void {
+  servePort(port: CallPort): void {
+    if (this.#calls.size >= CALLS_MAX) return port.close();
     const call = this.#nextCall++;
     this.#calls.set(call, port);
-    port.onmessage = ({ data }: MessageEvent<ToLink>) => this.#post({ type: 'call', call, message: data });
+    port.onmessage = ({ data }: MessageEvent<ToLink>) => {
+      if (data.type === 'cancel') this.#calls.delete(call);
+      this.#post({ type: 'call', call, message: data });
+    };
     port.postMessage({ type: 'taken' } satisfies FromLink);
   }
 

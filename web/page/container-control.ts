@@ -12,6 +12,7 @@ import type { NetStatus, Progress } from '../protocol.ts';
 import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import type { ChosenImage, Container, StartOptions } from '../embed/portside.ts';
 import { failureLine, type Failure } from './failures.ts';
+import type { ScriptedFrame } from './scripted-frames.ts';
 import type { PageState } from './status-words.ts';
 
 /** What the rest of the page shows of the container. */
@@ -93,6 +94,11 @@ export class ContainerControl {
   async openPort(port: number): Promise<string> {
     if (this.#container === null) throw new Error('No container is running.');
     return this.#container.pagePort(port);
+  }
+
+  /** As Container's. */
+  async openFrame(port: number): Promise<ScriptedFrame | null> {
+    return await this.#container?.openFrame(port) ?? null;
   }
 
   /** As Container's. */

@@ -10,6 +10,7 @@ import { LinkCounters, type LinkStats } from '../../shared/memory/link-counters.
 import { LINK_WORKER, type CaptureStats, type ContainerApi, type LinkApi, type NetMode, type NetStatus, type NetworkReply } from '../protocol.ts';
 import { waitingMode, type Channels } from './channels.ts';
 import { PagePorts } from './ports.ts';
+import type { ScriptedFrame } from './scripted-frames.ts';
 
 /** how long a link worker has to say bye before it is ended, in ms */
 const BYE_MS = 300;
@@ -56,7 +57,7 @@ export class LinkHandle {
     this.#channels = channels;
     const net = this.#net;
     const { framesBell: bell, memory } = channels;
-    if (net.kind === 'browser') this.#ports = new PagePorts((port) => { void this.#api.servePort(transfer(port, [port])); });
+    if (net.kind === 'browser') this.#ports = new PagePorts((port, guestPort) => { void this.#api.servePort(transfer(port, [port]), guestPort); });
     const mode = net.kind === 'browser' && seat !== null ? { ...net, seat } : net;
     const origin = net.kind === 'relay' ? net.origin ?? location.origin : location.origin;
     void this.#api.open(mode, origin, memory, bell === null ? null : transfer(bell, [bell]), proxy(this.#onStatus));
@@ -99,6 +100,11 @@ export class LinkHandle {
   async openPort(port: number): Promise<string> {
     if (this.#ports === null) throw new Error('Ports of the container open in a frame with ?net=browser only; with a relay they are forwarded (-p).');
     return this.#ports.open(port);
+  }
+
+  /** A frame with the container's scripts; null where there is no origin for it. */
+  async openFrame(port: number): Promise<ScriptedFrame | null> {
+    return await this.#ports?.openFrame(port) ?? null;
   }
 
   /** The container has ended. Once. */

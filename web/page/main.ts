@@ -23,7 +23,7 @@ import { fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
 import { setUpPanel } from './panel.ts';
-import type { Preview } from './preview.ts';
+import type { PortCard } from './port-card.ts';
 import { settleNet } from './relay-probe.ts';
 import { NetworkApi } from './network-api.ts';
 import { PortsPanel } from './ports-panel.ts';
@@ -33,6 +33,7 @@ import { installScripting } from './scripting.ts';
 import { fillSettingsPanel } from './settings-panel.ts';
 import { loadSettings, saveSettings, type Settings } from './settings.ts';
 import { StatusBar } from './status-bar.ts';
+import type { NetMode } from '../protocol.ts';
 import type { PageState } from './status-words.ts';
 import { Tabs } from './tabs.ts';
 import { SAVE_EXTENSION } from '../saved-container.ts';
@@ -49,7 +50,7 @@ const imagePanel = byId('image-panel', HTMLElement);
 let images: ListedImage[] | null = null;
 let imagesProblem = '';
 /** made when a port is shown for the first time */
-let preview: Promise<Preview> | null = null;
+let portCard: Promise<PortCard> | null = null;
 
 const terminal = byId('terminal', PortsideTerminal);
 
@@ -87,22 +88,22 @@ const control = new ContainerControl({
 
 const tabs = new Tabs(control, settings, terminal);
 const networkApi = new NetworkApi(async (path, body) => await control.container?.network.call(path, body) ?? null);
-const ports = new PortsPanel({ listening: () => control.ports, net: () => control.net, api: networkApi });
+const mode = (): NetMode => control.container?.netMode ?? { kind: 'none' };
+const ports = new PortsPanel({ listening: () => control.ports, net: () => control.net, mode, api: networkApi, showPort });
 const statusBar = new StatusBar({
   api: networkApi,
   state: () => control.state,
   exitCode: () => control.exitCode,
   net: () => control.net,
-  mode: () => control.container?.netMode ?? { kind: 'none' },
+  mode,
   stats: () => control.container?.stats() ?? null,
   retryNet: () => control.container?.retryNet(),
-  showPort,
   startCapture: async () => control.container?.startCapture(),
   captureStats: async () => await control.container?.captureStats() ?? null,
   stopCapture: async () => await control.container?.stopCapture() ?? null,
 });
 
-installScripting(control, terminal, tabs, restart, showPort);
+installScripting(control, terminal, tabs, restart, (port) => showPort(port));
 setUpPage();
 void begin();
 
@@ -199,11 +200,10 @@ function showState(state: PageState): void {
   }
 }
 
-/** Shows a port of the container beside the terminal. */
-function showPort(port: number): void {
-  byId('net-panel', HTMLElement).hidePopover();
-  preview ??= import('./preview.ts').then(({ Preview }) => new Preview(byId('stage', HTMLElement), (wanted) => control.openPort(wanted), () => tabs.active.focus()));
-  void preview.then((view) => view.show(port));
+/** Shows a port of the container beside the terminal: where the relay opened it, or of this page's network. */
+function showPort(port: number, url: string | null = null): void {
+  portCard ??= import('./port-card.ts').then(({ PortCard }) => new PortCard(byId('stage', HTMLElement), () => tabs.active.focus()));
+  void portCard.then((card) => card.show({ port, url, open: (wanted) => control.openPort(wanted), openFrame: (wanted) => control.openFrame(wanted) }));
 }
 
 function showEnd(text: string): void {

@@ -3,13 +3,12 @@
  *
  * A port that is opened becomes one of the relay's machine, on 127.0.0.1, which a browser on that machine finds at localhost. Three
  * sources make the list: what the image reports, what the relay was started with (`-p`), and what was opened here. An image that reports nothing
- * leaves a field for a number.
+ * leaves a field for a number. With a network in this page nothing is opened: a port is shown beside the terminal, or not.
  */
 import type { Forward } from '../../shared/link/tunnel.ts';
 import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
-import type { NetStatus } from '../protocol.ts';
-import { byId, icon, make, makeButton, setText } from './dom.ts';
-import { canFrame, showFrame } from './frame-card.ts';
+import type { NetMode, NetStatus } from '../protocol.ts';
+import { byId, icon, make, makeButton, makeFieldForm, makeTextField, setText } from './dom.ts';
 import type { NetworkApi, OpenPort } from './network-api.ts';
 import { forwardUrl, forwardWords } from './status-words.ts';
 
@@ -17,7 +16,10 @@ export interface PortsSource {
   /** null: the image does not tell */
   listening(): ListeningPort[] | null;
   net(): NetStatus;
+  mode(): NetMode;
   api: NetworkApi;
+  /** beside the terminal; `url` where the relay opened it */
+  showPort(port: number, url: string | null): void;
 }
 
 interface Entry {
@@ -80,7 +82,7 @@ export class PortsPanel {
 
   /** Reads what was opened, here or by others who have the session's token. */
   async refresh(): Promise<void> {
-    if (this.#source.net().state !== 'up') return;
+    if (this.#source.net().state !== 'up' || this.#isOurs) return;
     try {
       this.#open = await this.#source.api.openPorts();
     } catch {
@@ -88,6 +90,9 @@ export class PortsPanel {
     }
     this.show();
   }
+
+  /** The network is this page's. */
+  get #isOurs(): boolean { return this.#source.mode().kind === 'browser'; }
 
   #entries(): Entry[] {
     const { net } = this.#source;
@@ -111,7 +116,7 @@ export class PortsPanel {
   #sentence(entries: Entry[]): string {
     const tells = this.#source.listening() !== null;
     if (this.#source.net().state === 'off') return 'The container has no network: nobody outside reaches its ports.';
-    if (entries.some(({ listens }) => listens)) return 'What listens in the container. Opened, it is at localhost on the relay’s computer.';
+    if (entries.some(({ listens }) => listens)) return `What listens in the container. ${this.#isOurs ? 'A web server is shown beside the terminal.' : 'Opened, it is at localhost on the relay’s computer.'}`;
     return tells ? 'Nothing listens in the container. A server that starts in it appears here.' : 'This image does not tell what listens in it.';
   }
 
@@ -127,11 +132,11 @@ export class PortsPanel {
       link.rel = 'noopener';
       link.title = `Open ${url}: port ${guest} of the container`;
       actions.append(keyed(link, `open ${guest}`));
-      if (canFrame()) actions.append(keyed(makeButton('Here', 'button button-small', () => {
-        this.#panel.hidePopover();
-        showFrame(url, guest);
-      }), `here ${guest}`));
+      // An isolated page frames such a server in no other way.
+      if ('credentialless' in HTMLIFrameElement.prototype) actions.append(this.#here(guest, url));
       if (open !== null) actions.append(keyed(makeButton('Close', 'button button-small', () => void this.#act(() => this.#source.api.closePort(open))), `close ${guest}`));
+    } else if (!local && this.#isOurs) {
+      actions.append(this.#here(guest, null));
     } else if (!local && this.#source.net().state === 'up') {
       actions.append(keyed(makeButton('Open', 'button button-small', () => void this.#openPort(guest)), `open ${guest}`));
     }
@@ -139,28 +144,25 @@ export class PortsPanel {
     return item;
   }
 
+  #here(guest: number, url: string | null): HTMLElement {
+    return keyed(makeButton('Here', 'button button-small', () => this.#show(guest, url)), `here ${guest}`);
+  }
+
+  #show(guest: number, url: string | null): void {
+    this.#panel.hidePopover();
+    this.#source.showPort(guest, url);
+  }
+
   #form(): HTMLFormElement {
-    const input = make('input', 'text-input');
-    input.type = 'text';
-    input.inputMode = 'numeric';
-    input.id = 'port-number';
-    input.required = true;
-    input.pattern = '[0-9]{1,5}';
-    input.autocomplete = 'off';
-    input.placeholder = '8080';
-    input.value = this.#typed;
+    const input = makeTextField({ id: 'port-number', inputMode: 'numeric', required: true, pattern: '[0-9]{1,5}', placeholder: '8080', value: this.#typed });
     input.addEventListener('input', () => { this.#typed = input.value; });
-    const label = make('label', 'field-label', 'Another port of the container');
-    label.htmlFor = input.id;
-    const button = make('button', 'button', 'Open');
-    button.type = 'submit';
-    const form = make('form', '', label, make('div', 'url-form', keyed(input, 'number'), keyed(button, 'submit')));
-    form.addEventListener('submit', (event) => {
-      event.preventDefault();
+    const button = make('button', 'button', this.#isOurs ? 'Here' : 'Open');
+    return makeFieldForm('Another port of the container', keyed(input, 'number'), keyed(button, 'submit'), () => {
       const port = Number(input.value);
-      if (port >= 1 && port <= 65_535) void this.#openPort(port);
+      if (port < 1 || port > 65_535) return;
+      if (this.#isOurs) this.#show(port, null);
+      else void this.#openPort(port);
     });
-    return form;
   }
 
   #openPort(guest: number): Promise<void> {

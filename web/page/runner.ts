@@ -53,6 +53,7 @@ import { openStore } from './image-store.ts';
 import { InputQueue } from './input-queue.ts';
 import { LinkHandle, type ContainerWorker } from './link-handle.ts';
 import { withSaveWorker } from './saves.ts';
+import type { ScriptedFrame } from './scripted-frames.ts';
 import { claimSeat, type Seat } from './seat.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
@@ -235,6 +236,11 @@ export class ContainerRunner {
   async openPort(port: number): Promise<string> {
     if (this.#link === null) throw new Error('This container has no network.');
     return this.#link.openPort(port);
+  }
+
+  /** A frame with the container's scripts; null where there is no origin for it. */
+  async openFrame(port: number): Promise<ScriptedFrame | null> {
+    return await this.#link?.openFrame(port) ?? null;
   }
 
   /** Saves the container as it is now, under `name`; it goes on. `source` says where its image was. Rejects with SaveError. */

@@ -8,7 +8,6 @@ import type { NetMode, NetStatus } from '../protocol.ts';
 import { CaptureSection, type CaptureSource } from './capture-section.ts';
 import { byId, make, makeButton, setText } from './dom.ts';
 import { formatBytes, formatRate, RateMeter } from './figures.ts';
-import { portForm } from './port-form.ts';
 import type { RunnerStats } from './runner.ts';
 import type { NetworkApi } from './network-api.ts';
 import { TrafficSection } from './traffic-section.ts';
@@ -29,8 +28,6 @@ export interface StatusSource extends CaptureSource {
   stats(): RunnerStats | null;
   retryNet(): void;
   api: NetworkApi;
-  /** shows a port of the container, where the network is this page's */
-  showPort(port: number): void;
 }
 
 export class StatusBar {
@@ -178,11 +175,6 @@ export class StatusBar {
     for (const [what, value] of this.#facts()) facts.append(make('dt', '', what), make('dd', '', value));
     parts.push(facts);
     if (status.state === 'up' && mode.kind === 'relay') parts.push(this.#traffic.element);
-    if (mode.kind === 'browser') {
-      parts.push(make('h2', '', 'Web servers in the container'), portForm((port) => this.#source.showPort(port)));
-      if (status.state !== 'off' || this.#capture.running) parts.push(this.#capture.element);
-      return parts;
-    }
     if (status.state !== 'off' || this.#capture.running) parts.push(this.#capture.element);
     return parts;
   }
