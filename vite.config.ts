@@ -62,7 +62,11 @@ export default defineConfig({
       },
       // portside.js is imported by others: of one name, and with its exports.
       preserveEntrySignatures: 'exports-only',
-      output: { entryFileNames: ({ name }) => (name === 'portside' ? 'portside.js' : 'assets/[name]-[hash].js') },
+      output: {
+        entryFileNames: ({ name }) => (name === 'portside' ? 'portside.js' : 'assets/[name]-[hash].js'),
+        // What every page loads is one chunk: by itself rolldown makes another one of each part that a lazy chunk needs as well.
+        codeSplitting: { groups: [{ name: 'portside', test: /web\/embed\/portside\.ts$/ }] },
+      },
     },
     // The strict CSP of the relay knows no data: URLs.
     assetsInlineLimit: 0,

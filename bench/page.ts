@@ -86,7 +86,7 @@ async function printing(guest: Guest): Promise<{ longestMs: number; seconds: num
   const started = performance.now();
   await guest.write(`i=0; while [ $i -lt ${PRINTED_BYTES / 1e6} ]; do cat /tmp/lines; i=$((i + 1)); done; echo prin''ted\n`);
   // Looked at seldom, and only the state of the last lines: what is asked of the page is a task of its thread as well.
-  await guest.page.waitForFunction(() => document.querySelector('.xterm-rows')?.textContent.includes('printed') === true, undefined, { polling: 500, timeout: 900_000 });
+  await guest.page.waitForFunction(() => document.querySelector('portside-terminal')?.shadowRoot?.querySelector('.xterm-rows')?.textContent.includes('printed') === true, undefined, { polling: 500, timeout: 900_000 });
   const seconds = (performance.now() - started) / 1000;
   const longestMs = await guest.page.evaluate(() => (globalThis as unknown as { longestMs: number }).longestMs);
   return { longestMs, seconds, before, after: await memory() };

@@ -145,11 +145,118 @@ test('<portside-terminal ports>: each is opened when the network is up, and told
   await expect.poll(() => fetch(served).then((response) => response.text(), String)).toBe('from the element\n');
 });
 
+test('bare elements show terminals of one container; looks change as they are; what is typed can be kept from it', async ({ page }) => {
+  await page.goto(url);
+  await page.evaluate(async () => {
+    const path = '/vendor/portside/portside.js';
+    const { Container } = await import(path) as typeof import('../web/embed/portside.ts');
+    document.body.innerHTML = '';
+    const [first, second] = ['first', 'second'].map((id) => {
+      const element = document.createElement('portside-terminal');
+      element.setAttribute('bare', '');
+      element.setAttribute('style', 'height: 200px');
+      element.id = id;
+      document.body.append(element);
+      return element;
+    });
+    const container = new Container({ image: 'busybox', net: 'none', terminal: first });
+    await container.ready;
+    await container.waitForText('# ');
+    const closed = new Promise<void>((resolve) => {
+      const line = container.openTerminal({ terminal: second, onClosed: resolve });
+      if (line?.number !== 2) throw new Error('no second terminal');
+    });
+    Object.assign(globalThis, { container, hasClosed: closed, first, second });
+  });
+  const screen = (id: string): Promise<string> => page.evaluate((name) => document.querySelector<import('../web/embed/portside.ts').PortsideTerminal>(`#${name}`)!.screen(), id);
+  await expect.poll(() => screen('second')).toContain('#');
+  await page.locator('#second').click();
+  await page.keyboard.type('tty; echo se"cond"\n');
+  await expect.poll(() => screen('second')).toMatch(/^second$/m);
+  await page.locator('#first').click();
+  await page.keyboard.type('echo fi"rst"\n');
+  await expect.poll(() => screen('first')).toMatch(/^first$/m);
+  expect(await screen('first')).not.toContain('second');
+
+  // Each as it was told, and none anew.
+  const size = (): Promise<number> => page.locator('#first .xterm-rows').evaluate((rows) => parseFloat(getComputedStyle(rows).fontSize));
+  await page.evaluate(() => {
+    const { first } = globalThis as unknown as { first: import('../web/embed/portside.ts').PortsideTerminal };
+    first.setAttribute('font-size', '20');
+    first.settings = { theme: 'dark' };
+    first.addEventListener('portside-input', (event) => event.preventDefault(), { once: true });
+  });
+  await expect.poll(size).toBe(20);
+  expect(await page.locator('#first').evaluate((element) => [getComputedStyle(element).colorScheme, element.getAttribute('theme')])).toEqual(['dark', 'dark']);
+  await page.locator('#first').click();
+  await page.keyboard.type('Xecho ke"pt"\n');
+  await expect.poll(() => screen('first')).toMatch(/^kept$/m);
+
+  await page.locator('#second').click();
+  await page.keyboard.type('exit\n');
+  await page.evaluate(() => (globalThis as unknown as { hasClosed: Promise<void> }).hasClosed);
+});
+
+test('a start is cancelled; a container is kept and goes on; files are shared; each failure has a code', async ({ page }) => {
+  await page.goto(url);
+  const result = await page.evaluate(async () => {
+    const path = '/vendor/portside/portside.js';
+    const { Container, ContainerError, listImages, listSaves, removeSave, sharedFolder, startContainer } = await import(path) as typeof import('../web/embed/portside.ts');
+    const codeOf = (error: unknown): string => (error instanceof ContainerError ? error.code : String(error));
+    const [image] = (await listImages('/vendor/portside/')).filter(({ name }) => name === 'busybox');
+    const cancel = new AbortController();
+    const phases: string[] = [];
+    const cancelled = await startContainer({
+      image, net: 'none', signal: cancel.signal,
+      onProgress: ({ phase }) => {
+        phases.push(phase);
+        cancel.abort();
+      },
+    }).catch(codeOf);
+
+    const container = await startContainer({ image, net: 'none', share: true });
+    await sharedFolder().put('folder/file', new Blob(['from the page\n']));
+    await container.waitForText('# ');
+    container.write('cat /mnt/share/folder/file; x=kept\n');
+    await container.waitForText('from the page');
+    const { name, bytes } = await container.save('embedded');
+    container.stop();
+    const saves = (await listSaves()).map((save) => save.name);
+    const again = await startContainer({ resume: name, net: 'none' });
+    again.write('echo "it was $x"\n');
+    await again.waitForText('it was kept');
+    const { chosen, state } = again;
+    again.stop();
+    await removeSave(name);
+    const gone = await new Container({ resume: name }).ready.catch(codeOf);
+    return { phases, cancelled, bytes, saves, chosen: chosen?.source, state, gone, after: (await listSaves()).length };
+  });
+  expect(result).toEqual({ phases: ['download'], cancelled: 'cancelled', bytes: result.bytes, saves: ['embedded'], chosen: 'busybox', state: 'running', gone: 'no-save', after: 0 });
+  expect(result.bytes).toBeGreaterThan(100_000);
+});
+
 test('the example page works, and axe finds nothing', async ({ page }) => {
   await page.goto(`${relay.url}embed.html`);
   await expect.poll(() => text(page)).toContain('BusyBox');
   await page.getByRole('button', { name: 'Run it' }).click();
   await expect(page.locator('#result')).toHaveText('The container says 42.');
+  await page.getByRole('button', { name: 'Start' }).click();
+  const state = page.locator('#state');
+  await expect(state).toHaveText('running');
+  await page.getByRole('button', { name: 'Another terminal' }).click();
+  await expect(page.locator('#terminals portside-terminal').nth(1).locator('.xterm-rows')).toContainText('# ');
+  await page.getByLabel('Font size').fill('16');
+  await page.getByRole('button', { name: 'Send a file' }).click();
+  await expect(page.locator('#first .xterm-rows')).toContainText('It is 2');
+  await page.getByRole('button', { name: 'Keep' }).click();
+  await expect(state).toHaveText(/^Kept, /);
+  await page.getByRole('button', { name: 'Stop' }).click();
+  await expect(state).toHaveText('stopped');
+  await expect(page.locator('#terminals portside-terminal')).toHaveCount(1);
+  await page.getByRole('button', { name: 'Go on' }).click();
+  await expect(state).toHaveText('running');
+  // So does the terminal that was open.
+  await expect(page.locator('#terminals portside-terminal')).toHaveCount(2);
   for (const colorScheme of ['light', 'dark'] as const) {
     await page.emulateMedia({ colorScheme });
     await page.screenshot({ path: fileURLToPath(new URL(`../.cache/screenshots/embed-${colorScheme}.png`, import.meta.url)) });

@@ -159,7 +159,7 @@ test.describe('without a network', () => {
   test('Settings: bell, scrollback and font apply at once and are kept', async ({ page, container }) => {
     await container.waitForText(/[#$] ?$/m);
     const settings = page.getByRole('dialog', { name: 'Settings' });
-    const terminal = page.locator('#terminal');
+    const terminal = page.locator('#terminal [part=terminal]');
     // Each bell is seen: the attribute is gone again after a moment, so it is noted.
     await terminal.evaluate((host) => {
       const bells = { count: 0 };

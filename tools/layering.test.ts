@@ -21,7 +21,8 @@ const MAY_IMPORT: Record<string, string[]> = {
   'relay/host': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services'],
   'relay/run': ['shared', 'shared/net/wire', 'shared/net/stack', 'shared/net/nat', 'shared/net/services', 'relay', 'relay/host'],
   'web': ['shared'],
-  'web/page': ['shared', 'web'],
+  // Each other's: embed/ is made of parts of the page, which itself uses what embed/ offers to anybody. The test of circles draws the line.
+  'web/page': ['shared', 'web', 'web/embed'],
   // own-thread.ts holds the link, too.
   'web/container': ['shared', 'web', 'web/link', 'web/files', 'web/store'],
   'web/link': ['shared', 'web', 'web/net'],
@@ -81,6 +82,26 @@ test('arrows point one way', () => {
     }
   }
   expect(wrong).toEqual([]);
+});
+
+test('no module of the page comes back to itself by what it imports; types aside', () => {
+  const page = files.filter((file) => /^web\/(page|embed)\//.test(file) && !file.endsWith('.test.ts'));
+  const imports = new Map(page.map((file) => {
+    const text = readFileSync(join(ROOT, file), 'utf8');
+    const specs = [...text.matchAll(/^(?:import|export) (?!type\b)[^;]*?from '(\.[^'?]+)'/gm)].map((match) => relative(ROOT, join(ROOT, dirname(file), match[1])));
+    return [file, specs.filter((target) => page.includes(target))] as const;
+  }));
+  expect(imports.get('web/page/main.ts')).toContain('web/embed/portside.ts');
+  const circles: string[] = [];
+  const done = new Set<string>();
+  const walk = (file: string, way: string[]): void => {
+    if (way.includes(file)) return void circles.push([...way.slice(way.indexOf(file)), file].join(' -> '));
+    if (done.has(file)) return;
+    for (const target of imports.get(file)!) walk(target, [...way, file]);
+    done.add(file);
+  };
+  for (const file of page) walk(file, []);
+  expect(circles).toEqual([]);
 });
 
 test('only Node layers see node:*, and only relay/host opens sockets', () => {

@@ -1,12 +1,11 @@
 /*
- * WASI family: files. Read-only files over a FileSource, in the shim's preopened directories.
+ * WASI family: files. Read-only files over a FileSource, in preopened directories of ours.
  *
  * The shim's own files live in memory and are copied by every read; a disk of hundreds of MiB is neither wanted. A
  * source answers synchronously: the guest is blocked anyway, and whoever implements one (HTTP ranges in a worker, a
  * file descriptor in Node) brings its own cache.
  */
-import type { Fd } from '@bjorn3/browser_wasi_shim';
-import { Inode, PreopenDirectory, wasi } from '@bjorn3/browser_wasi_shim';
+import { Fd, Inode, wasi } from '@bjorn3/browser_wasi_shim';
 import type { GuestMemory } from './guest-memory.ts';
 import { IOV_BYTES } from './guest-memory.ts';
 import { HostFd } from './host-fd.ts';
@@ -24,29 +23,89 @@ export interface Device {
 }
 
 /** A directory of read-only files and of devices, as the guest finds it among its preopens. */
-export function readOnlyDirectory(name: string, files: ReadonlyMap<string, FileSource | Device>): PreopenDirectory {
-  const entries = new Map<string, Inode>();
-  for (const [file, source] of files) entries.set(file, 'open' in source ? new DeviceInode(source) : new SourceInode(source));
-  return new ReadOnlyDirectory(name, entries);
+export function readOnlyDirectory(name: string, files: ReadonlyMap<string, FileSource | Device>): Fd {
+  const inodes = new Map<string, DeviceInode | SourceInode>();
+  for (const [file, source] of files) inodes.set(file, 'open' in source ? new DeviceInode(source) : new SourceInode(source));
+  return new ReadOnlyDirectory(name, inodes, Inode.issue_ino());
 }
 
-/** The shim's, without the ways in which a guest could make the host's memory grow. */
-class ReadOnlyDirectory extends PreopenDirectory {
-  /** path_open. Result: ROFS when it would create a file · else as the shim's. */
-  override path_open(
-    dirflags: number, path: string, oflags: number, rights: bigint, inheriting: bigint, flags: number,
-  ): { ret: number; fd_obj: Fd | null } {
-    const plain = oflags & ~(wasi.OFLAGS_CREAT | wasi.OFLAGS_EXCL);
-    const opened = super.path_open(dirflags, path, plain, rights, inheriting, flags);
-    if (plain === oflags || (opened.ret === wasi.ERRNO_SUCCESS && (oflags & wasi.OFLAGS_EXCL) === 0)) return opened;
-    return { ret: opened.ret === wasi.ERRNO_SUCCESS ? wasi.ERRNO_EXIST : wasi.ERRNO_ROFS, fd_obj: null };
+/** A flat directory that a guest cannot change. The shim's own can do all that, and is as long as the rest of the shim. */
+class ReadOnlyDirectory extends Fd {
+  readonly #name: string;
+  readonly #inodes: ReadonlyMap<string, DeviceInode | SourceInode>;
+  readonly #ino: bigint;
+
+  constructor(name: string, inodes: ReadonlyMap<string, DeviceInode | SourceInode>, ino: bigint) {
+    super();
+    this.#name = name;
+    this.#inodes = inodes;
+    this.#ino = ino;
+  }
+
+  override fd_prestat_get(): { ret: number; prestat: wasi.Prestat } {
+    return { ret: wasi.ERRNO_SUCCESS, prestat: wasi.Prestat.dir(this.#name) };
+  }
+
+  override fd_fdstat_get(): { ret: number; fdstat: wasi.Fdstat } {
+    return { ret: wasi.ERRNO_SUCCESS, fdstat: new wasi.Fdstat(wasi.FILETYPE_DIRECTORY, 0) };
+  }
+
+  override fd_filestat_get(): { ret: number; filestat: wasi.Filestat } {
+    return { ret: wasi.ERRNO_SUCCESS, filestat: new wasi.Filestat(this.#ino, wasi.FILETYPE_DIRECTORY, 0n) };
+  }
+
+  override fd_seek(): { ret: number; offset: bigint } { return { ret: wasi.ERRNO_BADF, offset: 0n }; }
+  override fd_tell(): { ret: number; offset: bigint } { return { ret: wasi.ERRNO_BADF, offset: 0n }; }
+
+  /** Itself, its parent (which is itself to a guest), then the files. */
+  override fd_readdir_single(cookie: bigint): { ret: number; dirent: wasi.Dirent | null } {
+    const entries: [string, bigint, number][] = [['.', this.#ino, wasi.FILETYPE_DIRECTORY], ['..', this.#ino, wasi.FILETYPE_DIRECTORY]];
+    for (const [name, inode] of this.#inodes) entries.push([name, inode.ino, inode.stat().filetype]);
+    const entry = entries[Number(cookie)];
+    return { ret: wasi.ERRNO_SUCCESS, dirent: entry === undefined ? null : new wasi.Dirent(cookie + 1n, entry[1], entry[0], entry[2]) };
+  }
+
+  /** Result: NOTCAPABLE: it leads out of here · INVAL: a NUL in it · NOENT · NOTDIR: through a file, or a file with a slash behind it. */
+  override path_filestat_get(_flags: number, path: string): { ret: number; filestat: wasi.Filestat | null } {
+    const found = this.#find(path);
+    if (found === this) return this.fd_filestat_get();
+    return found instanceof Inode ? { ret: wasi.ERRNO_SUCCESS, filestat: found.stat() } : { ret: found as number, filestat: null };
+  }
+
+  /** path_open. Result: ROFS when it would create a file · EXIST when it had to · NOTDIR when it is none · else as path_filestat_get's. */
+  override path_open(_dirflags: number, path: string, oflags: number): { ret: number; fd_obj: Fd | null } {
+    const found = this.#find(path);
+    const fails = (ret: number): { ret: number; fd_obj: null } => ({ ret, fd_obj: null });
+    if (typeof found === 'number') return fails(found === wasi.ERRNO_NOENT && (oflags & wasi.OFLAGS_CREAT) !== 0 ? wasi.ERRNO_ROFS : found);
+    if ((oflags & wasi.OFLAGS_EXCL) !== 0) return fails(wasi.ERRNO_EXIST);
+    if (found instanceof ReadOnlyDirectory) return { ret: wasi.ERRNO_SUCCESS, fd_obj: new ReadOnlyDirectory(this.#name, this.#inodes, this.#ino) };
+    return (oflags & wasi.OFLAGS_DIRECTORY) !== 0 ? fails(wasi.ERRNO_NOTDIR) : found.path_open(oflags);
   }
 
   override path_create_directory(): number { return wasi.ERRNO_ROFS; }
   override path_link(): number { return wasi.ERRNO_ROFS; }
+  override path_lookup(): { ret: number; inode_obj: null } { return { ret: wasi.ERRNO_ROFS, inode_obj: null }; }
   override path_unlink(): { ret: number; inode_obj: null } { return { ret: wasi.ERRNO_ROFS, inode_obj: null }; }
   override path_unlink_file(): number { return wasi.ERRNO_ROFS; }
   override path_remove_directory(): number { return wasi.ERRNO_ROFS; }
+
+  /** What is there, or an errno. */
+  #find(path: string): DeviceInode | SourceInode | this | number {
+    if (path.startsWith('/')) return wasi.ERRNO_NOTCAPABLE;
+    if (path.includes('\0')) return wasi.ERRNO_INVAL;
+    const names: string[] = [];
+    for (const name of path.split('/')) {
+      if (name === '..') {
+        if (names.pop() === undefined) return wasi.ERRNO_NOTCAPABLE;
+      } else if (name !== '' && name !== '.') {
+        names.push(name);
+      }
+    }
+    if (names.length === 0) return this;
+    const inode = this.#inodes.get(names[0]);
+    if (inode === undefined) return wasi.ERRNO_NOENT;
+    return names.length > 1 || path.endsWith('/') ? wasi.ERRNO_NOTDIR : inode;
+  }
 }
 
 class DeviceInode extends Inode {
@@ -57,7 +116,7 @@ class DeviceInode extends Inode {
     this.#device = device;
   }
 
-  override path_open(): { ret: number; fd_obj: HostFd } {
+  override path_open(_oflags: number): { ret: number; fd_obj: HostFd } {
     return { ret: wasi.ERRNO_SUCCESS, fd_obj: this.#device.open() };
   }
 

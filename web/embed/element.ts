@@ -1,115 +1,224 @@
 /*
- * `<portside-terminal image="busybox" cmd="sh -l" net="none" memory="1G" base="/portside/">`: a container with its terminal, on anybody's page.
+ * `<portside-terminal>`: a terminal of a container, on our own page and on anybody's.
  *
- * It starts when it comes into the document and ends when it leaves. A change of an attribute starts it anew. Its style is in
- * a shadow root, its theme is the system's: the page around it gives it a size. What happens is told by events:
+ *   <portside-terminal image="busybox" cmd="sh -l" net="none" memory="1G" base="/portside/">     with a container of its own
+ *   <portside-terminal bare>            without: `new Container({ terminal: element })`, `container.openTerminal({ terminal: element })`
+ *
+ * A container of its own starts when the element comes into the document and ends when it leaves; a change of an attribute that says what to
+ * start starts it anew. How the terminal looks is said by `theme`, `font`, `font-size`, `scrollback`, `bell`, `screen-reader`, or
+ * by the property `settings`; these change it as it is. Its style is in a shadow root, and the page around it gives it a size; `::part(terminal)`
+ * is what xterm is in, `::part(status)` the word at the bottom.
+ *
+ * What happens is told by events, which bubble. Of the own container:
  *
  *   portside-state   detail { state, exitCode?, error? }        portside-net   detail NetStatus        portside-ports   detail { port, local }[]
+ *   portside-progress  detail Progress
  *   portside-port    detail { port, url } or { port, error }, for each port of the attribute `ports="80,8080"`, opened when the network is up
+ *
+ * Of the terminal, whosever it is; preventDefault takes what was meant for the container, or the element's own way to go on:
+ *
+ *   portside-input      detail string | Uint8Array: keys or pasted text, as a terminal sends it
+ *   portside-leave      Ctrl+Shift+Space: gives the focus away
+ *   portside-shortcut   detail: KeyboardEvent.code of a key with Ctrl+Shift that is neither the terminal's nor the clipboard's
+ *   portside-ctrl       detail boolean: whether the next character is taken with Ctrl (`armCtrl`)
  */
 import xtermCss from '@xterm/xterm/css/xterm.css?inline';
 import { setText } from '../page/dom.ts';
 import { formatBytes } from '../page/figures.ts';
-import { defaultSettings } from '../page/settings.ts';
+import { clampFontSize, defaultSettings, fontName, type TerminalSettings } from '../page/settings.ts';
 import { TerminalView } from '../page/terminal.ts';
+import type { NetStatus, Progress } from '../protocol.ts';
+import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
+import type { ContainerError } from '../page/failures.ts';
 import { Container } from './container.ts';
+import type { ContainerState } from './start-options.ts';
+import type { TerminalLine, TerminalScreen } from './terminal-line.ts';
 
-const STYLE = `${xtermCss}
+const STYLE = new CSSStyleSheet();
+STYLE.replaceSync(`${xtermCss}
 :host { color-scheme: light dark; display: block; position: relative; min-height: 6em; overflow: hidden; background: light-dark(#fcfdfe, #0a1119); }
 :host([hidden]) { display: none; }
-.terminal { position: absolute; inset: 8px 4px 4px 10px; }
-.terminal .xterm { height: 100%; }
+:host([theme='light']) { color-scheme: light; }
+:host([theme='dark']) { color-scheme: dark; }
+/* Isolated: xterm stacks its layers by z-index. */
+.host { isolation: isolate; position: absolute; inset: 8px 4px 4px 10px; }
+.host[data-bell] { outline: 2px solid light-dark(#8a5300, #f0b24a); outline-offset: 2px; border-radius: 2px; }
+.host .xterm { height: 100%; }
 .xterm .xterm-viewport, .xterm .xterm-scrollable-element { background: transparent !important; }
+.xterm-helper-textarea:focus-visible { outline: none; }
 .word { position: absolute; inset: auto 8px 8px auto; max-width: calc(100% - 16px); margin: 0; padding: 6px 10px; border-radius: 8px; font: 13px/1.45 system-ui, sans-serif;
   background: light-dark(#eef2f6, #131e2b); color: light-dark(#14202c, #e4ecf4); overflow-wrap: anywhere; }
 .word:empty { display: none; }
-`;
+`);
 
-export class PortsideTerminal extends HTMLElement {
-  static readonly observedAttributes = ['image', 'cmd', 'net', 'memory', 'base', 'ports'];
+/** Attributes that say what to start. */
+const STARTS = ['image', 'cmd', 'net', 'memory', 'resume', 'base'] as const;
+/** Those of the terminal; null: the attribute is gone. */
+const LOOKS: Record<string, (value: string | null, defaults: TerminalSettings) => Partial<TerminalSettings>> = {
+  'theme': (value) => ({ theme: value === 'light' || value === 'dark' ? value : 'system' }),
+  'font': (value) => ({ font: fontName(value ?? '') }),
+  'font-size': (value, { fontSize }) => ({ fontSize: clampFontSize(value === null ? NaN : Number(value), fontSize) }),
+  'scrollback': (value, { scrollback }) => ({ scrollback: /^\d{1,6}$/.test(value ?? '') ? Number(value) : scrollback }),
+  'bell': (value, { bell }) => ({ bell: value === 'none' || value === 'flash' || value === 'sound' ? value : bell }),
+  'screen-reader': (value) => ({ screenReader: value !== null }),
+};
+
+declare global {
+  interface HTMLElementTagNameMap { 'portside-terminal': PortsideTerminal }
+  interface HTMLElementEventMap {
+    'portside-state': CustomEvent<{ state: ContainerState; exitCode?: number; error?: ContainerError }>;
+    'portside-progress': CustomEvent<Progress>;
+    'portside-net': CustomEvent<NetStatus>;
+    'portside-ports': CustomEvent<ListeningPort[]>;
+    'portside-port': CustomEvent<{ port: number; url?: string; error?: unknown }>;
+    'portside-input': CustomEvent<string | Uint8Array>;
+    'portside-leave': CustomEvent<undefined>;
+    'portside-shortcut': CustomEvent<string>;
+    'portside-ctrl': CustomEvent<boolean>;
+  }
+}
+
+export class PortsideTerminal extends HTMLElement implements TerminalScreen {
+  static readonly observedAttributes = [...STARTS, 'ports', 'bare', ...Object.keys(LOOKS)];
 
   #container: Container | null = null;
   #view: TerminalView | null = null;
+  #line: TerminalLine | null = null;
+  #settings: TerminalSettings = defaultSettings(innerWidth);
+  readonly #host = document.createElement('div');
   readonly #word = document.createElement('p');
   readonly #darkness = matchMedia('(prefers-color-scheme: dark)');
   /** several attributes that change at once start it once */
   #starting = false;
 
-  /** Null while it is not in a document. */
+  constructor() {
+    super();
+    const root = this.attachShadow({ mode: 'open' });
+    root.adoptedStyleSheets = [STYLE];
+    this.#host.className = 'host';
+    this.#host.part.add('terminal');
+    this.#word.className = 'word';
+    this.#word.part.add('status');
+    this.#word.setAttribute('role', 'status');
+    root.append(this.#host, this.#word);
+  }
+
+  /** That of its own; null with `bare`, and while it is not in a document */
   get container(): Container | null { return this.#container; }
 
+  /** How it looks and behaves; what is assigned may be a part of it. */
+  get settings(): TerminalSettings { return this.#settings; }
+  set settings(changes: Partial<TerminalSettings>) {
+    this.#settings = { ...this.#settings, ...changes };
+    // For the style; as an attribute it says the same.
+    if (changes.theme !== undefined && changes.theme !== (this.getAttribute('theme') ?? 'system')) this.setAttribute('theme', changes.theme);
+    this.#view?.applySettings(this.#settings);
+  }
+
+  /** In characters. */
+  size(): { cols: number; rows: number } { return this.#view?.size() ?? { cols: 80, rows: 24 }; }
+  /** Text with its scrollback (of a full-screen program: its screen); wrapped lines joined, trailing blanks removed */
+  screen(): string { return this.#view?.screen() ?? ''; }
+  /** who draws: `webgl`, or `dom` where no graphics card does */
+  get renderer(): string { return this.#view?.renderer ?? ''; }
+  /** True while the program wants the cursor keys of DECCKM: `ESC O A` for the upper one instead of `ESC [ A`. */
+  get applicationCursorKeys(): boolean { return this.#view?.applicationCursorKeys ?? false; }
+
+  override focus(): void { this.#view?.focus(); }
+  /** A key, as if it came from the keyboard: for a bar of keys that a phone's keyboard lacks. */
+  press(data: string): void { this.#view?.press(data); }
+  /** The next typed character is taken with Ctrl. */
+  armCtrl(armed: boolean): void { this.#view?.armCtrl(armed); }
+  /** Scrolls the text up until `rows` at the bottom are free, for something that covers them. Leaves full-screen programs' mode. */
+  makeRoom(rows: number): void { this.#view?.makeRoom(rows); }
+
+  connect(line: TerminalLine): (bytes: Uint8Array, done: () => void) => void {
+    this.#line = line;
+    this.#view?.reset();
+    return (bytes, done) => {
+      if (this.#view === null || this.#line !== line) done();
+      else this.#view.output(bytes, done);
+    };
+  }
+
   connectedCallback(): void {
-    if (this.#view === null) this.#build();
     this.#darkness.addEventListener('change', this.#onTheme);
-    this.#start();
+    const tell = (type: string, detail?: unknown): boolean => this.#tell(type, detail, true);
+    this.#view = new TerminalView(this.#host, this.#settings, {
+      onInput: (data) => { if (tell('input', data)) this.#line?.send(data); },
+      onSize: (cols, rows) => this.#line?.resize(cols, rows),
+      onLeave: () => { if (tell('leave')) this.#view?.blur(); },
+      onCtrl: (armed) => { tell('ctrl', armed); },
+      onShortcut: (code) => !tell('shortcut', code),
+    });
+    if (!this.hasAttribute('bare')) this.#start();
   }
 
   disconnectedCallback(): void {
     this.#darkness.removeEventListener('change', this.#onTheme);
-    this.#container?.stop();
-    this.#container = null;
+    this.#stop();
+    this.#line = null;
+    this.#view?.dispose();
+    this.#view = null;
   }
 
-  attributeChangedCallback(): void {
-    if (this.#container === null || this.#starting) return;
+  attributeChangedCallback(name: string, _before: string | null, value: string | null): void {
+    const look = LOOKS[name];
+    if (look !== undefined) {
+      this.settings = look(value, defaultSettings(innerWidth));
+      return;
+    }
+    if (this.#view === null || this.#starting) return;
     this.#starting = true;
     queueMicrotask(() => {
       this.#starting = false;
-      if (this.isConnected) this.#start();
+      if (!this.isConnected) return;
+      this.#stop();
+      if (!this.hasAttribute('bare')) this.#start();
     });
   }
 
   readonly #onTheme = (): void => this.#view?.applyTheme();
 
-  #build(): void {
-    const root = this.attachShadow({ mode: 'open' });
-    const style = document.createElement('style');
-    style.textContent = STYLE;
-    const host = document.createElement('div');
-    host.className = 'terminal';
-    this.#word.className = 'word';
-    this.#word.setAttribute('role', 'status');
-    root.append(style, host, this.#word);
-    this.#view = new TerminalView(host, defaultSettings(this.clientWidth), {
-      onInput: (data) => { this.#container?.write(data); },
-      onSize: (cols, rows) => this.#container?.resize(cols, rows),
-      onLeave: () => (document.activeElement as HTMLElement | null)?.blur(),
-      onCtrl: () => undefined,
-    });
+  /** False when somebody took it. */
+  #tell(type: string, detail: unknown, cancelable = false): boolean {
+    return this.dispatchEvent(new CustomEvent(`portside-${type}`, { detail, cancelable, bubbles: true }));
   }
 
-  #start(): void {
-    const view = this.#view!;
-    // The end of the one before is no event of the next.
+  /** The end of the one before is no event of the next. */
+  #stop(): void {
     const before = this.#container;
     this.#container = null;
     before?.stop();
-    view.reset();
-    const attribute = (name: string): string | undefined => this.getAttribute(name) ?? undefined;
-    const [image, cmd, net, memory, base, wanted = ''] = PortsideTerminal.observedAttributes.map(attribute);
+    setText(this.#word, '');
+  }
+
+  #start(): void {
+    const told = (type: string, detail: unknown): void => { if (this.#container === container) this.#tell(type, detail); };
     const container: Container = new Container({
-      ...(image === undefined ? {} : { image }), ...(cmd === undefined ? {} : { cmd }), ...(net === undefined ? {} : { net }), ...(base === undefined ? {} : { base }), ...(memory === undefined ? {} : { memory }),
-      size: view.size(),
-      onOutput: (bytes, done) => view.output(bytes, done),
-      onProgress: ({ phase, loaded, total }) => {
+      ...Object.fromEntries(STARTS.map((name) => [name, this.getAttribute(name) ?? undefined])),
+      terminal: this,
+      onProgress: (progress) => {
+        const { phase, loaded, total } = progress;
         if (this.#container === container) setText(this.#word, phase === 'download' && loaded ? `${formatBytes(loaded)}${total ? ` of ${formatBytes(total)}` : ''}` : 'Starting…');
+        told('progress', progress);
       },
       onState: (state, detail) => {
         if (this.#container !== container) return;
-        setText(this.#word, state === 'running' ? '' : state === 'exited' ? `Exited with code ${detail.exitCode}` : detail.error?.message ?? 'Starting…');
-        this.dispatchEvent(new CustomEvent('portside-state', { detail: { state, ...detail } }));
+        setText(this.#word, state === 'running' ? '' : state === 'exited' ? `Exited with code ${detail.exitCode}` : detail.error?.message ?? (state === 'stopped' ? 'Stopped' : 'Starting…'));
+        told('state', { state, ...detail });
       },
-      onPorts: (ports) => { if (this.#container === container) this.dispatchEvent(new CustomEvent('portside-ports', { detail: ports })); },
-      onNet: (status) => { if (this.#container === container) this.dispatchEvent(new CustomEvent('portside-net', { detail: status })); },
+      onPorts: (ports) => told('ports', ports),
+      onNet: (status) => told('net', status),
     });
     this.#container = container;
-    for (const port of wanted.split(/[\s,]+/).filter(Boolean)) void this.#openPort(container, Number(port));
+    for (const port of (this.getAttribute('ports') ?? '').split(/[\s,]+/).filter(Boolean)) void this.#openPort(container, Number(port));
   }
 
   async #openPort(container: Container, port: number): Promise<void> {
     const outcome = Number.isInteger(port) && port >= 1 && port <= 65_535
       ? await container.portUrl(port).then((url) => ({ url }), (error: unknown) => ({ error }))
       : { error: new RangeError('this is no port') };
-    if (this.#container === container) this.dispatchEvent(new CustomEvent('portside-port', { detail: { port, ...outcome } }));
+    if (this.#container === container) this.#tell('port', { port, ...outcome });
   }
 }

@@ -27,3 +27,14 @@ test('only the end is kept', () => {
   tail.push(bytes('end'));
   expect([tail.text.length, tail.text.slice(-4)]).toEqual([TEXT_CHARS_MAX, 'yend']);
 });
+
+test('what nobody has asked for is kept up to a limit, and the oldest goes', () => {
+  const tail = new TextTail();
+  tail.push(bytes('first'));
+  expect(tail.text).toBe('first');
+  for (let i = 0; i < 40; i++) tail.push(bytes(`${i}\x1b[m`.repeat(TEXT_CHARS_MAX / 64)));
+  expect(tail.text.startsWith('first')).toBe(false);
+  expect(tail.text.length).toBeLessThanOrEqual(TEXT_CHARS_MAX);
+  tail.push(bytes('last'));
+  expect(tail.text.endsWith('39last')).toBe(true);
+});

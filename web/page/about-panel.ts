@@ -2,7 +2,8 @@
 import { icon, make, makeButton, setText } from './dom.ts';
 import { formatBytes } from './figures.ts';
 import { isolatedBy } from './isolation.ts';
-import { waitingMode, type RunnerStats } from './runner.ts';
+import { waitingMode } from './channels.ts';
+import type { RunnerStats } from './runner.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { wakeMode } from '../../shared/memory/drain.ts';
 import { parseCacheName } from '../stored-image.ts';
@@ -13,6 +14,8 @@ export interface AboutSource {
   /** null before an image is loaded */
   image(): ImageInfo | null;
   stats(): RunnerStats | null;
+  /** of the first terminal */
+  renderer(): string;
   /** of the relay, or null where there is none */
   relayOrigin(): string | null;
 }
@@ -38,7 +41,7 @@ export function fillAboutPanel(panel: HTMLElement, source: AboutSource): void {
   }
   fact('Threads wake by', (source.stats()?.wakeMode ?? wakeMode()) === 'wait-async' ? 'Atomics.waitAsync' : 'messages');
   fact('The container waits by', waitingMode() === 'suspend' ? 'JSPI, in one thread with its network' : 'blocking its worker');
-  fact('Terminal drawn by', document.getElementById('terminal')?.dataset['renderer'] === 'webgl' ? 'WebGL' : 'DOM');
+  fact('Terminal drawn by', source.renderer() === 'webgl' ? 'WebGL' : 'DOM');
   const isolated = fact('Isolated by', '…');
   void isolatedBy().then((who) => setText(isolated, who));
 

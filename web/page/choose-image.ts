@@ -1,10 +1,11 @@
 /** Which image an address means: the one way from `?image=` to a URL, for the page and for the element. */
 import type { Address } from './address.ts';
 import { noImagesFailure, noListFailure, unknownImageFailure, type Failure } from './failures.ts';
+import type { ImageFiles } from '../protocol.ts';
 import { defaultImage, type ListedImage } from './images.ts';
 
-/** `source` is what `?image=` says of it; empty for a file of the user's */
-export type ChosenImage = Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'> & { source: string };
+/** `source` is what `?image=` says of it; empty for `files` of the user's, of which `url` is only a name */
+export type ChosenImage = Pick<ListedImage, 'url' | 'bytes' | 'sha256' | 'title'> & { source: string; files?: ImageFiles };
 
 /** `list` is asked only for an image that is named, or for the default; it rejects with a sentence for the user. */
 export async function chooseImage(wanted: Address['image'], list: () => Promise<ListedImage[]>): Promise<ChosenImage | { failure: Failure }> {

@@ -11,6 +11,7 @@ import { Wake } from '../../shared/memory/wake.ts';
 import { TTY_ATTACHED, TTY_HUNG_UP } from '../../shared/wasi/tty.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 import { InputQueue } from './input-queue.ts';
+import { typed } from './keys.ts';
 
 /** most bytes that the terminal is given at once */
 const CHUNK_BYTES = 64 << 10;
@@ -47,13 +48,18 @@ export class ContainerTerminal {
     this.resize(options.size.cols, options.size.rows);
   }
 
-  /** False when it was refused: it is closed, or too much is waiting. */
-  write(data: string | Uint8Array): boolean {
+  /** Types; `\n` is Enter. As `send`. */
+  write(text: string): boolean {
+    return this.send(typed(text));
+  }
+
+  /** What a terminal sends, as it is. False when it was refused: it is closed, or 4 MiB are waiting. */
+  send(data: string | Uint8Array): boolean {
     return !this.#closed && this.#input.write(typeof data === 'string' ? new TextEncoder().encode(data) : data);
   }
 
   resize(cols: number, rows: number): void {
-    this.write(windowSize(cols, rows));
+    this.send(windowSize(cols, rows));
   }
 
   /** Ends its shell; `onClosed` follows. */

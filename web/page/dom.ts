@@ -15,6 +15,24 @@ export function make<K extends keyof HTMLElementTagNameMap>(tag: K, className: s
   return element;
 }
 
+/** A field for a line that is no prose: nothing completes, corrects or capitalizes it. */
+export function makeTextField(properties: Partial<Pick<HTMLInputElement, 'id' | 'value' | 'placeholder' | 'required' | 'inputMode' | 'maxLength' | 'pattern'>>): HTMLInputElement {
+  return Object.assign(make('input', 'text-input'), { type: 'text', autocapitalize: 'none', autocomplete: 'off', spellcheck: false, ...properties } as const);
+}
+
+/** A field under its label, and a button that Enter presses as well. */
+export function makeFieldForm(label: string, field: HTMLInputElement, button: HTMLButtonElement, onSubmit: () => void): HTMLFormElement {
+  const words = make('label', 'field-label', label);
+  words.htmlFor = field.id;
+  button.type = 'submit';
+  const form = make('form', '', words, make('div', 'url-form', field, button));
+  form.addEventListener('submit', (event) => {
+    event.preventDefault();
+    onSubmit();
+  });
+  return form;
+}
+
 /** One of the symbols of index.html, for decoration only. */
 export function icon(name: string, className = 'icon'): SVGSVGElement {
   const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');

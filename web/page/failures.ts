@@ -216,6 +216,19 @@ export function cancelledFailure(): Failure {
   return { code: 'cancelled', title: 'Start cancelled', what: 'The image was not loaded to its end.', next: 'Start it again, or choose another image.', detail: '', retry: true };
 }
 
+/** Why there is no container: `failure` has it in parts, for a card; the message in one line. */
+export class ContainerError extends Error {
+  readonly failure: Failure;
+
+  constructor(failure: Failure) {
+    super(failureLine(failure));
+    this.name = 'ContainerError';
+    this.failure = failure;
+  }
+
+  get code(): FailureCode { return this.failure.code; }
+}
+
 /** One line for `portside.ready` and `portside.error`. */
 export function failureLine(failure: Failure): string {
   return [`${failure.title}: ${failure.what}`, failure.detail.replaceAll('\n', ' '), failure.next].filter((part) => part !== '').join(' ');

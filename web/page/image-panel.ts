@@ -1,6 +1,6 @@
 /** The chooser: what the server has, and a field for the URL of any image. Choosing is a link, so it can be opened in a new tab. */
 import { withImage } from './address.ts';
-import { icon, make, makeButton } from './dom.ts';
+import { icon, make, makeButton, makeFieldForm, makeTextField } from './dom.ts';
 import { formatBytes } from './figures.ts';
 import type { ListedImage } from './images.ts';
 
@@ -63,25 +63,10 @@ function fileField(onFiles: (files: File[]) => void): HTMLElement {
 }
 
 function urlForm(): HTMLFormElement {
-  const input = make('input', 'text-input');
-  input.type = 'text';
-  input.inputMode = 'url';
-  input.id = 'image-url';
-  input.required = true;
-  input.autocapitalize = 'none';
-  input.autocomplete = 'off';
-  input.spellcheck = false;
-  input.placeholder = 'https://example.org/image.wasm';
-  const label = make('label', 'field-label', 'URL of an image');
-  label.htmlFor = input.id;
-  const open = make('button', 'button', 'Open');
-  open.type = 'submit';
-  const form = make('form', '', label, make('div', 'url-form', input, open));
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
+  const input = makeTextField({ id: 'image-url', inputMode: 'url', required: true, placeholder: 'https://example.org/image.wasm' });
+  return makeFieldForm('URL of an image', input, make('button', 'button', 'Open'), () => {
     const text = input.value.trim();
     // A name or a bare host would be taken for an image of this server: what was typed here is a URL.
     if (text !== '') location.assign(withImage(location.href, text.includes('/') ? text : `./${text}`));
   });
-  return form;
 }

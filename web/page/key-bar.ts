@@ -1,7 +1,7 @@
 /** The keys that a phone's keyboard lacks. They never take the focus from the terminal, or the keyboard would close. */
+import type { PortsideTerminal } from '../embed/portside.ts';
 import { make } from './dom.ts';
 import { arrowKey } from './keys.ts';
-import type { TerminalView } from './terminal.ts';
 
 type Direction = Parameters<typeof arrowKey>[0];
 
@@ -10,7 +10,7 @@ const SIGNS: [text: string, label: string][] = [['|', 'Pipe'], ['-', 'Minus'], [
 const ARROWS: [text: string, label: string, direction: Direction][] = [['←', 'Left', 'left'], ['↑', 'Up', 'up'], ['↓', 'Down', 'down'], ['→', 'Right', 'right']];
 
 /** Returns what shows whether Ctrl is armed. */
-export function setUpKeyBar(bar: HTMLElement, terminal: () => TerminalView): (armed: boolean) => void {
+export function setUpKeyBar(bar: HTMLElement, terminal: () => PortsideTerminal): (armed: boolean) => void {
   const add = (text: string, label: string, className: string, onPress: () => void): HTMLButtonElement => {
     const key = make('button', className, text);
     key.type = 'button';

@@ -1,24 +1,24 @@
 /*
  * The page: reads its address, starts the container, and ties terminal, bar, cards and panels to it. Everything is built here.
  *
- *   address ─▶ image (list of the server, or a URL) ─▶ ContainerControl ─▶ ContainerRunner
- *   ContainerControl ─▶ onState, onProgress, onNet ─▶ Cards, StatusBar;  onOutput ─▶ TerminalView
- *   TerminalView ─▶ onInput, onSize ─▶ ContainerControl
+ *   address ─▶ image (list of the server, or a URL) ─▶ ContainerControl ─▶ Container of portside/web
+ *   ContainerControl ─▶ onState, onImage, onProgress, onNet ─▶ Cards, StatusBar
+ *   Container ◀─ keys, size ─ <portside-terminal>, one for each tab ◀─ output ─ Container
  *
- * Nothing here waits for the container: all of it is callbacks.
+ * Nothing here waits for the container: all of it is callbacks. Of containers and terminals the page uses what ../embed/portside.ts offers to anybody.
  */
+import { Container, PortsideTerminal } from '../embed/portside.ts';
 import { fillAboutPanel } from './about-panel.ts';
-import { addressFailure, foreignSaveFailure, imageFailure, noSaveFailure, noWebAssemblyFailure } from './failures.ts';
-import { imageOfSave, parseAddress, type Address } from './address.ts';
+import { addressFailure, imageFailure, noWebAssemblyFailure } from './failures.ts';
+import { parseAddress } from './address.ts';
 import { Cards } from './cards.ts';
 import { chooseImage, type ChosenImage } from './choose-image.ts';
-import { ContainerControl } from './container-control.ts';
+import { ContainerControl, type ContainerSpec } from './container-control.ts';
 import { byId, setText } from './dom.ts';
 import { setUpDrop } from './drop.ts';
 import { archiveAmong, imageAmong, notAnImage } from './image-files.ts';
 import { fillImagePanel } from './image-panel.ts';
 import type { FilesPanel } from './files-panel.ts';
-import { shareForContainer } from './files.ts';
 import { fetchImages, type ListedImage } from './images.ts';
 import { isolate, register } from './isolation.ts';
 import { followVisualViewport, setUpKeyBar } from './key-bar.ts';
@@ -27,16 +27,14 @@ import type { Preview } from './preview.ts';
 import { settleNet } from './relay-probe.ts';
 import { NetworkApi } from './network-api.ts';
 import { PortsPanel } from './ports-panel.ts';
-import { ContainerRunner, waitingMode } from './runner.ts';
-import { findSave, listSaves, type SavedContainer } from './saves.ts';
+import { waitingMode } from './channels.ts';
+import { listSaves, type SavedContainer } from './saves.ts';
 import { installScripting } from './scripting.ts';
 import { fillSettingsPanel } from './settings-panel.ts';
 import { loadSettings, saveSettings, type Settings } from './settings.ts';
 import { StatusBar } from './status-bar.ts';
-import type { ImageFiles } from '../protocol.ts';
 import type { PageState } from './status-words.ts';
-import { Tabs, type SharedEvents } from './tabs.ts';
-import { TerminalView } from './terminal.ts';
+import { Tabs } from './tabs.ts';
 import { SAVE_EXTENSION } from '../saved-container.ts';
 import { CONVERTED_PATH } from '../../shared/converted.ts';
 
@@ -53,28 +51,7 @@ let imagesProblem = '';
 /** made when a port is shown for the first time */
 let preview: Promise<Preview> | null = null;
 
-const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => tabs.active);
-const shared: SharedEvents = {
-  onLeave: () => byId('image-button', HTMLButtonElement).focus(),
-  onCtrl: showCtrl,
-  onShortcut: (code) => {
-    if (code === 'Enter' && tabs.canOpen) return tabs.open() !== null;
-    if ((code !== 'ArrowLeft' && code !== 'ArrowRight') || tabs.numbers().length === 1) return false;
-    tabs.turn(code === 'ArrowRight' ? 1 : -1);
-    return true;
-  },
-};
-const terminal = new TerminalView(byId('terminal', HTMLElement), settings, {
-  onInput: (data) => {
-    if (cards.endShown) {
-      if (data === '\r') restart();
-      return;
-    }
-    control.write(data);
-  },
-  onSize: (cols, rows) => control.resize(cols, rows),
-  ...shared,
-});
+const terminal = byId('terminal', PortsideTerminal);
 
 const cards = new Cards({
   restart,
@@ -86,13 +63,18 @@ const cards = new Cards({
     const unwanted = 'parameter' in address ? address.parameter : code === 'arguments' ? 'cmd' : 'resume';
     url.searchParams.delete(unwanted);
     // The saved container said which image it was.
-    if (unwanted === 'resume' && control.spec?.source) url.searchParams.set('image', control.spec.source);
+    const source = control.container?.chosen?.source;
+    if (unwanted === 'resume' && source) url.searchParams.set('image', source);
     location.assign(url);
   },
 });
 
 const control = new ContainerControl({
   onState: showState,
+  onImage: (image) => {
+    showTitle(image);
+    cards.showLoading(`Starting ${image.title}`);
+  },
   onProgress: (progress) => cards.showProgress(progress),
   onNet: () => {
     statusBar.showNet();
@@ -101,30 +83,23 @@ const control = new ContainerControl({
   },
   onPorts: () => ports.show(),
   onTerminals: (numbers) => { for (const number of numbers) tabs.open(number); },
-  onOutput: (bytes, done) => terminal.output(bytes, done),
-  wishedMemoryMiB: () => settings.memoryMiB,
-  onBegin: () => {
-    terminal.reset();
-    return terminal.size();
-  },
-  share: shareForContainer,
-}, (options) => new ContainerRunner(options));
+}, (options) => new Container({ ...options, terminal, wishedMemoryMiB: settings.memoryMiB, share: true }));
 
-const tabs = new Tabs(control, settings, shared, terminal);
-const networkApi = new NetworkApi((path, body) => control.callNetwork(path, body));
+const tabs = new Tabs(control, settings, terminal);
+const networkApi = new NetworkApi(async (path, body) => await control.container?.network.call(path, body) ?? null);
 const ports = new PortsPanel({ listening: () => control.ports, net: () => control.net, api: networkApi });
 const statusBar = new StatusBar({
   api: networkApi,
   state: () => control.state,
   exitCode: () => control.exitCode,
   net: () => control.net,
-  mode: () => control.spec?.net ?? { kind: 'none' },
-  stats: () => control.stats(),
-  retryNet: () => control.retryNet(),
+  mode: () => control.container?.netMode ?? { kind: 'none' },
+  stats: () => control.container?.stats() ?? null,
+  retryNet: () => control.container?.retryNet(),
   showPort,
-  startCapture: () => control.startCapture(),
-  captureStats: () => control.captureStats(),
-  stopCapture: () => control.stopCapture(),
+  startCapture: async () => control.container?.startCapture(),
+  captureStats: async () => await control.container?.captureStats() ?? null,
+  stopCapture: async () => await control.container?.stopCapture() ?? null,
 });
 
 installScripting(control, terminal, tabs, restart, showPort);
@@ -141,34 +116,31 @@ async function begin(): Promise<void> {
   if (notIsolated !== null && waitingMode() === null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
-  const saved = address.resume === undefined ? null : await findSave(address.resume);
-  if (address.resume !== undefined && saved === null) return control.fail(noSaveFailure(address.resume));
-  const wanted = address.image ?? (saved === null ? null : imageOfSave(saved.header.source, location.href));
-  if (saved !== null && wanted === null) return control.fail(foreignSaveFailure(saved.name, saved.header.source));
+  const { image: wanted, argv, memoryMiB: memory, resume } = address;
   const net = settleNet(address.net, location.origin);
+  // A saved container says itself which image it needs.
+  if (wanted === null && resume !== undefined) return start({ cmd: argv, net: await net, memory, resume });
   // An image from elsewhere needs no list: the chooser gets it when it comes.
   if (wanted !== null && 'url' in wanted) void readImages();
   const image = await chooseImage(wanted, async () => await readImages() ?? Promise.reject(new Error(imagesProblem)));
-  if (!('failure' in image)) return start({ ...address, net: await net }, image, { resume: saved ?? await offerSaved(address.argv, image) });
+  if (!('failure' in image)) return start({ image, cmd: argv, net: await net, memory, resume: resume ?? await offerSaved(argv, image) });
   setText(imageName, wanted !== null && 'name' in wanted ? wanted.name : 'No image');
   control.fail(image.failure);
 }
 
 /** Where nothing else was asked for, a saved container of the same image is offered first. */
-async function offerSaved(argv: string[], image: ChosenImage): Promise<SavedContainer | null> {
-  if (argv.length > 0) return null;
+async function offerSaved(argv: string[], image: ChosenImage): Promise<SavedContainer | undefined> {
+  if (argv.length > 0) return undefined;
   showTitle(image);
-  const found = (await listSaves()).find(({ header }) => header.source === image.source) ?? null;
-  if (found === null) return null;
+  const found = (await listSaves()).find(({ header }) => header.source === image.source);
+  if (found === undefined) return undefined;
   const { askToResume } = await import('./resume-card.ts');
   cards.showNothing();
-  return await askToResume(found) === 'fresh' ? null : found;
+  return await askToResume(found) === 'fresh' ? undefined : found;
 }
 
-function start({ argv, net, memoryMiB }: Pick<Address, 'argv' | 'net' | 'memoryMiB'>, image: ChosenImage, more: { imageFiles?: ImageFiles; resume: SavedContainer | null }): void {
-  showTitle(image);
-  const { imageFiles, resume } = more;
-  control.begin({ imageUrl: image.url, imageBytes: image.bytes, imageSha256: image.sha256, imageFiles, argv, net, memoryMiB, source: image.source, ...(resume === null ? {} : { resume }) });
+function start(spec: ContainerSpec): void {
+  control.begin(spec);
   terminal.focus();
 }
 
@@ -182,8 +154,7 @@ function startFiles(files: File[]): boolean {
   const image = imageAmong(files);
   if (image === null) return false;
   imagePanel.hidePopover();
-  const command = 'parameter' in address ? { argv: [], net: { kind: 'relay' } as const } : { argv: [], net: address.net };
-  start(command, { url: `file:///${encodeURIComponent(image.wasm.name)}`, bytes: image.wasm.size, sha256: null, title: image.wasm.name, source: '' }, { imageFiles: image, resume: null });
+  start('parameter' in address ? { image } : { image, net: address.net });
   return true;
 }
 
@@ -220,7 +191,7 @@ function showState(state: PageState): void {
     case 'running':
       // For a visit without the server; not before, so that nothing is in the way of a start.
       void register();
-      if (!('parameter' in address) && address.port !== null && control.spec?.net.kind === 'browser') showPort(address.port);
+      if (!('parameter' in address) && address.port !== null && control.container?.netMode?.kind === 'browser') showPort(address.port);
       return cards.showNothing();
     case 'exited': return showEnd(`The container exited with code ${control.exitCode}`);
     case 'stopped': return control.failure === null ? showEnd('The container was stopped') : cards.showFailure(control.failure);
@@ -255,7 +226,7 @@ async function readImages(): Promise<ListedImage[] | null> {
 }
 
 function showImages(): void {
-  fillImagePanel(imagePanel, { images, problem: imagesProblem, currentUrl: control.spec?.imageUrl ?? null, onFiles: (files) => void (startFiles(files) || startArchive(files) || refuseFiles(files)), onRemove: (id) => void removeImage(id) });
+  fillImagePanel(imagePanel, { images, problem: imagesProblem, currentUrl: control.container?.chosen?.url ?? null, onFiles: (files) => void (startFiles(files) || startArchive(files) || refuseFiles(files)), onRemove: (id) => void removeImage(id) });
 }
 
 function refuseFiles(files: File[]): boolean {
@@ -265,6 +236,7 @@ function refuseFiles(files: File[]): boolean {
 
 function setUpPage(): void {
   const imageButton = byId('image-button', HTMLButtonElement);
+  setUpTerminals(imageButton);
   setUpPanel(imagePanel, imageButton, () => {
     // Nobody has asked yet, or the server did not answer then.
     if (images === null) void readImages();
@@ -277,9 +249,13 @@ function setUpPage(): void {
   }, backToTerminal);
   const aboutPanel = byId('about-panel', HTMLElement);
   setUpPanel(aboutPanel, byId('about-button', HTMLButtonElement), () => fillAboutPanel(aboutPanel, {
-    image: () => control.image,
-    stats: () => control.stats(),
-    relayOrigin: () => (control.spec?.net.kind === 'relay' ? control.spec.net.origin ?? location.origin : null),
+    image: () => control.container?.image ?? null,
+    stats: () => control.container?.stats() ?? null,
+    renderer: () => terminal.renderer,
+    relayOrigin: () => {
+      const net = control.container?.netMode;
+      return net?.kind === 'relay' ? net.origin ?? location.origin : null;
+    },
   }), backToTerminal);
   const containerPanel = byId('container-panel', HTMLElement);
   setUpPanel(containerPanel, byId('container-chip', HTMLButtonElement), () => void import('./saved-panel.ts').then(({ fillSavedPanel }) => fillSavedPanel(containerPanel, control, { openTerminal: tabs.canOpen ? () => tabs.open() : null, restart })), backToTerminal);
@@ -302,9 +278,35 @@ function setUpPage(): void {
     event.preventDefault();
     restart();
   });
-  matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => tabs.applyTheme());
   followVisualViewport();
   setUpDrop([startSaved, startFiles, startArchive, shareFiles, refuseFiles]);
+}
+
+/** What the terminals tell, the first and those of the tabs. */
+function setUpTerminals(wayOut: HTMLElement): void {
+  const stage = byId('stage', HTMLElement);
+  const showCtrl = setUpKeyBar(byId('keys', HTMLElement), () => tabs.active);
+  stage.addEventListener('portside-ctrl', ({ detail: armed }) => showCtrl(armed));
+  stage.addEventListener('portside-leave', (event) => {
+    event.preventDefault();
+    wayOut.focus();
+  });
+  stage.addEventListener('portside-shortcut', (event) => {
+    const { detail: code } = event;
+    if (code === 'Enter' && tabs.canOpen) {
+      tabs.open();
+    } else if ((code === 'ArrowLeft' || code === 'ArrowRight') && tabs.numbers().length > 1) {
+      tabs.turn(code === 'ArrowRight' ? 1 : -1);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+  terminal.addEventListener('portside-input', (event) => {
+    if (!cards.endShown) return;
+    event.preventDefault();
+    if (event.detail === '\r') restart();
+  });
 }
 
 /** The folder's other end is in another thread, which takes shared memory. */
@@ -314,7 +316,7 @@ function hasFiles(): boolean {
 
 /** Whatever is dropped and is nothing else goes to the container. */
 function shareFiles(_files: File[], dropped: (FileSystemEntry | File)[]): boolean {
-  if (!hasFiles() || dropped.length === 0 || control.image?.ours !== true) return false;
+  if (!hasFiles() || dropped.length === 0 || control.container?.image?.ours !== true) return false;
   void filesPanel().then((panel) => panel.dropped(dropped));
   return true;
 }
@@ -322,7 +324,7 @@ function shareFiles(_files: File[], dropped: (FileSystemEntry | File)[]): boolea
 /** Loaded when somebody wants it. */
 let loadedFilesPanel: Promise<FilesPanel> | null = null;
 function filesPanel(): Promise<FilesPanel> {
-  loadedFilesPanel ??= import('./files-panel.ts').then((module) => new module.FilesPanel(byId('files-panel', HTMLElement), byId('announcer', HTMLElement), () => control.image?.ours === false));
+  loadedFilesPanel ??= import('./files-panel.ts').then((module) => new module.FilesPanel(byId('files-panel', HTMLElement), byId('announcer', HTMLElement), () => control.container?.image?.ours === false));
   return loadedFilesPanel;
 }
 

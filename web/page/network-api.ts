@@ -46,10 +46,11 @@ const FLOWS_MAX = 200;
 const ROWS_MAX = 256;
 
 export class NetworkApi {
-  readonly #call: CallNetwork;
+  /** Any path of that API, by POST with a `body`. Null where nobody can be asked. */
+  readonly call: CallNetwork;
 
   constructor(call: CallNetwork) {
-    this.#call = call;
+    this.call = call;
   }
 
   /** `total` counts all of them. */
@@ -99,7 +100,7 @@ export class NetworkApi {
   async #ask(path: string, body: object | null = null): Promise<unknown> {
     let reply: NetworkReply | null;
     try {
-      reply = await this.#call(path, body);
+      reply = await this.call(path, body);
     } catch {
       throw new Error('The relay does not answer.');
     }

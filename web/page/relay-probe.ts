@@ -7,9 +7,9 @@ const HEALTH_PATH = '/api/health';
 const PROBE_MS = 4000;
 
 /** The network that a choice comes to, for a page whose relay would be at `origin`. Never rejects. */
-export async function settleNet(choice: NetChoice, origin: string): Promise<NetMode> {
+export async function settleNet(choice: NetChoice | NetMode, origin: string): Promise<NetMode> {
   if (choice.kind !== 'relay') return choice;
-  const { orBrowser, ...relay } = choice;
+  const { orBrowser, ...relay }: Extract<NetChoice, { kind: 'relay' }> = choice;
   return orBrowser !== true || await isRelay(origin) ? relay : { kind: 'browser', isFallback: true };
 }
 

@@ -10,8 +10,7 @@
  * The runner makes the shared memory, starts the workers, moves the terminal's bytes, and ends it all. It draws nothing:
  * what happens is told by the callbacks of its options.
  *
- * Without SharedArrayBuffer, but with JSPI, the page has rings of its own and ports carry what is in them (ring-bridge.ts); the
- * container's worker holds the link as well (container/own-thread.ts).
+ * That is with SharedArrayBuffer; without it, but with JSPI, see channels.ts.
  *
  * Output: a drain of the stdout ring (drain.ts) hands out up to CHUNK_BYTES at a time, and goes on when the terminal says
  * `done`. A terminal that cannot keep up lets the ring fill, and the guest waits in fd_write.
@@ -36,27 +35,24 @@ import { proxy, transfer, wrap } from 'comlink';
 import { argumentsFit, guestArguments, guestEnvironment, memoryFits } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
-import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { WakeMode } from '../../shared/memory/drain.ts';
 import { Drain, wakeMode } from '../../shared/memory/drain.ts';
 import type { LinkStats } from '../../shared/memory/link-counters.ts';
-import { LinkCounters } from '../../shared/memory/link-counters.ts';
-import { Ring } from '../../shared/memory/ring.ts';
-import { receiveRing, sendRing } from '../../shared/memory/ring-bridge.ts';
-import { Wake } from '../../shared/memory/wake.ts';
+import type { Ring } from '../../shared/memory/ring.ts';
 import { SaveError } from '../../shared/saved/save-error.ts';
 import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import { ScreenTail } from '../../shared/saved/screen-tail.ts';
-import { canSuspend } from '../../shared/wasi/suspending.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
-import { LINK_WORKER, type CaptureStats, type ContainerApi, type ContainerShare, type ContainerStart, type Ended, type ImageFailure, type ImageFiles, type LinkApi, type NetMode, type NetStatus, type NetworkReply, type Progress } from '../protocol.ts';
+import type { CaptureStats, ContainerApi, ContainerShare, ContainerStart, Ended, ImageFailure, ImageFiles, NetMode, NetStatus, NetworkReply, Progress } from '../protocol.ts';
 import { seatMac } from '../seats.ts';
 import { PORTS_QUESTION, type ListeningPort } from '../../shared/wasi/ports-report.ts';
+import { makeChannels, waitingMode, type WaitingMode } from './channels.ts';
 import { ContainerTerminal, type TerminalOptions } from './container-terminal.ts';
 import { PortsWatch } from './ports-watch.ts';
 import { openStore } from './image-store.ts';
 import { InputQueue } from './input-queue.ts';
-import { PagePorts } from './ports.ts';
+import { LinkHandle, type ContainerWorker } from './link-handle.ts';
+import { withSaveWorker } from './saves.ts';
 import { claimSeat, type Seat } from './seat.ts';
 
 export type { ImageErrorCode, ImageFailure, NetMode, NetStatus, Progress } from '../protocol.ts';
@@ -64,8 +60,6 @@ export type { LinkStats } from '../../shared/memory/link-counters.ts';
 
 /** most bytes that the terminal is given at once */
 const CHUNK_BYTES = 64 << 10;
-/** how long a link worker has to say bye before it is ended, in ms */
-const BYE_MS = 300;
 
 export type RunnerState = 'idle' | 'loading' | 'starting' | 'running' | 'exited' | 'failed' | 'stopped';
 
@@ -130,15 +124,6 @@ export interface RunnerStats {
   waitingMode: WaitingMode | null;
 }
 
-/** `block`: its thread sleeps, over shared memory. `suspend`: by JSPI, without. */
-export type WaitingMode = 'block' | 'suspend';
-
-/** What this page can do; null when neither. */
-export function waitingMode(): WaitingMode | null {
-  if (typeof SharedArrayBuffer !== 'undefined' && crossOriginIsolated) return 'block';
-  return canSuspend() ? 'suspend' : null;
-}
-
 export class ContainerRunner {
   readonly #options: RunnerOptions;
   readonly #ports: PortsWatch;
@@ -151,17 +136,10 @@ export class ContainerRunner {
   /** of `memory.terminals`: those that are open */
   readonly #terminals: (ContainerTerminal | undefined)[] = [];
   #stdout: Drain | null = null;
-  #container: Worker | null = null;
-  #containerApi: Remote<ContainerApi> | null = null;
-  #linkWorker: Worker | null = null;
-  #link: Remote<LinkApi> | null = null;
-  #lastLinkStats: LinkStats | null = null;
-  /** of a network in this page */
-  #pagePorts: PagePorts | null = null;
+  #container: ContainerWorker | null = null;
+  #link: LinkHandle | null = null;
   /** of a network of several tabs */
   #seat: Seat | null = null;
-  /** what was being captured when the container ended: kept until somebody takes it; null while it runs */
-  #lastCapture: Promise<{ stats: CaptureStats | null; file: Blob | null }> | null = null;
 
   #bytesToTerminal = 0;
   #bytesFromTerminal = 0;
@@ -230,25 +208,21 @@ export class ContainerRunner {
 
   /** Connects the network at once instead of waiting for the backoff */
   retryNet(): void {
-    void this.#link?.retry();
+    this.#link?.retry();
   }
 
   /** Writes down the frames of the network, until `stopCapture`. */
   async startCapture(): Promise<void> {
-    if (this.#lastCapture === null) await this.#link?.startCapture();
+    await this.#link?.startCapture();
   }
 
   async captureStats(): Promise<CaptureStats | null> {
-    if (this.#lastCapture !== null) return (await this.#lastCapture).stats;
     return await this.#link?.captureStats() ?? null;
   }
 
   /** The pcapng file; null when nothing was captured. */
   async stopCapture(): Promise<Blob | null> {
-    const last = this.#lastCapture;
-    if (last === null) return await this.#link?.stopCapture() ?? null;
-    this.#lastCapture = Promise.resolve({ stats: null, file: null });
-    return (await last).file;
+    return await this.#link?.stopCapture() ?? null;
   }
 
   /** Asks the network about itself: a path of relay/api/network-api.ts, by POST with a `body`. Null where nobody can be asked. */
@@ -259,8 +233,8 @@ export class ContainerRunner {
 
   /** The address of a port of the container, for a frame of this page. Rejects where the network is not this page's. */
   async openPort(port: number): Promise<string> {
-    if (this.#pagePorts === null) throw new Error('Ports of the container open in a frame with ?net=browser only; with a relay they are forwarded (-p).');
-    return this.#pagePorts.open(port);
+    if (this.#link === null) throw new Error('This container has no network.');
+    return this.#link.openPort(port);
   }
 
   /** Saves the container as it is now, under `name`; it goes on. `source` says where its image was. Rejects with SaveError. */
@@ -270,7 +244,6 @@ export class ContainerRunner {
     if (info.id === null) throw new SaveError('unsupported', 'This image cannot be saved: it was made by container2wasm, or by an earlier version of Portside.');
     if (memory === null) throw new SaveError('unsupported', 'This page is not isolated (COOP, COEP): without shared memory a container can be resumed here, but not saved.');
     const subject = { image: { id: info.id, name: info.name, title: info.title }, source, ...this.#size, terminals: this.#terminals.flatMap((terminal) => terminal?.number ?? []) };
-    const { withSaveWorker } = await import('./saves.ts');
     return withSaveWorker((worker) => worker.save(name, memory, subject, proxy((position: number) => this.#tail.until(position))), this.#over.signal);
   }
 
@@ -282,7 +255,7 @@ export class ContainerRunner {
 
   stats(): RunnerStats {
     const atMs = performance.now();
-    const link = this.#linkStats();
+    const link = this.#link?.stats() ?? null;
     const now = {
       atMs, terminal: this.#bytesToTerminal, fromGuest: link?.bytesFromGuest ?? 0, toGuest: link?.bytesToGuest ?? 0,
     };
@@ -305,14 +278,6 @@ export class ContainerRunner {
     };
   }
 
-  /** Where the counters are in another thread's memory: as they were at the last call, and asked for anew. */
-  #linkStats(): LinkStats | null {
-    if (this.#options.net.kind === 'none') return null;
-    if (this.#memory !== null) return new LinkCounters(this.#memory.control).snapshot();
-    if (this.#endedAtMs === null) void this.#link?.stats().then((stats) => { this.#lastLinkStats = stats; });
-    return this.#lastLinkStats;
-  }
-
   async #run(): Promise<void> {
     const { net } = this.#options;
     if (waitingMode() === null) {
@@ -322,7 +287,7 @@ export class ContainerRunner {
       });
       return;
     }
-    const container = this.#startContainerWorker();
+    const container = this.#startContainerWorker().api;
     const url = new URL(this.#options.imageUrl, location.href).href;
     const source = { url, bytes: this.#options.imageBytes ?? null, sha256: this.#options.imageSha256 ?? null, files: this.#options.imageFiles };
     const store = source.files === undefined ? openStore() : null;
@@ -343,7 +308,7 @@ export class ContainerRunner {
       return;
     }
     this.#seat = seat;
-    const known = net.kind === 'browser' && loaded.info.ours ? await this.#makeLink().prepare(net) : {};
+    const known = net.kind === 'browser' && loaded.info.ours ? await this.#makeLink(net).prepare() : {};
     if (this.state !== 'loading') return;
     const wish = loaded.info.ours && (this.#options.resume ?? null) === null ? this.#options.wishedMemoryMiB ?? undefined : undefined;
     const line = { ...this.#options, memoryMiB: this.#options.memoryMiB ?? wish, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none', env: { ...this.#options.env, ...known } };
@@ -360,91 +325,35 @@ export class ContainerRunner {
   }
 
   async #startContainer(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
-    if (waitingMode() === 'suspend') return this.#startInOwnThread(container, args, env);
     const { net } = this.#options;
-    const memory = makeContainerMemory(net.kind !== 'none', this.#info!.terminals);
-    const closed = new MessageChannel();
-    closed.port2.onmessage = ({ data: index }: MessageEvent<number>) => this.#onTerminalClosed(index);
-    const bells = wakeMode() === 'message' ? { stdout: new MessageChannel(), frames: new MessageChannel() } : null;
-    this.#memory = memory;
-    this.#input = new InputQueue(new Ring(memory.stdin), new Wake(memory.control));
-    this.#sendSize();
-    const stdoutBell = bells === null ? null : { onRing: (listener: () => void) => { bells.stdout.port2.onmessage = listener; } };
-    this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, stdoutBell);
-    if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
-    else this.#startLink(net, memory, bells?.frames.port2 ?? null);
-    const share = this.#info?.ours === true ? this.#options.share?.() ?? null : null;
-    const ports = [closed.port1, ...bells === null ? [] : [bells.stdout.port1, bells.frames.port1], ...share === null ? [] : [share.bell]];
-    const options: ContainerStart = {
-      memory, args, env, net: net.kind !== 'none',
-      stdoutBell: bells?.stdout.port1 ?? null, fromGuestBell: bells?.frames.port1 ?? null, resume: this.#options.resume ?? null, terminalClosed: closed.port1, share,
-    };
-    this.#ended = await container.start(transfer(options, ports), proxy(this.#onResumed));
-    this.#finish();
-  }
-
-  async #startInOwnThread(container: Remote<ContainerApi>, args: string[], env: string[]): Promise<void> {
-    const { net } = this.#options;
-    const memory = makeContainerMemory(false, 1, false);
-    const [stdin, stdout, bell] = [new MessageChannel(), new MessageChannel(), new MessageChannel()];
-    const stdinRing = new Ring(memory.stdin);
-    stdinRing.bell = sendRing(memory.stdin, stdin.port1);
-    this.#input = new InputQueue(stdinRing, new Wake(memory.control));
-    this.#sendSize();
-    this.#stdout = new Drain(new Ring(memory.stdout), { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, {
-      onRing: (listener) => { bell.port2.onmessage = listener; },
+    const channels = makeChannels({
+      net: net.kind !== 'none',
+      terminals: this.#info!.terminals,
+      share: waitingMode() === 'block' && this.#info!.ours ? this.#options.share?.() ?? null : null,
+      onTerminalClosed: (index) => this.#onTerminalClosed(index),
     });
-    receiveRing(memory.stdout, stdout.port1, () => { bell.port1.postMessage(0); });
+    this.#memory = channels.memory;
+    this.#input = new InputQueue(channels.stdin, channels.wake);
+    this.#sendSize();
+    this.#stdout = new Drain(channels.stdout, { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, channels.stdoutBell);
     if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
-    else this.#startLink(net, null, null);
-    const ports = { stdin: stdin.port2, stdout: stdout.port2 };
-    const options: ContainerStart = {
-      memory: ports, args, env, net: net.kind !== 'none', stdoutBell: null, fromGuestBell: null, resume: this.#options.resume ?? null, terminalClosed: null, share: null,
-    };
-    this.#ended = await container.start(transfer(options, [ports.stdin, ports.stdout]), proxy(this.#onResumed));
+    else this.#makeLink(net).open(channels, this.#seat?.number ?? null);
+    const options: ContainerStart = { ...channels.start, args, env, net: net.kind !== 'none', resume: this.#options.resume ?? null };
+    this.#ended = await container.start(transfer(options, channels.ports), proxy(this.#onResumed));
     this.#finish();
   }
 
-  #startContainerWorker(): Remote<ContainerApi> {
+  #startContainerWorker(): ContainerWorker {
     const worker = new Worker(new URL('../container/worker.ts', import.meta.url), { type: 'module', name: 'container' });
     worker.onerror = (event) => { this.#fail({ code: 'internal', message: `The container's worker failed: ${event.message}` }); };
-    this.#container = worker;
-    this.#containerApi = wrap<ContainerApi>(worker);
-    return this.#containerApi;
+    return this.#container = { worker, api: wrap<ContainerApi>(worker) };
   }
 
-  /** In a worker of its own; without shared memory in the container's. */
-  #makeLink(): Remote<LinkApi> {
-    if (this.#link !== null) return this.#link;
-    if (waitingMode() === 'suspend') {
-      const { port1, port2 } = new MessageChannel();
-      void this.#containerApi!.offerLink(transfer(port2, [port2]));
-      this.#linkWorker = this.#container;
-      this.#link = wrap<LinkApi>(port1);
-      return this.#link;
-    }
-    const worker = new Worker(new URL('../container/worker.ts', import.meta.url), { type: 'module', name: LINK_WORKER });
-    worker.onerror = (event) => { this.#options.onNet?.({ state: 'refused', detail: `The network's worker failed: ${event.message}` }); };
-    this.#linkWorker = worker;
-    this.#link = wrap<LinkApi>(worker);
-    return this.#link;
-  }
-
-  #startLink(net: Exclude<NetMode, { kind: 'none' }>, memory: ContainerMemory | null, bell: MessagePort | null): void {
-    const link = this.#makeLink();
-    if (net.kind === 'browser') this.#pagePorts = new PagePorts((port) => { void link.servePort(transfer(port, [port])); });
-    const onStatus = proxy((status: NetStatus) => {
+  #makeLink(net: Exclude<NetMode, { kind: 'none' }>): LinkHandle {
+    return this.#link ??= new LinkHandle(net, this.#container!, (status) => {
       if (this.#state === 'starting' || this.#state === 'running') this.#options.onNet?.(status);
     });
-    const mode = net.kind === 'browser' && this.#seat !== null ? { ...net, seat: this.#seat.number } : net;
-    void link.open(mode, net.kind === 'relay' ? net.origin ?? location.origin : location.origin, memory, bell === null ? null : transfer(bell, [bell]), onStatus);
-    addEventListener('pagehide', this.#onPageHide);
   }
-
-  /** A page that may come back from the cache keeps its session; one that goes for good says bye. */
-  readonly #onPageHide = (event: PageTransitionEvent): void => {
-    if (!event.persisted) void this.#link?.close();
-  };
 
   readonly #onOutput = (ring: Ring, next: () => void): void => {
     const bytes = new Uint8Array(Math.min(ring.readable, CHUNK_BYTES));
@@ -519,20 +428,15 @@ export class ContainerRunner {
   #end(state: 'exited' | 'failed' | 'stopped', detail: StateDetail): void {
     this.#endedAtMs = performance.now();
     this.#over.abort();
-    if (this.#linkWorker !== this.#container) this.#container?.terminate();
+    // A link that lives in it has a bye to say first.
+    if (this.#link?.worker !== this.#container?.worker) this.#container?.worker.terminate();
     this.#stdout?.close();
     this.#ports.close();
     this.#input?.close();
     for (const terminal of this.#terminals) terminal?.closed();
-    removeEventListener('pagehide', this.#onPageHide);
-    this.#pagePorts?.close();
     this.#seat?.release();
-    const worker = this.#linkWorker;
-    if (worker !== null) {
-      const link = this.#link!;
-      this.#lastCapture = Promise.all([link.captureStats(), link.stopCapture()]).then(([stats, file]) => ({ stats, file }));
-      void link.close();
-      setTimeout(() => { worker.terminate(); }, BYE_MS);
+    if (this.#link !== null) {
+      this.#link.end();
       this.#options.onNet?.({ state: 'off' });
     }
     this.#setState(state, detail);

@@ -2,7 +2,7 @@
 import { formatBytes, formatSeconds } from './figures.ts';
 import { withResume } from './address.ts';
 import type { ContainerControl } from './container-control.ts';
-import { make, makeButton, setText } from './dom.ts';
+import { make, makeButton, makeFieldForm, makeTextField, setText } from './dom.ts';
 import { exportSave, importSave, listSaves, removeSave, type SavedContainer } from './saves.ts';
 import { SAVE_EXTENSION } from '../saved-container.ts';
 
@@ -35,23 +35,10 @@ export function fillSavedPanel(panel: HTMLElement, control: ContainerControl, { 
 function keepForm(control: ContainerControl, status: HTMLElement, refresh: () => Promise<void>): HTMLElement {
   const running = control.state === 'running';
   if (!running) return make('p', '', 'A container that runs can be kept here, with all that is in its memory and on its disk.');
-  if (control.image?.id === null) return make('p', '', 'Containers of this image cannot be kept: it was made by container2wasm, or by an earlier version of Portside.');
-  const name = make('input', 'text-input');
-  name.type = 'text';
-  name.id = 'save-name';
-  name.value = control.saveName;
-  name.maxLength = 48;
-  name.required = true;
-  name.pattern = '[A-Za-z0-9][A-Za-z0-9._\\-]*';
-  name.autocomplete = 'off';
-  name.spellcheck = false;
-  const label = make('label', 'field-label', 'Keep it as it is now, memory and disk, under the name');
-  label.htmlFor = name.id;
+  if (control.container?.image?.id === null) return make('p', '', 'Containers of this image cannot be kept: it was made by container2wasm, or by an earlier version of Portside.');
+  const name = makeTextField({ id: 'save-name', value: control.container?.saveName ?? '', maxLength: 48, required: true, pattern: '[A-Za-z0-9][A-Za-z0-9._\\-]*' });
   const keep = make('button', 'button button-main', 'Keep this container');
-  keep.type = 'submit';
-  const form = make('form', '', label, make('div', 'url-form', name, keep));
-  form.addEventListener('submit', (event) => {
-    event.preventDefault();
+  return makeFieldForm('Keep it as it is now, memory and disk, under the name', name, keep, () => {
     keep.disabled = true;
     setText(status, 'Keeping it…');
     control.save(name.value).then(({ bytes, pausedMs }) => {
@@ -61,7 +48,6 @@ function keepForm(control: ContainerControl, status: HTMLElement, refresh: () =>
       return refresh();
     }).catch((error: unknown) => setText(status, sentence(error))).finally(() => { keep.disabled = false; });
   });
-  return form;
 }
 
 function savedItem(save: SavedContainer, remove: () => void): HTMLElement {

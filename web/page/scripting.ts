@@ -1,12 +1,11 @@
 /** `globalThis.portside`: the page's scripting interface, for Playwright tests and for the console. */
+import type { PortsideTerminal } from '../embed/portside.ts';
 import type { ContainerControl } from './container-control.ts';
 import { failureLine } from './failures.ts';
-import { typed } from './keys.ts';
 import { listSaves } from './saves.ts';
 import type { RunnerStats } from './runner.ts';
 import type { PageState } from './status-words.ts';
 import type { Tabs } from './tabs.ts';
-import type { TerminalView } from './terminal.ts';
 
 export interface Portside {
   /**
@@ -71,7 +70,7 @@ declare global {
 }
 
 /** `restart` is the page's: it may have to read the list of images again first. */
-export function installScripting(control: ContainerControl, terminal: TerminalView, tabs: Tabs, restart: () => void, showPort: (port: number) => void): void {
+export function installScripting(control: ContainerControl, terminal: PortsideTerminal, tabs: Tabs, restart: () => void, showPort: (port: number) => void): void {
   const portside: Portside = {
     get ready() { return control.ready; },
     get state() { return control.state; },
@@ -80,18 +79,18 @@ export function installScripting(control: ContainerControl, terminal: TerminalVi
     get net() { return { ...control.net, forwards: control.net.forwards ?? [] }; },
     get ports() { return control.ports; },
     screen: () => terminal.screen(),
-    write: (text) => control.write(typed(text)),
+    write: (text) => control.container?.write(text) ?? false,
     size: () => terminal.size(),
-    stats: () => control.stats(),
-    startCapture: () => control.startCapture(),
-    stopCapture: () => control.stopCapture(),
+    stats: () => control.container?.stats() ?? null,
+    startCapture: async () => control.container?.startCapture(),
+    stopCapture: async () => await control.container?.stopCapture() ?? null,
     openPort: (port) => control.openPort(port),
     showPort,
     terminals: Object.freeze({
       list: () => tabs.numbers(),
       open: () => tabs.open(),
       close: (number: number) => tabs.close(number),
-      write: (number: number, text: string) => (number === 1 ? control.write(typed(text)) : tabs.find(number)?.terminal?.write(typed(text)) ?? false),
+      write: (number: number, text: string) => (number === 1 ? control.container : tabs.find(number)?.terminal)?.write(text) ?? false,
       screen: (number: number) => tabs.find(number)?.view.screen() ?? '',
     }),
     save: async (name) => {

@@ -1,5 +1,5 @@
 /** Settings and shortcuts. Changes apply at once and are kept. */
-import { make, makeButton } from './dom.ts';
+import { make, makeButton, makeTextField } from './dom.ts';
 import { FONT_SIZE_MAX, FONT_SIZE_MIN, fontName, MEMORIES_MIB, SCROLLBACKS, type Settings } from './settings.ts';
 
 const THEMES: [Settings['theme'], string][] = [['system', 'System'], ['light', 'Light'], ['dark', 'Dark']];
@@ -69,12 +69,7 @@ function choice<T>(what: string, name: string, options: [T, string][], chosen: T
 }
 
 function fontNameSetting(settings: Settings, change: Change): HTMLElement {
-  const input = make('input', 'text-input');
-  input.type = 'text';
-  input.value = settings.font;
-  input.placeholder = 'System monospace';
-  input.autocomplete = 'off';
-  input.spellcheck = false;
+  const input = makeTextField({ value: settings.font, placeholder: 'System monospace' });
   input.addEventListener('change', () => {
     change({ font: fontName(input.value) });
     input.value = settings.font;

@@ -1,7 +1,7 @@
-/** What the user has chosen for all containers of this origin, kept in localStorage where that is allowed. */
-export interface Settings {
+/** How a terminal looks and behaves. */
+export interface TerminalSettings {
   theme: 'system' | 'light' | 'dark';
-  /** of the terminal, in CSS pixels */
+  /** of the terminal, in CSS pixels: 9 to 28 */
   fontSize: number;
   /** xterm's mode for screen readers: slower output, read aloud line by line */
   screenReader: boolean;
@@ -11,6 +11,10 @@ export interface Settings {
   scrollback: number;
   /** what a program's bell (^G) does */
   bell: 'none' | 'flash' | 'sound';
+}
+
+/** What the user has chosen for all containers of this origin, kept in localStorage where that is allowed. */
+export interface Settings extends TerminalSettings {
   /** of a container whose address asks for none, from its next start on; null: the image's own */
   memoryMiB: number | null;
 }

@@ -1,21 +1,19 @@
 /*
- * The tabs: the first terminal of the container, and those that were opened beside it, each with an xterm of its own in the stage.
+ * The tabs: the first terminal of the container, and those that were opened beside it, each a <portside-terminal> in the stage.
  *
  * While there is one terminal there is no strip. All terminals have the size of the stage, the ones behind too, so a program there
  * draws as it will be seen. A tab goes with its shell; closing it hangs up, and it goes when the shell has gone. When the
  * container ends all but the first go.
  */
+import type { ContainerTerminal, PortsideTerminal } from '../embed/portside.ts';
 import type { ContainerControl } from './container-control.ts';
-import type { ContainerTerminal } from './container-terminal.ts';
 import { byId, icon, make } from './dom.ts';
-import { waitingMode } from './runner.ts';
-import type { Settings } from './settings.ts';
-import { TerminalView, type TerminalEvents } from './terminal.ts';
+import { waitingMode } from './channels.ts';
+import type { TerminalSettings } from './settings.ts';
 
 interface Tab {
   number: number;
-  view: TerminalView;
-  host: HTMLElement;
+  view: PortsideTerminal;
   button: HTMLButtonElement;
   /** tab and × together */
   element: HTMLElement;
@@ -23,23 +21,19 @@ interface Tab {
   terminal: ContainerTerminal | null;
 }
 
-/** What all terminals tell the page alike. */
-export type SharedEvents = Pick<TerminalEvents, 'onLeave' | 'onCtrl' | 'onShortcut'>;
-
 export class Tabs {
   readonly #control: ContainerControl;
-  readonly #settings: Settings;
-  readonly #events: SharedEvents;
+  readonly #settings: TerminalSettings;
   readonly #stage = byId('stage', HTMLElement);
   readonly #strip = make('div', 'tabs');
   readonly #list: Tab[];
   #active: Tab;
 
-  constructor(control: ContainerControl, settings: Settings, events: SharedEvents, first: TerminalView) {
+  constructor(control: ContainerControl, settings: TerminalSettings, first: PortsideTerminal) {
     this.#control = control;
     this.#settings = settings;
-    this.#events = events;
-    const tab = this.#makeTab(1, first, byId('terminal', HTMLElement), null);
+    first.settings = settings;
+    const tab = this.#makeTab(1, first, null);
     this.#list = [tab];
     this.#active = tab;
     this.#strip.setAttribute('role', 'tablist');
@@ -49,39 +43,34 @@ export class Tabs {
   }
 
   /** the terminal that is seen */
-  get active(): TerminalView { return this.#active.view; }
+  get active(): PortsideTerminal { return this.#active.view; }
 
   /** Whether this image has room for one more; the further ones take shared memory. */
   get canOpen(): boolean {
-    return this.#control.state === 'running' && waitingMode() === 'block' && this.#list.length < (this.#control.image?.terminals ?? 1);
+    return this.#control.state === 'running' && waitingMode() === 'block' && this.#list.length < (this.#control.container?.image?.terminals ?? 1);
   }
 
   numbers(): number[] {
     return this.#list.map(({ number }) => number);
   }
 
-  find(number: number): { view: TerminalView; terminal: ContainerTerminal | null } | undefined {
+  find(number: number): { view: PortsideTerminal; terminal: ContainerTerminal | null } | undefined {
     return this.#list.find((tab) => tab.number === number);
   }
 
   /** Opens another terminal and shows it; null when there is none left. */
   open(number?: number): number | null {
-    const host = make('div', 'terminal-host');
-    // Behind whatever lies over the first one.
-    byId('terminal', HTMLElement).after(host);
-    let tab: Tab | null = null;
-    const view = new TerminalView(host, this.#settings, {
-      ...this.#events,
-      onInput: (data) => { tab?.terminal!.write(data); },
-      onSize: (cols, rows) => tab?.terminal!.resize(cols, rows),
-    });
-    const terminal = this.#control.openTerminal({ size: view.size(), onOutput: (bytes, done) => view.output(bytes, done), onClosed: () => { if (tab !== null) this.#remove(tab); } }, number);
+    const view = document.createElement('portside-terminal');
+    view.setAttribute('bare', '');
+    view.settings = this.#settings;
+    // Behind whatever lies over the first one; in the document it has a size.
+    this.#list[0].view.after(view);
+    const terminal = this.#control.container?.openTerminal({ number, terminal: view, onClosed: () => this.#remove(tab) }) ?? null;
     if (terminal === null) {
-      view.dispose();
-      host.remove();
+      view.remove();
       return null;
     }
-    tab = this.#makeTab(terminal.number, view, host, terminal);
+    const tab = this.#makeTab(terminal.number, view, terminal);
     this.#list.push(tab);
     this.#list.sort((a, b) => a.number - b.number);
     this.#activate(tab);
@@ -99,20 +88,16 @@ export class Tabs {
     this.#activate(this.#list[(this.#list.indexOf(this.#active) + by + length) % length]);
   }
 
-  applySettings(settings: Settings): void {
-    for (const { view } of this.#list) view.applySettings(settings);
+  applySettings(settings: TerminalSettings): void {
+    for (const { view } of this.#list) view.settings = settings;
   }
 
-  applyTheme(): void {
-    for (const { view } of this.#list) view.applyTheme();
-  }
-
-  #makeTab(number: number, view: TerminalView, host: HTMLElement, terminal: ContainerTerminal | null): Tab {
+  #makeTab(number: number, view: PortsideTerminal, terminal: ContainerTerminal | null): Tab {
     const button = make('button', 'tab', `Terminal ${number}`);
     button.type = 'button';
     button.setAttribute('role', 'tab');
     const element = make('span', 'tab-item', button);
-    const tab: Tab = { number, view, host, button, element, terminal };
+    const tab: Tab = { number, view, button, element, terminal };
     button.addEventListener('click', () => this.#activate(tab));
     button.addEventListener('keydown', (event) => {
       if (event.key === 'ArrowRight' || event.key === 'ArrowLeft') {
@@ -144,8 +129,7 @@ export class Tabs {
   #remove(tab: Tab): void {
     const at = this.#list.indexOf(tab);
     this.#list.splice(at, 1);
-    tab.view.dispose();
-    tab.host.remove();
+    tab.view.remove();
     if (this.#active === tab) this.#activate(this.#list[Math.max(at - 1, 0)]);
     else this.#show();
   }
@@ -162,7 +146,7 @@ export class Tabs {
     this.#stage.classList.toggle('has-tabs', several);
     for (const tab of this.#list) {
       const active = tab === this.#active;
-      tab.host.classList.toggle('behind', !active);
+      tab.view.classList.toggle('behind', !active);
       tab.button.setAttribute('aria-selected', String(active));
       tab.button.tabIndex = active ? 0 : -1;
     }

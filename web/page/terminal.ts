@@ -23,7 +23,7 @@ import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal, type ITheme } from '@xterm/xterm';
 import { withCtrl } from './keys.ts';
-import type { Settings } from './settings.ts';
+import type { TerminalSettings } from './settings.ts';
 import { ring } from './bell.ts';
 import { DARK, LIGHT } from './terminal-theme.ts';
 
@@ -55,13 +55,13 @@ export class TerminalView {
   #ctrlArmed = false;
   /** what was taken while the page was hidden, in bytes */
   #unparsed = 0;
-  #bell: Settings['bell'];
+  #settings: TerminalSettings;
   #resizeTimer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(host: HTMLElement, settings: Settings, events: TerminalEvents) {
+  constructor(host: HTMLElement, settings: TerminalSettings, events: TerminalEvents) {
     this.#host = host;
     this.#events = events;
-    this.#bell = settings.bell;
+    this.#settings = settings;
     this.#xterm = new Terminal({
       scrollback: settings.scrollback,
       fontFamily: fontFamily(settings),
@@ -85,7 +85,7 @@ export class TerminalView {
     this.#xterm.onData((data) => this.#events.onInput(this.#takeCtrl(data)));
     // Mouse reports of the oldest kind are bytes, one in each character, and no UTF-8.
     this.#xterm.onBinary((data) => this.#events.onInput(Uint8Array.from(data, (c) => c.charCodeAt(0))));
-    this.#xterm.onBell(() => ring(host, this.#bell));
+    this.#xterm.onBell(() => ring(host, this.#settings.bell));
     this.#xterm.onResize(() => {
       clearTimeout(this.#resizeTimer);
       this.#resizeTimer = setTimeout(() => this.#events.onSize(this.#xterm.cols, this.#xterm.rows), RESIZE_PAUSE_MS);
@@ -140,12 +140,19 @@ export class TerminalView {
     return lines.map((line) => line.trimEnd()).join('\n').trimEnd();
   }
 
+  /** who draws: `webgl` or `dom` */
+  get renderer(): string { return this.#host.dataset['renderer'] ?? ''; }
+
   size(): { cols: number; rows: number } {
     return { cols: this.#xterm.cols, rows: this.#xterm.rows };
   }
 
   focus(): void {
     this.#xterm.focus();
+  }
+
+  blur(): void {
+    this.#xterm.blur();
   }
 
   /** True while the program in the terminal wants the cursor keys of DECCKM. */
@@ -164,21 +171,22 @@ export class TerminalView {
     this.#events.onCtrl(armed);
   }
 
+  /** To be called when the system's theme has changed. */
   applyTheme(): void {
-    const chosen = document.documentElement.dataset['theme'];
-    const dark = chosen === undefined ? matchMedia('(prefers-color-scheme: dark)').matches : chosen === 'dark';
+    const { theme: chosen } = this.#settings;
+    const dark = chosen === 'system' ? matchMedia('(prefers-color-scheme: dark)').matches : chosen === 'dark';
     const theme: ITheme = dark ? DARK : LIGHT;
     this.#xterm.options.theme = theme;
     // Programs choose colours for a dark ground; on a light one xterm darkens those that could not be read.
     this.#xterm.options.minimumContrastRatio = dark ? 1 : 4.5;
   }
 
-  applySettings(settings: Settings): void {
+  applySettings(settings: TerminalSettings): void {
+    this.#settings = settings;
     this.#xterm.options.fontSize = settings.fontSize;
     this.#xterm.options.screenReaderMode = settings.screenReader;
     this.#xterm.options.scrollback = settings.scrollback;
     this.#xterm.options.fontFamily = fontFamily(settings);
-    this.#bell = settings.bell;
     this.applyTheme();
     this.#refit();
   }
@@ -263,7 +271,7 @@ function hasFastWebgl(): boolean {
 }
 
 /** The page's fonts, behind the one that was chosen. */
-function fontFamily({ font }: Settings): string {
+function fontFamily({ font }: TerminalSettings): string {
   // Another page's root has no such property.
   const fonts = getComputedStyle(document.documentElement).getPropertyValue('--mono') || 'ui-monospace, monospace';
   return font === '' ? fonts : `"${font}", ${fonts}`;
