@@ -202,7 +202,7 @@ describe.runIf(MISSING_TOOLS.length === 0)('cases', () => {
   beforeAll(async () => {
     const bench = await Bench.create(folder), all = codes().map((code, i) => made(cases[i]!, code));
     for (const target of ['qemu', 'native', 'wasm'] as const) results[target] = split(await bench.runCases(target, all, true));
-  });
+  }, 300_000);
 
   for (const [group, list] of Object.entries(GROUPS)) {
     test(group, () => {
