@@ -470,7 +470,7 @@ enter: {
         hart.slice_left = budget - (op->n - 1);
         if (unlikely(!csr_execute((u32)op->imm))) goto illegal;
         budget -= op->n;
-        base += op->off + 4u;
+        base += op->off + 4;
         if (hart.leave || (hart.sip & hart.sie)) {
           hart.pc = base;
           goto top;
@@ -508,11 +508,11 @@ enter: {
         if (unlikely(!sfence(op->rs1 != 0, RS1, op->rs2 != 0, RS2))) goto illegal;
         tlb = mmu_tlb();
         budget -= op->n;
-        base += op->off + 4u;
+        base += op->off + 4;
         goto jump;
       case OP_FENCE_I:
         budget -= op->n;
-        base += op->off + 4u;
+        base += op->off + 4;
         block_fence();
         goto jump;
 
@@ -572,7 +572,7 @@ enter: {
     }
   fault:
     hart.pc = base + op->off;
-    budget -= (i32)block_instructions_before(base, op);
+    budget -= op->n - 1;
     COUNT_TRAP
     hart_take_trap(hart.fault_cause, hart.fault_value);
     goto top;
