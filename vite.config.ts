@@ -51,6 +51,8 @@ export default defineConfig({
     emptyOutDir: true,
     target: 'esnext',
     cssTarget: 'esnext',
+    // Every browser that can run a container knows modulepreload.
+    modulePreload: { polyfill: false },
     sourcemap: true,
     rollupOptions: {
       input: {

@@ -1,4 +1,5 @@
 /* A tab that nobody looks at: its timers are slow, it may be frozen, and the container must not mind. */
+import type { Page } from '@playwright/test';
 import { expect, test } from '../playwright/fixture.ts';
 
 declare const setHidden: (hidden: boolean) => void;
@@ -39,4 +40,60 @@ test('a page that was frozen goes on where it was: the shell, its network, what 
   await container.waitFor(/^line 2000\ndone$/m, 60_000);
   await expect(page.getByTestId('net-state')).toHaveAttribute('data-state', 'up');
   expect((await container.run('nslookup gateway.containers.internal | grep -c 192.168.127.1')).output).toMatch(/^[1-9]/);
+});
+
+interface Sample {
+  /** this computer's clock minus the guest's, in `ms` */
+  offset: number;
+  /** how far off that may be: half of the time between question and answer, in `ms` */
+  error: number;
+}
+
+/** Asks the guest for its time again and again; the answer that came soonest tells most, as with NTP. */
+async function clockOffset(page: Page): Promise<Sample> {
+  return await page.evaluate(async () => {
+    const { portside } = globalThis as unknown as { portside: { screen(): string; write(text: string): void } };
+    let best = { offset: 0, error: Infinity };
+    for (let i = 0; i < 40; i++) {
+      const mark = `${Date.now()}-${i}`, sent = Date.now();
+      portside.write(`echo "${mark}=$EPOCHREALTIME"\n`);
+      let found: RegExpExecArray | null = null;
+      while (found === null) {
+        await new Promise((resolve) => { setTimeout(resolve, 1); });
+        found = new RegExp(`${mark}=(\\d+\\.\\d+)`).exec(portside.screen());
+      }
+      const error = (Date.now() - sent) / 2;
+      if (error < best.error) best = { offset: sent + error - Number(found[1]) * 1000, error };
+    }
+    return best;
+  });
+}
+
+test('the guest\'s clock is right after the page was frozen, and after its whole process had stood still', async ({ browser, page, container }) => {
+  const renderers = async (): Promise<number[]> => {
+    const { processInfo } = await (await browser.newBrowserCDPSession()).send('SystemInfo.getProcessInfo');
+    return processInfo.filter(({ type }) => type === 'renderer').map(({ id }) => id);
+  };
+  const pass = async (ms: number): Promise<void> => {
+    const from = Date.now();
+    await expect.poll(() => Date.now() - from, { timeout: 60_000 }).toBeGreaterThan(ms);
+  };
+  const before = await clockOffset(page);
+  const cdp = await page.context().newCDPSession(page);
+  await cdp.send('Page.setWebLifecycleState', { state: 'frozen' });
+  await pass(3000);
+  await cdp.send('Page.setWebLifecycleState', { state: 'active' });
+  const frozen = await clockOffset(page);
+  expect(Math.abs(frozen.offset - before.offset)).toBeLessThan(20 + frozen.error + before.error);
+  const pids = await renderers();
+  expect(pids.length).toBeGreaterThan(0);
+  try {
+    for (const pid of pids) process.kill(pid, 'SIGSTOP');
+    await pass(5000);
+  } finally {
+    for (const pid of pids) process.kill(pid, 'SIGCONT');
+  }
+  const stopped = await clockOffset(page);
+  expect(Math.abs(stopped.offset - before.offset)).toBeLessThan(20 + stopped.error + before.error);
+  expect((await container.run('sleep 0.2; echo woke')).output).toBe('woke');
 });

@@ -66,6 +66,12 @@ describe('tar', () => {
     expect(() => [...readTar(archive)]).toThrow(/leaves its tree/);
   });
 
+  test('pax records without end are refused, for one entry and for all', () => {
+    const many = (from: number): string => Array.from({ length: 1000 }, (_, i) => `16 k${String(from + i).padStart(7, '0')}=val\n`).join('');
+    expect([...readTar(paxArchive(many(0)))]).toEqual([]);
+    expect(() => [...readTar(Buffer.concat([paxArchive(many(0)).subarray(0, -1024), paxArchive(many(1000))]))]).toThrow(/too many pax records/);
+  });
+
   test('a pax record whose length lies is refused', () => {
     for (const record of ['99999 path=x\n', '0 path=x\n', '3 =\n', 'xx path=y\n', '12 path=abcd', '11 nopairs\n\n']) {
       expect(() => [...readTar(paxArchive(record))], JSON.stringify(record)).toThrow(ImageBuildError);
@@ -165,7 +171,7 @@ function paxArchive(record: string): Uint8Array {
   header.write('ustar\x0000', 257);
   header.fill(0x20, 148, 156);
   header.write(header.reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0') + '\0', 148);
-  const data = Buffer.alloc(512);
+  const data = Buffer.alloc(Math.ceil(record.length / 512) * 512);
   data.write(record);
   return Buffer.concat([header, data, Buffer.alloc(1024)]);
 }

@@ -1,5 +1,5 @@
 /*
- * An assembler for what guest/enter.s needs of RV64I: no compiler for riscv64 is at hand where images are made. Syntax and output are
+ * An assembler for what guest/enter.s and guest/clock.s need of RV64I: no compiler for riscv64 is at hand where images are made. Syntax and output are
  * those of GNU as with -mno-relax and without compressed instructions, one statement per line; `la` is an address below 2 GiB
  * (lui, addi). An unknown instruction, register or label is an error with its line: the source is ours.
  *
@@ -9,6 +9,7 @@
 
 const ABI = ['zero', 'ra', 'sp', 'gp', 'tp', 't0', 't1', 't2', 's0', 's1', 'a0', 'a1', 'a2', 'a3', 'a4', 'a5', 'a6', 'a7', 's2', 's3', 's4', 's5', 's6', 's7', 's8', 's9', 's10', 's11', 't3', 't4', 't5', 't6'];
 const LOADS: Record<string, number> = { lbu: 4, lwu: 6, ld: 3 };
+const STORES: Record<string, number> = { sb: 0, sd: 3 };
 const BRANCHES: Record<string, number> = { beq: 0, bne: 1, bgeu: 7 };
 const REGISTER_REGISTER: Record<string, number> = { add: 0, sub: 0x40000000 };
 
@@ -54,11 +55,11 @@ function statement(text: string, line: number): Emit {
   };
   const one = (word: number): Emit => () => words(word);
   if (op in LOADS) return one(typeI(0x03, reg(0), LOADS[op], reg(2), imm(1)));
+  if (op in STORES) return one(((imm(1) >> 5) << 25) | (reg(0) << 20) | (reg(2) << 15) | (STORES[op] << 12) | ((imm(1) & 0x1f) << 7) | 0x23);
   if (op in REGISTER_REGISTER) return one(REGISTER_REGISTER[op] | typeI(0x33, reg(0), 0, reg(1), reg(2)));
   if (op in BRANCHES) return (address, label) => words(typeB(BRANCHES[op], reg(0), reg(1), label(args[2]) - address));
   switch (op) {
     case 'ecall': return one(0x73);
-    case 'sb': return one(((imm(1) >> 5) << 25) | (reg(0) << 20) | (reg(2) << 15) | ((imm(1) & 0x1f) << 7) | 0x23);
     case 'addi': return one(typeI(0x13, reg(0), 0, reg(1), imm(2)));
     case 'slli': return one(typeI(0x13, reg(0), 1, reg(1), imm(2)));
     case 'mv': return one(typeI(0x13, reg(0), 0, reg(1), 0));
@@ -99,5 +100,5 @@ function words(...values: number[]): Uint8Array {
 }
 
 function wrong(line: number, what: string): never {
-  throw new Error(`enter.s:${line}: ${what}`);
+  throw new Error(`line ${line}: ${what}`);
 }

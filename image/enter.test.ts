@@ -1,4 +1,4 @@
-/* The launcher, judged by GNU as (the same bytes) and readelf. What it does is tried in a guest, in convert/convert.test.ts. */
+/* The agent's programs, judged by GNU as (the same bytes) and readelf. What it does is tried in a guest, in convert/convert.test.ts. */
 import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,8 +14,8 @@ afterAll(() => rmSync(dir, { recursive: true }));
 const hasAs = spawnSync('riscv64-linux-gnu-as', ['--version']).status === 0;
 const EXTERNALS = { uid: 0x12340, gid: 0x12344, group_count: 0x12348, groups: 0x1234c, root: 0x12800, workdir: 0x12ffc, buffer: 0x13000, buffer_end: 0x14fff };
 
-test.skipIf(!hasAs)('GNU as and ld make the same bytes of enter.s', () => {
-  const source = readFileSync(new URL('guest/enter.s', import.meta.url), 'utf8');
+test.skipIf(!hasAs).each(['enter', 'clock'])('GNU as and ld make the same bytes of %s.s', (name) => {
+  const source = readFileSync(new URL(`guest/${name}.s`, import.meta.url), 'utf8');
   const equates = Object.entries(EXTERNALS).map(([name, value]) => `.globl ${name}\n${name} = ${value}\n`).join('');
   // as expands `la` relative to pc; absolute addresses are lui and addi.
   const absolute = source.replace(/^ +la (\w+), (\w+)$/gm, 'lui $1, %hi($2)\naddi $1, $1, %lo($2)');
@@ -31,7 +31,7 @@ test.skipIf(!hasAs)('GNU as and ld make the same bytes of enter.s', () => {
 
 test('an instruction, register, number or label that there is not is an error with its line', () => {
   for (const [source, what] of [['nop', 'nop'], ['\nmv a0, q9', 'q9'], ['li a0, 4096', '4096'], ['j nowhere', 'nowhere']]) {
-    expect(() => assemble(source, 0, () => ({})), source).toThrow(new RegExp(`enter.s:\\d: .*${what}`));
+    expect(() => assemble(source, 0, () => ({})), source).toThrow(new RegExp(`line \\d: .*${what}`));
   }
 });
 

@@ -1,5 +1,6 @@
 /*
- * /etc/portside/enter, the program that starts the command: guest/enter.s as an ELF executable, with what it is to enter.
+ * The agent's own programs as ELF executables: /etc/portside/enter starts the command, with what it is to enter; /etc/portside/clock
+ * sets the clock.
  *
  *   0x10000  ELF header, program header | code and texts | uid gid group_count groups[] | root, workdir | buffer (not in the file)
  *
@@ -11,6 +12,8 @@ import { assemble } from './assemble.ts';
 const BASE = 0x10000;
 const EHDR_LEN = 64;
 const PHDR_LEN = 56;
+/** where the code begins, and is entered */
+const START = BASE + EHDR_LEN + PHDR_LEN;
 const EM_RISCV = 243;
 /** twice PATH_MAX, so that what does not fit is longer than execve takes */
 const BUFFER_LEN = 8192;
@@ -27,12 +30,11 @@ export const ROOT_IDENTITY: Identity = { uid: 0, gid: 0, groups: [] };
 
 /** The program that enters `root` (as the agent sees it), goes to `workdir` inside and becomes `identity`. */
 export async function buildEnter(root: string, workdir: string, identity: Identity): Promise<Uint8Array> {
-  const source = await readFile(new URL('guest/enter.s', import.meta.url), 'utf8');
+  const source = await readSource('enter');
   const ids = new Uint8Array(Uint32Array.of(identity.uid, identity.gid, identity.groups.length, ...identity.groups).buffer);
   const texts = Buffer.from(`${root}\0${workdir}\0`);
-  const start = BASE + EHDR_LEN + PHDR_LEN;
   let dataAt = 0;
-  const code = assemble(source, start, (end) => {
+  const code = assemble(source, START, (end) => {
     dataAt = Math.ceil(end / 8) * 8;
     const textsAt = dataAt + ids.length;
     const buffer = textsAt + texts.length;
@@ -42,21 +44,31 @@ export async function buildEnter(root: string, workdir: string, identity: Identi
     };
   });
   const file = Buffer.alloc(dataAt - BASE + ids.length + texts.length);
-  file.set(elfHeaders(start, file.length));
-  file.set(code, start - BASE);
+  file.set(elfHeaders(file.length));
+  file.set(code, START - BASE);
   file.set(ids, dataAt - BASE);
   file.set(texts, dataAt - BASE + ids.length);
   return file;
 }
 
+/** The program that sets the wall clock. */
+export async function buildClock(): Promise<Uint8Array> {
+  const code = assemble(await readSource('clock'), START, () => ({}));
+  return Buffer.concat([elfHeaders(START - BASE + code.length), code]);
+}
+
+async function readSource(name: string): Promise<string> {
+  return readFile(new URL(`guest/${name}.s`, import.meta.url), 'utf8');
+}
+
 /** gABI: ELF64, little-endian, executable, one PT_LOAD that may be read, written and run. */
-function elfHeaders(entry: number, fileLen: number): Uint8Array {
+function elfHeaders(fileLen: number): Uint8Array {
   const bytes = Buffer.alloc(EHDR_LEN + PHDR_LEN);
   bytes.set([0x7f, 0x45, 0x4c, 0x46, 2, 1, 1]);
   bytes.writeUInt16LE(2, 16);
   bytes.writeUInt16LE(EM_RISCV, 18);
   bytes.writeUInt32LE(1, 20);
-  bytes.writeBigUInt64LE(BigInt(entry), 24);
+  bytes.writeBigUInt64LE(BigInt(START), 24);
   bytes.writeBigUInt64LE(BigInt(EHDR_LEN), 32);
   bytes.writeUInt16LE(EHDR_LEN, 52);
   bytes.writeUInt16LE(PHDR_LEN, 54);

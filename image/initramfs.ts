@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { ImageBuildError } from './image-error.ts';
 import type { Deb } from './deb.ts';
-import { buildEnter, type Identity } from './enter.ts';
+import { buildClock, buildEnter, type Identity } from './enter.ts';
 import { makeInode, Tree } from './tree.ts';
 
 /** What an image runs when it is told nothing else. */
@@ -43,6 +43,7 @@ export async function buildInitramfs(busybox: Deb, modules: Map<string, Uint8Arr
   tree.write('init', await guestFile('init'), 0o755);
   tree.write('etc/portside/dhcp', await guestFile('dhcp'), 0o755);
   tree.write('etc/portside/enter', await buildEnter(root, defaults.workdir, defaults.identity), 0o755);
+  tree.write('etc/portside/clock', await buildClock(), 0o755);
   return tree;
 }
 

@@ -19,6 +19,8 @@ const decoder = new TextDecoder();
 /** Longest name or pax record block that is believed, in `bytes`. */
 const MAX_EXTENDED_LEN = 1024 * 1024;
 const MAX_PATH_LEN = 4096;
+/** pax records that one entry may have, those for all entries among them: they are copied for each */
+const MAX_PAX_RECORDS = 1024;
 
 export type TarKind = 'file' | 'directory' | 'symlink' | 'hardlink' | 'char' | 'block' | 'fifo';
 
@@ -69,14 +71,14 @@ export function* readTar(archive: Uint8Array, options: { mustEnd?: boolean } = {
 
     if ('xgLK'.includes(type)) {
       if (data.length > MAX_EXTENDED_LEN) throw new ImageBuildError('tar archive has an extended header that is too long');
-      if (type === 'x') local = new Map([...local, ...readPax(data)]);
-      else if (type === 'g') global = new Map([...global, ...readPax(data)]);
+      if (type === 'x') local = merged(local, readPax(data));
+      else if (type === 'g') global = merged(global, readPax(data));
       else local.set(type === 'L' ? 'path' : 'linkpath', untilNul(data));
       continue;
     }
     const kind = KINDS[type];
     if (kind === undefined) throw new ImageBuildError(`tar archive has an entry of unknown type ${JSON.stringify(type)}`);
-    yield entry(header, kind, data, new Map([...global, ...local]));
+    yield entry(header, kind, data, merged(global, local));
     local = new Map();
   }
   if (off < archive.length) throw new ImageBuildError('tar archive is cut off in a header');
@@ -118,6 +120,11 @@ export function cleanPath(path: string): string {
 }
 
 type Pax = Map<string, Uint8Array>;
+
+function merged(base: Pax, over: Pax): Pax {
+  if (base.size + over.size > MAX_PAX_RECORDS) throw new ImageBuildError('tar archive has too many pax records');
+  return over.size === 0 ? base : new Map([...base, ...over]);
+}
 
 /** pax records: `LEN key=value\n`, LEN decimal and counting the whole record. */
 function readPax(data: Uint8Array): Pax {

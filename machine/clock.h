@@ -6,6 +6,10 @@
  * retired, at the rate last measured. It never goes back: where the estimate ran ahead it stands still until real time
  * has caught up.
  *
+ * Each of the guest's readings is later than the one before, as programs expect that have seen no faster processor. Where the
+ * estimate is not, it is the last one and a tick. A loop of readings, each in less than a tick, would so run away from the host's
+ * clock: after LEAD_MAX in a row each looks at that clock, until it has moved or the looking has taken about a tick.
+ *
  * In the wizer phase there is no host clock: time is instructions retired, and idling skips to the next timer,
  * so that the same input gives the same snapshot.
  */
@@ -23,8 +27,10 @@ void clock_start_virtual(u64 epoch_s);
 void clock_go_real(void);
 /** Reads the host's clock and learns the guest's speed; called at the end of each slice and after sleeping. */
 void clock_update(void);
-/** The `time` CSR. */
+/** Time now: not earlier than the guest's last reading. */
 u64 clock_ticks(void);
+/** The `time` CSR as the guest reads it: later than at its last reading. */
+u64 clock_read(void);
 /** Wall clock for the RTC and the agent, in ns since 1970. */
 u64 clock_wall_ns(void);
 /** How many instructions until `ticks`, at the present rate, at least 1. */

@@ -15,6 +15,8 @@
 #define LINE_MAX 512
 /* Room for what is not an argument or a variable. */
 #define OUTPUT_FIXED 1024
+/* Less is what adjusting the host's clock does in days. */
+#define WALL_TOLERANCE_NS 100000000ll
 
 static struct {
   struct console console;
@@ -29,6 +31,8 @@ static struct {
   /** lines for the guest, [output_start, output_len) still to go */
   char *output;
   u32 output_capacity, output_start, output_len;
+  /** how far the host's wall clock was ahead of its monotonic clock when the guest heard of it last */
+  i64 wall_ahead_ns;
 } control;
 
 /* The agent's answer goes on to whoever asked, in-band on stdout. What it says is not judged here but for its letters. */
@@ -244,14 +248,22 @@ static void reserve(u64 bytes) {
   control.output_len = left;
 }
 
-/* What the host decides anew each time. */
-static void put_circumstances(const struct options *options) {
+static i64 wall_ahead(void) { return (i64)(host_realtime_ns() - host_monotonic_ns()); }
+
+static void put_epoch(void) {
   u64 now_ns = clock_wall_ns();
+  control.wall_ahead_ns = wall_ahead();
   put("PS_EPOCH=");
   put_decimal(now_ns / 1000000000, 1);
   put(".");
-  put_decimal(now_ns / 1000000 % 1000, 3);
-  put("\nPS_MAC=");
+  put_decimal(now_ns % 1000000000, 9);
+  put("\n");
+}
+
+/* What the host decides anew each time. */
+static void put_circumstances(const struct options *options) {
+  put_epoch();
+  put("PS_MAC=");
   put_mac(options->mac);
   put(options->net ? "\nPS_NET=1\n" : "\nPS_NET=0\n");
 }
@@ -308,7 +320,17 @@ void control_send_terminal(const char *what, u32 number) {
   control_turn();
 }
 
+void control_follow_clock(void) {
+  i64 moved_ns = wall_ahead() - control.wall_ahead_ns;
+  if (moved_ns < WALL_TOLERANCE_NS && moved_ns > -WALL_TOLERANCE_NS) return;
+  reserve(OUTPUT_FIXED);
+  put_epoch();
+  put("clock\n");
+  control_turn();
+}
+
 void control_turn(void) {
+  console_turn(&control.console);
   while (control.output_start < control.output_len) {
     u32 room = console_input_room(&control.console), left = control.output_len - control.output_start;
     if (room == 0) return;

@@ -89,7 +89,7 @@ static bool csr_read(u32 number, u64 *value) {
       return true;
     case CSR_TIME:
       if (!counter_enabled(number)) return false;
-      *value = clock_ticks();
+      *value = clock_read();
       return true;
     case CSR_SSTATUS:
       *value = hart.sstatus | (u64)hart.fs << SSTATUS_FS_SHIFT | SSTATUS_UXL_64 | (hart.fs == FS_DIRTY ? SSTATUS_SD : 0);

@@ -465,6 +465,7 @@ enter: {
       case OP_CSR_READ:
         hart.slice_left = budget;
         if (unlikely(!csr_execute((u32)op->imm))) goto illegal;
+        if (unlikely(hart.leave)) STEAL_BUDGET;
         op++;
         continue;
       case OP_CSR:

@@ -45,6 +45,7 @@
 
 #define SLICE 100000
 #define POLL_INTERVAL_NS 1000000ull
+#define CLOCK_INTERVAL_NS 1000000000ull
 #define VIRTUAL_BOOT_LIMIT 20000000000ull
 /* Linux wants its image at a multiple of 2 MiB; where firmware would lie is free here, but kept as other boards have it. */
 #define KERNEL_OFFSET 0x200000ull
@@ -78,7 +79,7 @@ static struct {
   /** embedded disk of a snapshot: where the image's maker puts its bytes, right behind the memory of the snapshot */
   u8 *disk_bytes;
   u64 random_state;
-  u64 last_poll_ns;
+  u64 last_poll_ns, last_clock_ns;
   bool start_sent;
   /** `/portside/save`, negative: the host does not offer it */
   i32 save_fd;
@@ -286,6 +287,13 @@ static u32 poll_host(i32 socket, bool socket_writes, u64 timeout_ns) {
   return host_poll(&wanted, timeout_ns);
 }
 
+/* The guest's clock goes on by the host's monotonic one, which stands still while the host sleeps. */
+static void follow_clock(void) {
+  if (!machine.start_sent || machine.last_poll_ns - machine.last_clock_ns < CLOCK_INTERVAL_NS) return;
+  machine.last_clock_ns = machine.last_poll_ns;
+  control_follow_clock();
+}
+
 static void poll_world(u32 ready) {
   if ((ready & HOST_POLL_IN) && terminal_wants_input(0)) terminal_read(0);
   for (u32 n = 1; n < TERMINALS; n++)
@@ -318,6 +326,7 @@ static void sleep_until_event(void) {
   u32 ready = poll_host(socket, writes, timeout_ns);
   clock_update();
   machine.last_poll_ns = host_monotonic_ns();
+  follow_clock();
   poll_world(ready);
 }
 
@@ -351,6 +360,7 @@ static _Noreturn void run_real(void) {
     u64 now = host_monotonic_ns();
     if (now - machine.last_poll_ns < POLL_INTERVAL_NS) continue;
     machine.last_poll_ns = now;
+    follow_clock();
     poll_world(poll_host(-1, false, 0));
   }
 }
@@ -360,7 +370,11 @@ static void run_virtual(void) {
   while (!control_is_ready()) {
     interp_run(next_slice());
     hart_check_timer();
-    if (machine.off) host_panic("the guest switched off before it was ready", "");
+    if (machine.off) {
+      // What it said last is the reason.
+      terminal_flush();
+      host_panic("the guest switched off before it was ready", "");
+    }
     if (hart_instret() > VIRTUAL_BOOT_LIMIT) host_panic("the guest is not ready after 20 billion instructions", "");
     if (hart.wfi && !hart_interrupt_pending()) {
       terminal_flush();
@@ -432,7 +446,7 @@ void machine_start(void) {
   if (machine.phase == PHASE_NEW) boot();
   else restore(resumed);
   machine.phase = PHASE_RUNNING;
-  machine.last_poll_ns = 0;
+  machine.last_poll_ns = machine.last_clock_ns = 0;
   machine.save_fd = host_open_device(DISK_DIRECTORY, "save");
   net_set_mac(options.mac);
   if (resumed) net_set_up(false);

@@ -192,6 +192,7 @@ void terminal_closed(u32 number) {
 }
 
 void terminal_turn(void) {
+  for (u32 n = 0; n < TERMINALS; n++) console_turn(&terminals[n].console);
   struct terminal *first = &terminals[0];
   if (!first->ended || first->console.input_len > 0) return;
   u8 byte = END_OF_TRANSMISSION;

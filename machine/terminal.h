@@ -39,7 +39,7 @@ void terminal_read(u32 n);
 /** Gathers text for stdout. */
 void terminal_write(const u8 *bytes, u32 len);
 void terminal_flush(void);
-/** Delivers a pending end of input; called each turn. */
+/** Delivers a pending end of input, and interrupts for output; called each turn. */
 void terminal_turn(void);
 /** The agent said that the shell on terminal `n`, counted from 1 as people do, has ended. */
 void terminal_closed(u32 number);

@@ -18,6 +18,7 @@
  * - `RELAY_CAPTURE`: the file of `--pcap` cannot be written.
  * - `RELAY_BAD_IMAGE`: `--image` names something that cannot be served.
  * - `RELAY_LIMIT`: a cap was reached; HTTP 429.
+ * - `RELAY_CONVERT`: an archive or a reference is no container image that can be converted.
  * - `RELAY_LISTEN`: the sockets of `listen` can't be had.
  * - `RELAY_CONFIG`: a network's configuration is wrong, and how.
  */
@@ -43,6 +44,8 @@ export interface ServeConfig {
   webDir: string;
   /** folder of the built images and their manifest */
   imagesDir: string;
+  /** folder of the images that were made of the page's archives; null: none are made */
+  convertedDir: string | null;
   /** https and wss in place of http and ws, or null */
   tls: TlsFiles | null;
   /** WebSockets come in at any path, as at c2w-net, not only at LINK_PATH */
@@ -110,15 +113,25 @@ export interface Limits {
   maxConnections: number;
   /** body of a request to the API, in `bytes` */
   maxBodyBytes: number;
+  /** archive of a container image that a page hands over, as it comes and uncompressed, in `bytes`; the converter reads no more */
+  maxArchiveBytes: number;
+  /** what its layers may unpack to, in `bytes` */
+  maxUnpackedBytes: number;
+  /** all images that were made so, in `bytes` */
+  maxConvertedBytes: number;
+  /** how long an archive may take to come, in `ms` */
+  uploadMs: number;
+  /** how long its conversion may take, in `ms` */
+  convertMs: number;
   /** all headers of a request together, in `bytes` */
   maxHeaderBytes: number;
   /** from connecting to the last header, in `ms` */
   headersMs: number;
-  /** from connecting to the end of the request's body, in `ms` */
+  /** for a request's body, other than an archive, in `ms` */
   requestMs: number;
   /** a connection without traffic in either direction, in `ms`: a reader of an image that stalls */
   idleMs: number;
-  /** how often Node looks for connections past headersMs and requestMs, in `ms` */
+  /** how often Node looks for connections past headersMs, in `ms` */
   checkMs: number;
 
   /** distinct refusals (one per Origin, Host or address) that are logged; further ones show with --verbose only */
@@ -142,6 +155,11 @@ export const DEFAULT_LIMITS: Readonly<Limits> = {
   lowWaterBytes: 4 * BATCH_BYTES,
   maxConnections: 512,
   maxBodyBytes: 4 * 1024,
+  maxArchiveBytes: 2_000_000_000,
+  maxUnpackedBytes: 2 * 1024 ** 3,
+  maxConvertedBytes: 20_000_000_000,
+  uploadMs: 30 * 60_000,
+  convertMs: 15 * 60_000,
   maxHeaderBytes: 16 * 1024,
   headersMs: 10_000,
   requestMs: 15_000,

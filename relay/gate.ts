@@ -85,6 +85,11 @@ export function parseOrigin(text: string): string | null {
   return bare ? url.origin : null;
 }
 
+/** A name or address that means this computer to itself. */
+export function isLoopback(address: string): boolean {
+  return address === 'localhost' || address === '::1' || address === '[::1]' || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(address);
+}
+
 function sameHost(origin: string, host: string | undefined): boolean {
   if (host === undefined || !URL.canParse(origin)) return false;
   const url = new URL(origin);

@@ -1,5 +1,6 @@
 /*
- * The images that the relay serves: those built (imagesDir with its manifest.json) and those named by --image.
+ * The images that the relay serves: those built (imagesDir with its manifest.json), those named by --image, and those made of archives
+ * (converted.ts).
  *
  * The manifest is read again for each request, as images may be built while we run. A file is served under its own name with
  * what lies beside it (NAME.wasm.br, NAME.wasm.gz, NAME.disk); a URL goes into the manifest as it is and the page fetches it.
@@ -9,6 +10,7 @@ import { createReadStream } from 'node:fs';
 import { access, open, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import { RelayError } from '../shared/relay-error.ts';
+import type { Converted } from './converted.ts';
 
 export interface Manifest {
   version: 1;
@@ -28,6 +30,8 @@ export interface ManifestImage {
   sha256?: string;
   disk?: { file: string; bytes: number };
   default?: true;
+  /** made of an archive, and can be removed under this id */
+  converted?: string;
 }
 
 const WASM_MAGIC = Buffer.from([0, 0x61, 0x73, 0x6d]);
@@ -38,11 +42,13 @@ export class Images {
   readonly #dir: string;
   readonly #extra: ManifestImage[] = [];
   readonly #onBroken: ((message: string) => void) | null;
+  readonly #converted: Converted | null;
 
   /** `onBroken` is told of a manifest that is none, and it counts as empty then; without it `manifest` rejects. */
-  constructor(dir: string, onBroken: ((message: string) => void) | null = null) {
+  constructor(dir: string, onBroken: ((message: string) => void) | null = null, converted: Converted | null = null) {
     this.#dir = dir;
     this.#onBroken = onBroken;
+    this.#converted = converted;
   }
 
   /** Adds a file or URL of `--image`. Rejects with RELAY_BAD_IMAGE. */
@@ -58,6 +64,9 @@ export class Images {
       return { version: 1, images: [] };
     });
     const images = [...built.images, ...this.#extra];
+    const names = new Set(images.map(({ name }) => name));
+    // One that was built since has the name first.
+    for (const image of await this.#converted?.list() ?? []) images.push(names.has(image.name) ? { ...image, name: `${image.name}-${image.converted.slice(0, 4)}` } : image);
     if (images.length > 0 && !images.some((image) => image.default)) images[0] = { ...images[0], default: true };
     return { version: 1, images };
   }

@@ -1,12 +1,12 @@
 /*
  * The relay's one HTTP server: page, images, API, and the upgrade to WebSockets.
  *
- *   request ─▶ Host known? ─▶ route ─▶ page | images | API (POST: Origin known?)
+ *   request ─▶ Host known? ─▶ route ─▶ page | images | API (POST, and archives: Origin known?)
  *   upgrade ─▶ Host known? ─▶ /link or /wsproxy? ─▶ Origin known? ─▶ subprotocol? ─▶ caps ─▶ WebSocket ─▶ Link ─▶ Session
  *
  * Every refusal has a body that says what to do, and one line in the log per Origin, name or address. An exception while a
- * request is handled is our bug: 500, logged, the relay lives on. Slow or silent clients meet Node's own limits on headers, requests
- * and idle sockets, set from config.ts.
+ * request is handled is our bug: 500, logged, the relay lives on. Slow or silent clients meet Node's own limits on headers and idle
+ * sockets, set from config.ts, and body-deadline.ts.
  *
  * "Localhost" is two addresses, and a browser may try either first: unless told otherwise the server listens on 127.0.0.1
  * and ::1, with one node:http server each and everything else shared. A machine without IPv6 has only the first.
@@ -17,17 +17,21 @@ import { createServer as createSecureServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
+import { CONVERTED_PATH } from '../shared/converted.ts';
 import { BARE_SUBPROTOCOL, CLOSE_GOING_AWAY, LINK_PATH, SESSION_PATH, TUNNEL_SUBPROTOCOL, WSPROXY_PATH } from '../shared/link/tunnel.ts';
 import type { HostNet } from '../shared/net/nat/host-net.ts';
 import type { NetworkOptions } from '../shared/net/services/network.ts';
 import type { Clock, RandomSource } from '../shared/net/stack/clock.ts';
 import { RelayError } from '../shared/relay-error.ts';
+import { ConvertedApi } from './api/converted.ts';
 import { getHealth } from './api/health.ts';
 import type { NetworkApiOptions } from './api/network-api.ts';
 import { postSession } from './api/session.ts';
+import { BodyDeadline } from './body-deadline.ts';
 import type { Limits, ServeConfig, TlsFiles } from './config.ts';
+import { Converted } from './converted.ts';
 import { Forwards } from './forwards.ts';
-import { Gate, type OriginVerdict } from './gate.ts';
+import { Gate, isLoopback, type OriginVerdict } from './gate.ts';
 import { Images } from './images.ts';
 import { Link } from './link.ts';
 import type { Log } from './log.ts';
@@ -40,6 +44,7 @@ const HEALTH_PATH = '/api/health';
 const METRICS_PATH = '/metrics';
 /** followed by SESSION/ and a path of network-api.ts */
 const NETWORKS_PREFIX = 'api/networks/';
+const CONVERTED_FILES = 'images/converted/';
 const EXPOSE_PATH = '/services/forwarder/expose';
 
 /** What the relay is built from; main.ts brings the real ones. */
@@ -61,6 +66,7 @@ export class RelayServer {
   readonly #parts: RelayParts;
   readonly #gate: Gate;
   readonly #forwards: Forwards;
+  readonly #convertedApi: ConvertedApi | null;
   readonly #links = new Set<Link>();
   readonly #servers: Server[] = [];
   readonly #wss: WebSocketServer;
@@ -73,7 +79,9 @@ export class RelayServer {
     this.#parts = parts;
     this.#startedMs = clock.nowMs();
     this.#gate = new Gate(config);
-    this.images = new Images(config.imagesDir, (message) => log.once('manifest', '', message));
+    const converted = config.convertedDir === null ? null : new Converted(config.convertedDir);
+    this.images = new Images(config.imagesDir, (message) => log.once('manifest', '', message), converted);
+    this.#convertedApi = converted === null ? null : new ConvertedApi({ converted, limits, clock, log, names: async () => (await this.images.manifest()).images.map(({ name }) => name) });
     this.#forwards = new Forwards(hostNet, () => this.sessions.latestLinked());
     this.sessions = new Sessions({
       limits, log, clock, random, createNetwork, adopt,
@@ -123,14 +131,14 @@ export class RelayServer {
     // A moment for the close frames to leave; nobody gets more.
     if (this.#links.size > 0) await new Promise((resolve) => setTimeout(resolve, 50));
     for (const link of this.#links) link.terminate();
-    await Promise.all(closed);
+    await Promise.all([...closed, this.#convertedApi?.close()]);
   }
 
   async #listen(host: string, port: number): Promise<void> {
     const { config, limits, log } = this.#parts;
     const options: ServerOptions = {
       headersTimeout: limits.headersMs,
-      requestTimeout: limits.requestMs,
+      requestTimeout: 0,
       connectionsCheckingInterval: limits.checkMs,
       maxHeaderSize: limits.maxHeaderBytes,
     };
@@ -164,15 +172,16 @@ export class RelayServer {
   }
 
   async #onRequest(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    const { log } = this.#parts;
+    const { log, clock, limits } = this.#parts;
     try {
       setCommonHeaders(response);
+      const deadline = new BodyDeadline(clock, request, response, limits.requestMs);
       // RFC 9112 §3.2: which of two Hosts was meant is anybody's guess.
       if ((request.headersDistinct['host']?.length ?? 0) > 1) return replyText(response, 400, 'more than one Host header');
       if (!this.#isHostKnown(request)) return replyText(response, 403, this.#hostRefusal(request));
       const verdict = this.#gate.judgeOrigin(request.headers);
       if (verdict === 'allowed' && request.headers.origin !== undefined) shareWith(request.headers.origin, response);
-      await this.#route(request, response, verdict);
+      await this.#route(request, response, verdict, deadline);
     } catch (error) {
       // The client went away, or was cut by a limit, in the middle of its request.
       if ((error as NodeJS.ErrnoException).code === 'ECONNRESET' && request.socket.destroyed) return;
@@ -182,7 +191,7 @@ export class RelayServer {
     }
   }
 
-  async #route(request: IncomingMessage, response: ServerResponse, verdict: OriginVerdict): Promise<void> {
+  async #route(request: IncomingMessage, response: ServerResponse, verdict: OriginVerdict, deadline: BodyDeadline): Promise<void> {
     const path = pathOf(request.url);
     if (path === null) return replyText(response, 400, 'malformed path');
     if (this.#parts.config.linkAnywhere) return replyUpgradeRequired(response);
@@ -192,6 +201,11 @@ export class RelayServer {
       if (method !== 'POST') return replyMethods(response, 'POST');
       if (verdict === 'foreign') return replyError(response, 403, 'RELAY_FOREIGN_ORIGIN', this.#originRefusal(request));
       return postSession({ sessions: this.sessions, limits: this.#parts.limits, forwards: () => this.#forwards.list }, request, response);
+    }
+    if (`/${path}/`.startsWith(`${CONVERTED_PATH}/`)) {
+      if (this.#convertedApi === null) return replyError(response, 404, 'RELAY_NOT_FOUND', 'this relay converts no archives; --convert on would let it');
+      if (verdict === 'foreign' || !this.#gate.isOwn(request.headers)) return replyError(response, 403, 'RELAY_FOREIGN_ORIGIN', this.#originRefusal(request));
+      return this.#convertedApi.handle(`/${path}`, request, response, deadline);
     }
     if (path.startsWith(NETWORKS_PREFIX)) return this.#callNetwork(path.slice(NETWORKS_PREFIX.length), request, response, verdict);
     if (method !== 'GET' && method !== 'HEAD') return replyMethods(response, 'GET, HEAD');
@@ -249,6 +263,7 @@ export class RelayServer {
 
   async #serveFile(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
     const { config } = this.#parts;
+    if (config.convertedDir !== null && path.startsWith(CONVERTED_FILES) && await serveStatic({ dir: config.convertedDir, announceSize: true }, path.slice(CONVERTED_FILES.length), request, response)) return;
     const image = path.startsWith('images/') ? path.slice('images/'.length) : null;
     const name = path === '' || path.endsWith('/') ? `${path}index.html` : path;
     const root = image !== null ? { dir: config.imagesDir, extra: this.images.files, announceSize: true } : { dir: config.webDir };
@@ -359,10 +374,6 @@ function replyPreflight(response: ServerResponse): void {
 
 function addressOf(request: { socket: Socket | Duplex }): string {
   return (request.socket as Socket).remoteAddress ?? '';
-}
-
-function isLoopback(address: string): boolean {
-  return address === 'localhost' || address === '::1' || /^(::ffff:)?127(\.\d{1,3}){3}$/.test(address);
 }
 
 function listenError(error: NodeJS.ErrnoException, host: string, port: number): RelayError {

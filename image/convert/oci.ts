@@ -79,17 +79,20 @@ export async function resolveImage(document: Uint8Array, store: BlobStore, platf
 
 /** The uncompressed bytes of a layer, held against the digest that the configuration gives for them. */
 export async function unpackLayer(bytes: Uint8Array, diffId: string | undefined, budget: Budget, label: string): Promise<Uint8Array> {
-  let unpacked: Uint8Array;
-  try {
-    unpacked = await decompress(bytes, { maxBytes: Math.max(1, budget.bytes) });
-  } catch (error) {
-    if (!(error instanceof ImageBuildError)) throw error;
-    throw new ImageBuildError(/more than|larger than/i.test(error.message) ? TOO_LARGE : `layer ${label}: ${error.message}`);
-  }
+  const unpacked = await unpack(bytes, Math.max(1, budget.bytes)).catch((error: unknown) => {
+    throw error instanceof ImageBuildError && error.message !== TOO_LARGE ? new ImageBuildError(`layer ${label}: ${error.message}`) : error;
+  });
   budget.bytes -= unpacked.length;
   if (budget.bytes < 0) throw new ImageBuildError(TOO_LARGE);
   if (diffId !== undefined) checkDigest(unpacked, diffId, `layer ${label}, uncompressed,`);
   return unpacked;
+}
+
+/** `bytes` uncompressed, where they are no more than the image may have. */
+export async function unpack(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+  return decompress(bytes, { maxBytes }).catch((error: unknown) => {
+    throw error instanceof ImageBuildError && /more than|larger than/i.test(error.message) ? new ImageBuildError(TOO_LARGE) : error;
+  });
 }
 
 const TOO_LARGE = 'the image unpacks to more than is allowed; --max-size MIB raises the limit';

@@ -164,6 +164,34 @@ test('a root: plain or compressed; a bomb stops at the limit', async () => {
   await expect(unpackLayer(LAYER, undefined, budget, 'x')).rejects.toThrow(/--max-size/);
 });
 
+test('a path: what is in the archive says what it is, compressed or not', async () => {
+  const shelf = new BlobShelf();
+  const inLayout = layout(shelf, { schemaVersion: 2, manifests: [shelf.addImage({ config: { Cmd: ['oci'] } }, [LAYER])] });
+  writeFileSync(join(inLayout, 'oci-layout'), '{}');
+  execFileSync('tar', ['-C', inLayout, '-cf', join(dir, 'any-oci.tar'), '.']);
+  const config = JSON.stringify({ os: 'linux', architecture: 'riscv64', config: { Cmd: ['docker'] } });
+  const docker = tarOf([{ path: 'c.json', data: config }, { path: 'l.tar', data: LAYER }, { path: 'manifest.json', data: JSON.stringify([{ Config: 'c.json', Layers: ['l.tar'] }]) }]);
+  writeFileSync(join(dir, 'any-docker.tar.gz'), gzipSync(docker));
+  // A root may have files of those names, too.
+  writeFileSync(join(dir, 'any-root.tar'), tarOf([{ path: 'hello', data: 'hello' }, { path: 'manifest.json', data: '[]' }, { path: 'oci-layout' }, { path: 'index.json' }, { path: 'usr/bin/x' }]));
+  for (const [name, cmd] of [['any-oci.tar', 'oci'], ['any-docker.tar.gz', 'docker'], ['any-root.tar', '/bin/sh']]) {
+    const image = await open(join(dir, name));
+    expect([name, image.config.cmd, await firstLayer(image)]).toEqual([name, [cmd], 'hello']);
+  }
+  await expect(open(`rootfs:${join(dir, 'any-oci.tar')}`)).resolves.toMatchObject({ config: { cmd: ['/bin/sh'] } });
+  for (const bytes of [docker.subarray(0, 1300), gzipSync(docker).subarray(0, 100)]) {
+    writeFileSync(join(dir, 'any-cut.tar'), bytes);
+    await expect(open(join(dir, 'any-cut.tar'))).rejects.toThrow(/any-cut\.tar: .*(cut off|unexpected end)/);
+  }
+  writeFileSync(join(dir, 'any-bomb.tar.gz'), gzipSync(Buffer.alloc(50e6)));
+  await expect(open(join(dir, 'any-bomb.tar.gz'))).rejects.toThrow(/--max-size/);
+});
+
+test('an archive of an image has no more files than that', async () => {
+  const file = archive({ 'manifest.json': '[]', ...Object.fromEntries(Array.from({ length: 65_536 }, (_, i) => [`${i}`, ''])) });
+  await expect(open(`docker-archive:${file}`)).rejects.toThrow(/more files/);
+});
+
 test('what names nothing', async () => {
   for (const [source, text] of [['none.tar', 'no such file'], ['docker-archive:', 'names no file'], ['docker-archive:/none/x', 'no such file'], ['oci:/none', 'no such file'], ['alpine', 'names no registry'], ['library/alpine:3', 'names no registry'], ['h.example/UPPER', 'lower case'], ['h.example/x:', 'tag'], ['h.example/x@sha256:12', 'digest'], [`oci:${'/dev/null'}`, 'no such file|not a file']]) {
     await expect(open(source), source).rejects.toThrow(new RegExp(text));

@@ -4,24 +4,28 @@
  *   docker-archive:FILE[:REF]   what `docker save`, `podman save` and skopeo write: a tar with manifest.json
  *   oci:DIR[:TAG]               an OCI image layout: oci-layout, index.json, blobs/
  *   oci-archive:FILE[:TAG]      the same as a tar
- *   rootfs:FILE, or a path      a tar of a root file system, without a configuration
+ *   rootfs:FILE                 a tar of a root file system, without a configuration
+ *   a path                      a tar that is one of these three: what is in it tells
  *   [docker://]HOST[:PORT]/NAME[:TAG|@DIGEST]   a registry
  *
  * Archives may be compressed as a whole. They are read whole, and layers are views into them where they are not compressed themselves.
+ * A path is unpacked to no more than all layers may have; an archive of an image has few entries, whatever its layers hold.
  * Files are opened only where they are regular ones: a name in a layout may be a pipe that never ends.
  */
 import { open, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { decompress, MAX_UNPACKED } from '../decompress.ts';
+import { MAX_UNPACKED } from '../decompress.ts';
 import { ImageBuildError } from '../image-error.ts';
 import { readTar, type TarEntry } from '../tar.ts';
 import { asArray, asObject, asText, parseImageConfig, parseObject, PLAIN_CONFIG } from './image-config.ts';
-import { asDescriptor, checkDigest, checkPlatform, MAX_JSON, resolveImage, type BlobStore, type ContainerImage, type Descriptor, type Platform } from './oci.ts';
+import { asDescriptor, checkDigest, checkPlatform, MAX_JSON, resolveImage, unpack, type BlobStore, type ContainerImage, type Descriptor, type Platform } from './oci.ts';
 import { isLocal, openRegistry, parseReference, type RegistryOptions } from './registry.ts';
 
 const ANNOTATION_REF = 'org.opencontainers.image.ref.name';
 /** A layer's name in a docker-archive may be a symlink to another's, and that one, too. */
 const MAX_SYMLINKS = 8;
+/** Files of an archive that holds images: some for each layer */
+const MAX_MEMBERS = 65_536;
 
 export interface SourceOptions extends RegistryOptions {
   platform: Platform;
@@ -31,13 +35,16 @@ export interface SourceOptions extends RegistryOptions {
 export async function openSource(source: string, options: SourceOptions): Promise<ContainerImage> {
   const [, scheme, rest] = /^(docker-archive|oci-archive|oci|rootfs|docker):(.*)$/.exec(source) ?? [];
   switch (scheme) {
-    case 'docker-archive': return openDockerArchive(await splitTag(rest), options.platform);
-    case 'oci-archive': return openLayout(await splitTag(rest), options.platform, (path) => archiveReader(path));
+    case 'docker-archive': {
+      const named = await splitTag(rest);
+      return openDockerArchive(readMembers(await readArchive(named.path), named.path), named, options.platform);
+    }
+    case 'oci-archive': return openLayout(await splitTag(rest), options.platform, async (path) => archiveReader(readMembers(await readArchive(path), path), path));
     case 'oci': return openLayout(await splitTag(rest), options.platform, async (path) => directoryReader(path));
     case 'rootfs': return openRootfs(rest);
     case 'docker': return openRegistry(parseReference(rest.replace(/^\/\//, '')), options);
   }
-  if (await stat(source).then((found) => found.isFile(), () => false)) return openRootfs(source);
+  if (await stat(source).then((found) => found.isFile(), () => false)) return openFile(source, options);
   if (/\.(tar|tgz|txz|tar\.\w+)$/.test(source) && !isLocal(source.split('/')[0])) throw new ImageBuildError(`${source}: no such file`);
   return openRegistry(parseReference(source), options);
 }
@@ -65,14 +72,52 @@ async function readRegular(path: string, maxBytes: number): Promise<Uint8Array> 
   }
 }
 
-async function readArchive(path: string): Promise<Map<string, TarEntry>> {
+/** A file of ours, uncompressed. */
+async function readArchive(path: string, maxBytes = MAX_UNPACKED): Promise<Uint8Array> {
+  const bytes = await readRegular(path, MAX_UNPACKED);
+  return unpack(bytes, maxBytes).catch((error: unknown) => { throw about(path, error); });
+}
+
+function readMembers(archive: Uint8Array, path: string): Map<string, TarEntry> {
   const entries = new Map<string, TarEntry>();
   try {
-    for (const entry of readTar(await decompress(await readRegular(path, MAX_UNPACKED)))) entries.set(entry.path, entry);
+    for (const entry of readTar(archive)) {
+      entries.set(entry.path, entry);
+      if (entries.size > MAX_MEMBERS) throw new ImageBuildError('it has more files than an archive of images has');
+    }
   } catch (error) {
-    throw error instanceof ImageBuildError && !error.message.startsWith(path) ? new ImageBuildError(`${path}: ${error.message}`) : error;
+    throw about(path, error);
   }
   return entries;
+}
+
+function about(path: string, error: unknown): unknown {
+  return error instanceof ImageBuildError && !error.message.startsWith(path) ? new ImageBuildError(`${path}: ${error.message}`) : error;
+}
+
+type ArchiveKind = 'docker' | 'layout' | 'root';
+
+/** What an archive is, by its names: a root has one of those that every root has. */
+function kindOf(archive: Uint8Array, path: string): ArchiveKind {
+  const seen = new Set<string>();
+  try {
+    for (const entry of readTar(archive)) {
+      if (/^(bin|etc|usr)(\/|$)/.test(entry.path)) return 'root';
+      if (/^(manifest\.json|oci-layout|index\.json)$/.test(entry.path)) seen.add(entry.path);
+    }
+  } catch (error) {
+    throw about(path, error);
+  }
+  return seen.has('manifest.json') ? 'docker' : seen.has('oci-layout') && seen.has('index.json') ? 'layout' : 'root';
+}
+
+async function openFile(path: string, { platform, maxBytes }: SourceOptions): Promise<ContainerImage> {
+  const archive = await readArchive(path, maxBytes);
+  switch (kindOf(archive, path)) {
+    case 'docker': return openDockerArchive(readMembers(archive, path), { path, tag: null }, platform);
+    case 'layout': return openLayout({ path, tag: null }, platform, async () => archiveReader(readMembers(archive, path), path));
+    case 'root': return rootImage(path, archive);
+  }
 }
 
 /** A file of an archive; links (between layers that are the same) followed inside it. Null: there is none. */
@@ -91,8 +136,7 @@ function member(entries: Map<string, TarEntry>, start: string): Uint8Array | nul
 
 // ---- docker-archive
 
-async function openDockerArchive({ path, tag }: { path: string; tag: string | null }, platform: Platform): Promise<ContainerImage> {
-  const entries = await readArchive(path);
+async function openDockerArchive(entries: Map<string, TarEntry>, { path, tag }: { path: string; tag: string | null }, platform: Platform): Promise<ContainerImage> {
   const read = (name: string): Uint8Array => {
     const data = member(entries, name);
     if (data === null) throw new ImageBuildError(`${path} has no ${JSON.stringify(name)}: it is no docker-archive, or a part of one`);
@@ -131,8 +175,7 @@ async function directoryReader(dir: string): Promise<LayoutReader> {
   return (name, maxBytes) => readRegular(join(dir, name), maxBytes);
 }
 
-async function archiveReader(path: string): Promise<LayoutReader> {
-  const entries = await readArchive(path);
+function archiveReader(entries: Map<string, TarEntry>, path: string): LayoutReader {
   return async (name, maxBytes) => {
     const data = member(entries, name);
     if (data === null) throw new ImageBuildError(`${path} has no ${name}`);
@@ -165,6 +208,9 @@ function withoutPlatform(manifest: Record<string, unknown>): Record<string, unkn
 // ---- a root
 
 async function openRootfs(path: string): Promise<ContainerImage> {
-  const bytes = await readRegular(path, MAX_UNPACKED);
+  return rootImage(path, await readRegular(path, MAX_UNPACKED));
+}
+
+function rootImage(path: string, bytes: Uint8Array): ContainerImage {
   return { label: path, config: PLAIN_CONFIG, layers: [{ label: path, read: async () => bytes }] };
 }

@@ -798,6 +798,29 @@ static void fuzz_9p(u32 rounds) {
   failures += !(sound && served > rounds / 10 && refused > rounds / 10 && untouched());
 }
 
+/* One byte of output, whose buffer the driver has taken back (`polled`) or not before the turn; true if it is interrupted then. */
+static bool interrupts_for_output(bool polled) {
+  u16 used;
+  describe(0, RAM_BASE + 0x8000, 1, 0, 0);
+  offer(SLOT_CONSOLE, 1, 0);
+  memcpy(&used, ram.bytes + USED + 2, 2);
+  if (polled) put16(AVAIL + 4 + 2 * QUEUE_SIZE, used);
+  bool early = get(SLOT_CONSOLE, 0x60);
+  terminal_turn();
+  bool late = get(SLOT_CONSOLE, 0x60);
+  set(SLOT_CONSOLE, 0x64, 1);
+  if (early) abort();
+  return late;
+}
+
+static void output_interrupts(void) {
+  start(SLOT_CONSOLE, VIRTIO_F_EVENT_IDX);
+  bool right = interrupts_for_output(false);
+  put16(AVAIL + 4 + 2 * QUEUE_SIZE, 1);
+  for (u32 i = 0; i < 70000; i++) right = right && !interrupts_for_output(true);
+  check("a driver that polls for its output is not interrupted for it", right && interrupts_for_output(false));
+}
+
 int main(void) {
   ram.bytes = calloc(1, RAM_BYTES);
   ram.base = RAM_BASE;
@@ -815,6 +838,7 @@ int main(void) {
   link_turn();
   cuts();
   joins();
+  output_interrupts();
   orphans();
   fuzz_offloads(4000);
   names();

@@ -27,7 +27,13 @@ static void drain(struct console *console) {
     virtq_push(&console->device, QUEUE_FROM_GUEST, chain.head, 0);
     any = true;
   }
-  if (any) virtq_signal(&console->device, QUEUE_FROM_GUEST);
+  if (any) console->signal_due = true;
+}
+
+void console_turn(struct console *console) {
+  if (!console->signal_due) return;
+  console->signal_due = false;
+  virtq_signal(&console->device, QUEUE_FROM_GUEST);
 }
 
 static void on_notify(struct virtio_device *device, u32 queue) {
@@ -38,7 +44,7 @@ static void on_notify(struct virtio_device *device, u32 queue) {
 
 void console_init(struct console *console, u32 slot, void (*output)(struct console *console, const u8 *bytes, u32 len)) {
   console->device.type = TYPE_CONSOLE;
-  console->device.features = F_SIZE;
+  console->device.features = F_SIZE | VIRTIO_F_EVENT_IDX;
   console->device.queue_count = 2;
   console->device.config = console->config;
   console->device.config_len = sizeof console->config;

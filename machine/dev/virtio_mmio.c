@@ -110,13 +110,19 @@ static void set_ready(struct virtio_device *device, struct virtq *queue, bool re
     virtio_stop(device);
     return;
   }
-  queue->next_avail = queue->next_used = 0;
+  queue->next_avail = queue->next_used = queue->signalled = 0;
   queue->ready = 1;
 }
 
 bool virtq_available(struct virtio_device *device, u32 index) {
   struct virtq *queue = &device->queues[index];
   return in_operation(device) && queue->ready && get16(queue->avail + 2) != queue->next_avail;
+}
+
+/* §2.7.10: with event indices the driver notifies of what it makes available beyond this. */
+static void set_next_avail(struct virtio_device *device, struct virtq *queue, u16 next) {
+  queue->next_avail = next;
+  if (device->driver_features & VIRTIO_F_EVENT_IDX) put16(queue->used + 4 + 8 * queue->size, next);
 }
 
 static bool add_segment(struct chain *chain, u64 pa, u32 len, bool writable) {
@@ -155,11 +161,11 @@ bool virtq_pop(struct virtio_device *device, u32 index, struct chain *chain) {
     virtio_stop(device);
     return false;
   }
-  queue->next_avail++;
+  set_next_avail(device, queue, queue->next_avail + 1);
   return true;
 }
 
-void virtq_unpop(struct virtio_device *device, u32 index) { device->queues[index].next_avail--; }
+void virtq_unpop(struct virtio_device *device, u32 index) { set_next_avail(device, &device->queues[index], device->queues[index].next_avail - 1); }
 
 void virtq_push(struct virtio_device *device, u32 index, u16 head, u32 written) {
   struct virtq *queue = &device->queues[index];
@@ -173,7 +179,13 @@ void virtq_push(struct virtio_device *device, u32 index, u16 head, u32 written) 
 
 void virtq_signal(struct virtio_device *device, u32 index) {
   struct virtq *queue = &device->queues[index];
-  if (!queue->ready || (get16(queue->avail) & AVAIL_NO_INTERRUPT)) return;
+  if (!queue->ready) return;
+  if (device->driver_features & VIRTIO_F_EVENT_IDX) {
+    // §2.7.7.2: the driver says which used buffer it waits for; one that it has taken already needs no interrupt.
+    u16 event = get16(queue->avail + 4 + 2 * queue->size), fresh = queue->next_used - queue->signalled;
+    queue->signalled = queue->next_used;
+    if ((u16)(queue->next_used - event - 1) >= fresh) return;
+  } else if (get16(queue->avail) & AVAIL_NO_INTERRUPT) return;
   raise_interrupt(device, INTERRUPT_USED);
 }
 

@@ -36,6 +36,8 @@ struct virtq {
   /** checked host addresses, set while ready */
   u8 *desc, *avail, *used;
   u16 next_avail, next_used;
+  /** next_used as it was when the driver was last signalled */
+  u16 signalled;
 };
 
 struct virtio_device {
@@ -59,6 +61,7 @@ struct virtio_device {
   struct virtq queues[VIRTIO_QUEUES_MAX];
 };
 
+#define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 
 void virtio_attach(struct virtio_device *device, u32 slot);

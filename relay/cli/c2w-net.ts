@@ -105,7 +105,7 @@ async function listenForPages(command: C2wNetCommand, context: CliContext): Prom
     port, host, allowOrigins: command.allowOrigins, allowHosts: command.allowHosts, tls: command.tls, linkAnywhere: true,
     // Datagrams belong to the network; connections go to the page that came last.
     forwards: command.forwards.filter(({ protocol }) => protocol === 'tcp'),
-    images: [], mtu: null, webDir: join(dist, 'web'), imagesDir: join(dist, 'images'), pcap: null, verbose: command.verbose, logFormat: 'text',
+    images: [], mtu: null, webDir: join(dist, 'web'), imagesDir: join(dist, 'images'), convertedDir: null, pcap: null, verbose: command.verbose, logFormat: 'text',
   };
   try {
     for (const forward of command.forwards) if (forward.protocol === 'udp') await network.addForward(forwardSpec(forward));

@@ -35,19 +35,25 @@ describe('flags', () => {
 
   test('serve: defaults, and every flag', () => {
     expect(parseServe([], context)).toEqual({
-      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, tls: null, linkAnywhere: false, webDir: '/r/dist/web', imagesDir: '/r/dist/images', pcap: null, verbose: false, logFormat: 'text',
+      port: 8080, host: null, forwards: [], images: [], allowOrigins: [], allowHosts: [], mtu: null, tls: null, linkAnywhere: false, webDir: '/r/dist/web', imagesDir: '/r/dist/images', convertedDir: '/r/dist/converted', pcap: null, verbose: false, logFormat: 'text',
     });
-    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --pcap /p --verbose --log-format json --tls-cert /c --tls-key k';
+    const args = '--port 0 --host 0.0.0.0 -p 8000:80 --publish=53:53/udp --image a.wasm --image https://e.example/b.wasm --allow-origin https://E.example --allow-host n --mtu 9000 --web /w --images /i --convert on --converted /c/d --pcap /p --verbose --log-format json --tls-cert /c --tls-key k';
     expect(parseServe(args.split(' '), context)).toEqual({
-      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', tls: { cert: '/c', key: join(process.cwd(), 'k') }, linkAnywhere: false, pcap: '/p', verbose: true, logFormat: 'json',
+      port: 0, host: '0.0.0.0', images: ['a.wasm', 'https://e.example/b.wasm'], allowOrigins: ['https://e.example'], allowHosts: ['n'], mtu: 9000, webDir: '/w', imagesDir: '/i', convertedDir: '/c/d', tls: { cert: '/c', key: join(process.cwd(), 'k') }, linkAnywhere: false, pcap: '/p', verbose: true, logFormat: 'json',
       forwards: [{ protocol: 'tcp', hostIp: '127.0.0.1', hostPort: 8000, guestPort: 80 }, { protocol: 'udp', hostIp: '127.0.0.1', hostPort: 53, guestPort: 53 }],
     });
     expect([parseServe([], { ...context, env: { PORT: '9' } }).port, parseServe(['--port', '7'], { ...context, env: { PORT: '9' } }).port]).toEqual([9, 7]);
     expect(parseServe(['--host', 'localhost'], context).host).toBeNull();
   });
 
+  test('serve: archives are converted where nobody else can come in, unless told', () => {
+    const dirs = ['', '--host 127.0.0.1', '--host ::1', '--allow-origin http://localhost:5173', '--host 0.0.0.0', '--host 192.168.1.2', '--allow-host relay.example', '--allow-origin https://demo.example', "--allow-origin *", '--convert off', '--host 0.0.0.0 --convert on']
+      .map((args) => parseServe(args === '' ? [] : args.split(' '), context).convertedDir !== null);
+    expect(dirs).toEqual([true, true, true, true, false, false, false, false, false, false, true]);
+  });
+
   test('serve: what is wrong is named', () => {
-    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes', '--log-format xml', '--tls-cert /c']) {
+    for (const args of ['--port 65536', '--port x', '--port -1', '--mtu 575', '--mtu 65521', '--allow-origin example.org', '--nonsense', 'word', '--port', '-p 80', '-p 1:0', '-p 1:70000', '-p host:1:2', '-p ::1:80:80', '-p 1:2/sctp', '--verbose=yes', '--log-format xml', '--convert maybe', '--tls-cert /c']) {
       expect(() => parseServe(args.split(' '), context), args).toThrow(expect.objectContaining(BAD));
     }
     expect(() => parseServe([], { ...context, env: { PORT: 'x' } })).toThrow('PORT takes a number');

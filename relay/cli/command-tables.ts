@@ -54,6 +54,8 @@ export const SERVE_FLAGS = {
   'mtu': { type: 'string', value: 'N', about: "MTU of the containers' network, 576 to 65520 (default: 1500, or what a page asks for)" },
   'web': { type: 'string', value: 'DIR', about: 'the built page (default: dist/web)', completes: 'directory' },
   'images': IMAGES_FLAG,
+  'convert': { type: 'string', value: 'on|off', about: 'make images of the archives of containers that the page is given (default: on, while the relay is for this computer only)', completes: ['on', 'off'] },
+  'converted': { type: 'string', value: 'DIR', about: 'and keep them there (default: dist/converted)', completes: 'directory' },
   'pcap': PCAP_FLAG,
   'verbose': { type: 'boolean', about: 'log links, sessions and what is dropped' },
   'log-format': LOG_FORMAT_FLAG,
@@ -172,7 +174,8 @@ export const COMMAND_TABLES: Readonly<Record<string, CommandTable>> = {
   docker-archive:FILE[:REF]    what docker save, podman save and skopeo write
   oci:DIR[:TAG]                a folder in OCI layout
   oci-archive:FILE[:TAG]       the same in a tar
-  rootfs.tar                   the files of a root, without a configuration (rootfs:FILE for any name)
+  rootfs:FILE                  the files of a root in a tar, without a configuration
+  FILE                         one of these tars: what is in it tells
   [docker://]HOST[:PORT]/NAME[:TAG|@DIGEST]
                                an image of a registry: over HTTPS, on localhost over HTTP
 out.wasm (the default) has its disk inside; out-dir/ gets a wasm and a disk of which only what is used is read

@@ -4,7 +4,7 @@ import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
 import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { DEFAULT_LIMITS, DEFAULT_PORT, type Limits, type ServeConfig } from '../config.ts';
-import { parseOrigin } from '../gate.ts';
+import { isLoopback, parseOrigin } from '../gate.ts';
 import { NodeClock, nodeRandom } from '../host/node-clock.ts';
 import { NodeHostNet } from '../host/node-host-net.ts';
 import { Log } from '../log.ts';
@@ -64,12 +64,21 @@ export function parseServe(args: string[], context: Pick<CliContext, 'env' | 'ro
     mtu: flags.mtu === undefined ? null : parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX),
     webDir: flags.web === undefined ? join(context.root, 'dist/web') : resolve(flags.web),
     imagesDir: flags.images === undefined ? join(context.root, 'dist/images') : resolve(flags.images),
+    convertedDir: mayConvert(flags) ? resolve(flags.converted ?? join(context.root, 'dist/converted')) : null,
     tls: parseTls('tls', flags['tls-cert'], flags['tls-key']),
     linkAnywhere: false,
     pcap: flags.pcap === undefined ? null : resolve(flags.pcap),
     verbose: flags.verbose ?? false,
     logFormat: parseLogFormat(flags['log-format']),
   };
+}
+
+/** Unless told, only a relay that nobody but this computer's user reaches: not by the network, and not through a proxy, which has a name of its own. */
+function mayConvert(flags: { convert?: string; host?: string; 'allow-host'?: string[]; 'allow-origin'?: string[] }): boolean {
+  if (flags.convert !== undefined && flags.convert !== 'on' && flags.convert !== 'off') throw new RelayError('RELAY_BAD_FLAG', `--convert is on or off, not "${flags.convert}"`);
+  if (flags.convert !== undefined) return flags.convert === 'on';
+  const origins = flags['allow-origin'] ?? [];
+  return isLoopback(flags.host ?? 'localhost') && flags['allow-host'] === undefined && origins.every((origin) => URL.canParse(origin) && isLoopback(new URL(origin).hostname));
 }
 
 /** `--allow-origin`. Throws RELAY_BAD_FLAG. */

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { imageAmong, notAnImage } from './image-files.ts';
+import { archiveAmong, imageAmong, notAnImage } from './image-files.ts';
 
 const files = (...names: string[]): File[] => names.map((name) => new File(['x'], name));
 
@@ -9,6 +9,11 @@ test('an image, and the disk that is its own', () => {
   expect(imageAmong(files('App.WASM'))).toMatchObject({ wasm: { name: 'App.WASM' }, disk: null });
   expect(imageAmong(files('other.disk', 'debian.disk', 'debian.wasm'))).toMatchObject({ wasm: { name: 'debian.wasm' }, disk: { name: 'debian.disk' } });
   expect(imageAmong(files('renamed.wasm', 'debian.disk'))?.disk?.name).toBe('debian.disk');
+});
+
+test('what may be an archive of an image', () => {
+  expect(['app.tar', 'app.TGZ', 'app.tar.gz', 'app.tar.xz', 'app.tar.zst'].map((name) => archiveAmong(files('a.txt', name))?.name)).toEqual(['app.tar', 'app.TGZ', 'app.tar.gz', 'app.tar.xz', 'app.tar.zst']);
+  expect(archiveAmong(files('app.gz', 'tar', 'app.wasm'))).toBeUndefined();
 });
 
 test('what else was given is told from an image', () => {

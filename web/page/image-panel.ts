@@ -1,6 +1,6 @@
 /** The chooser: what the server has, and a field for the URL of any image. Choosing is a link, so it can be opened in a new tab. */
 import { withImage } from './address.ts';
-import { icon, make } from './dom.ts';
+import { icon, make, makeButton } from './dom.ts';
 import { formatBytes } from './figures.ts';
 import type { ListedImage } from './images.ts';
 
@@ -12,11 +12,19 @@ export interface ImageChoice {
   currentUrl: string | null;
   /** files of this computer were chosen */
   onFiles(files: File[]): void;
+  /** of an image that was made of an archive */
+  onRemove(id: string): void;
 }
 
 export function fillImagePanel(panel: HTMLElement, choice: ImageChoice): void {
   const list = make('ul', 'panel-images');
-  for (const image of choice.images ?? []) list.append(make('li', '', imageLink(image, image.url === choice.currentUrl)));
+  for (const image of choice.images ?? []) {
+    const current = image.url === choice.currentUrl;
+    const item = make('li', '', imageLink(image, current));
+    // The container reads its disk as long as it runs.
+    if (image.converted !== null && !current) item.append(removeButton(image.title, () => choice.onRemove(image.converted!)));
+    list.append(item);
+  }
   const parts: Node[] = [make('h2', '', 'Images')];
   if (choice.problem !== '') parts.push(make('p', '', choice.problem));
   else if (choice.images === null) parts.push(make('p', '', 'Reading the list…'));
@@ -37,14 +45,21 @@ function imageLink(image: ListedImage, current: boolean): HTMLAnchorElement {
   return link;
 }
 
+function removeButton(title: string, onClick: () => void): HTMLButtonElement {
+  const button = makeButton('', 'button button-small button-bare', onClick);
+  button.title = `Remove ${title}`;
+  button.append(icon('close', 'icon icon-small'), make('span', 'visually-hidden', button.title));
+  return button;
+}
+
 function fileField(onFiles: (files: File[]) => void): HTMLElement {
   const input = make('input', 'visually-hidden');
   input.type = 'file';
   input.multiple = true;
-  input.accept = '.wasm,.disk';
+  input.accept = '.wasm,.disk,.tar,.tgz,.txz,.gz,.xz,.zst';
   input.addEventListener('change', () => onFiles([...input.files ?? []]));
   const label = make('label', 'button file-button', 'Open a file…', input);
-  return make('div', 'file-field', label, make('small', '', 'A .wasm of this computer, with its .disk if it has one. Dropping it on the page does the same.'));
+  return make('div', 'file-field', label, make('small', '', 'A .wasm with its .disk, if it has one, or a .tar that docker save wrote. Dropping it on the page does the same.'));
 }
 
 function urlForm(): HTMLFormElement {

@@ -8,12 +8,16 @@ const list = (...images: unknown[]) => parseManifest({ version: 1, images }, MAN
 describe('parseManifest', () => {
   it('resolves files against the list', () => {
     expect(list(entry)).toEqual([
-      { name: 'debian', title: 'Debian 13', description: 'bash', url: 'http://localhost:8080/images/debian.wasm', bytes: 1000, sha256: 'a'.repeat(64), diskBytes: 5000, isDefault: false },
+      { name: 'debian', title: 'Debian 13', description: 'bash', url: 'http://localhost:8080/images/debian.wasm', bytes: 1000, sha256: 'a'.repeat(64), diskBytes: 5000, isDefault: false, converted: null },
     ]);
   });
 
   it('fills in what may be missing', () => {
     expect(list({ name: 'x', file: 'x.wasm', bytes: -3, sha256: 'AB', disk: 7 })).toMatchObject([{ title: 'x', description: '', bytes: 0, sha256: null, diskBytes: 0 }]);
+  });
+
+  it('believes no id that is none', () => {
+    expect(list({ ...entry, converted: 'b'.repeat(32) }, { ...entry, converted: '../x' }, { ...entry, converted: 1 })?.map(({ converted }) => converted)).toEqual(['b'.repeat(32), null, null]);
   });
 
   it('leaves out entries that cannot be used', () => {

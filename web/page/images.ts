@@ -11,6 +11,8 @@ export interface ListedImage {
   /** size of the disk beside it, read as needed, in `bytes`; 0 without one */
   diskBytes: number;
   isDefault: boolean;
+  /** the relay made it of an archive, and removes it under this id; null for others */
+  converted: string | null;
 }
 
 /** A list longer than this is cut: the chooser is a menu. */
@@ -33,6 +35,7 @@ export function parseManifest(manifest: unknown, manifestUrl: string): ListedIma
       sha256: typeof entry.sha256 === 'string' && /^[0-9a-f]{64}$/.test(entry.sha256) ? entry.sha256 : null,
       diskBytes: isRecord(entry.disk) ? byteCount(entry.disk.bytes) : 0,
       isDefault: entry.default === true,
+      converted: typeof entry.converted === 'string' && /^[0-9a-f]{32}$/.test(entry.converted) ? entry.converted : null,
     });
   }
   return images;

@@ -15,7 +15,7 @@ import { chooseImage, type ChosenImage } from './choose-image.ts';
 import { ContainerControl } from './container-control.ts';
 import { byId, setText } from './dom.ts';
 import { setUpDrop } from './drop.ts';
-import { imageAmong, notAnImage } from './image-files.ts';
+import { archiveAmong, imageAmong, notAnImage } from './image-files.ts';
 import { fillImagePanel } from './image-panel.ts';
 import type { FilesPanel } from './files-panel.ts';
 import { shareForContainer } from './files.ts';
@@ -38,6 +38,7 @@ import type { PageState } from './status-words.ts';
 import { Tabs, type SharedEvents } from './tabs.ts';
 import { TerminalView } from './terminal.ts';
 import { SAVE_EXTENSION } from '../saved-container.ts';
+import { CONVERTED_PATH } from '../../shared/converted.ts';
 
 /** Rows that the banner of an end covers. */
 const BANNER_ROWS = 5;
@@ -186,6 +187,25 @@ function startFiles(files: File[]): boolean {
   return true;
 }
 
+/** An archive of a container image goes to the relay, where that makes images. Another tar that was dropped is for the container, and so are several files. */
+function startArchive(files: File[], dropped: (FileSystemEntry | File)[] | null = null): boolean {
+  const file = archiveAmong(files);
+  if (file === undefined || (dropped !== null && (dropped.length > 1 || byId('files-panel', HTMLElement).matches(':popover-open')))) return false;
+  void import('./archive.ts').then(async ({ isImageArchive, convertArchive }) => {
+    if (dropped !== null && !(await isImageArchive(file)) && shareFiles(files, dropped)) return;
+    imagePanel.hidePopover();
+    if (!(await convertArchive(file, () => tabs.active.focus()))) refuseFiles([file]);
+  });
+  return true;
+}
+
+async function removeImage(id: string): Promise<void> {
+  await fetch(`${CONVERTED_PATH}/${id}`, { method: 'DELETE' }).catch(() => undefined);
+  await readImages();
+  // Its button is gone, and the keyboard was there.
+  imagePanel.querySelector('a')?.focus();
+}
+
 function restart(): void {
   if (control.restart()) terminal.focus();
   else void begin();
@@ -235,7 +255,7 @@ async function readImages(): Promise<ListedImage[] | null> {
 }
 
 function showImages(): void {
-  fillImagePanel(imagePanel, { images, problem: imagesProblem, currentUrl: control.spec?.imageUrl ?? null, onFiles: (files) => void (startFiles(files) || refuseFiles(files)) });
+  fillImagePanel(imagePanel, { images, problem: imagesProblem, currentUrl: control.spec?.imageUrl ?? null, onFiles: (files) => void (startFiles(files) || startArchive(files) || refuseFiles(files)), onRemove: (id) => void removeImage(id) });
 }
 
 function refuseFiles(files: File[]): boolean {
@@ -284,7 +304,7 @@ function setUpPage(): void {
   });
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => tabs.applyTheme());
   followVisualViewport();
-  setUpDrop([startSaved, startFiles, shareFiles, refuseFiles]);
+  setUpDrop([startSaved, startFiles, startArchive, shareFiles, refuseFiles]);
 }
 
 /** The folder's other end is in another thread, which takes shared memory. */
