@@ -102,47 +102,70 @@ static u32 bits_at(u32 ram_offset, u32 size) {
   return bits;
 }
 
-/* The last of `count` ops leaves the block, behind so many instructions: room for its link. Returns the new count. */
-static u32 add_link(struct block *block, u32 count, u32 instructions) {
-  block->ops[count - 1].n = (u8)instructions;
+/* The last of `count` ops leaves the block: room for its link. Returns the new count. */
+static u32 add_link(struct block *block, u32 count) {
   fill_bytes(&block->ops[count], 0, sizeof(struct op));
   return count + 1;
 }
 
-static u32 finish(struct block *block, u32 count, u32 instructions) {
-  count = add_link(block, count, instructions);
+static u32 finish(struct block *block, u32 count) {
+  count = add_link(block, count);
   fuse_ops(block->ops, count);
   return count;
 }
 
 /* Ends the ops with one that goes on at `off`. */
-static u32 finish_cut(struct block *block, u32 count, u32 instructions, u32 off) {
+static u32 finish_cut(struct block *block, u32 count, u32 instructions, i32 off) {
   struct op *op = &block->ops[count++];
   fill_bytes(op, 0, sizeof *op);
   op->code = OP_NEXT;
+  op->n = (u8)instructions;
   op->imm = off;
-  return finish(block, count, instructions);
+  return finish(block, count);
+}
+
+static bool same_page(u32 a, u32 b) { return a >> PAGE_SHIFT == b >> PAGE_SHIFT; }
+
+/* To code of the block's page that is not in [low, high), which the block holds part of. */
+static bool may_follow(const struct op *op, u32 start, i32 low, i32 high) {
+  return (op->code == OP_J || op->code == OP_JAL) && (op->imm >= high || op->imm < low) && same_page(start + (u32)op->imm, start);
+}
+
+/* `jal`, followed: what is left is the return address. */
+static void keep_return_address(struct op *op) {
+  op->code = OP_AUIPC;
+  op->imm = op->off;
 }
 
 static u32 decode_run(struct block *block, u32 start) {
-  u32 off = 0, count = 0, instructions = 0;
+  i32 off = 0, low = 0, high = 0;
+  u32 count = 0, instructions = 0;
   // After a link there is nothing to fold with.
   bool foldable = false;
   for (;;) {
-    u32 at = start + off, size = bits_at(at, 2) % 4 == 3 ? 4 : 2;
-    bool leaves_page = instructions > 0 && (at >> PAGE_SHIFT != start >> PAGE_SHIFT || size > PAGE_SIZE - (at & 0xfff));
+    u32 at = start + (u32)off, size = bits_at(at, 2) % 4 == 3 ? 4 : 2;
+    bool leaves_page = instructions > 0 && (!same_page(at, start) || size > PAGE_SIZE - (at & 0xfff));
     if (leaves_page || instructions == BLOCK_MAX) return finish_cut(block, count, instructions, off);
     struct op *op = &block->ops[count];
     enum decoded kind = decode(bits_at(at, size), size, off, op);
-    bool backwards = kind == DECODED_BRANCH && op->imm <= (i64)off;
+    op->n = (u8)++instructions;
     bool folded = fuse_fold(op, foldable);
     if (!folded) count++;
+    off += (i32)size;
+    if (off > high) high = off;
+    if (kind == DECODED_JUMP && may_follow(op, start, low, high)) {
+      off = (i32)op->imm;
+      if (off < low) low = off;
+      if (op->code == OP_J) {
+        count--;
+        continue;
+      }
+      keep_return_address(op);
+      kind = DECODED_PLAIN;
+    }
     foldable = kind == DECODED_PLAIN && (foldable || !folded);
-    instructions++;
-    off += size;
-    if (kind == DECODED_BRANCH) count = add_link(block, count, instructions);
-    else if (kind != DECODED_PLAIN) return finish(block, count, instructions);
-    if (backwards) return finish_cut(block, count, instructions, off);
+    if (kind == DECODED_BRANCH) count = add_link(block, count);
+    else if (kind != DECODED_PLAIN) return finish(block, count);
   }
 }
 
@@ -153,9 +176,10 @@ static u32 decode_run(struct block *block, u32 start) {
 static void decode_straddling(struct block *block, u32 ram_offset, u32 high_offset) {
   u32 bits = bits_at(ram_offset, 2) | bits_at(high_offset, 2) << 16, count = 1;
   enum decoded kind = decode(bits, 4, 0, &block->ops[0]);
-  if (kind == DECODED_BRANCH) count = add_link(block, count, 1);
+  block->ops[0].n = 1;
+  if (kind == DECODED_BRANCH) count = add_link(block, count);
   if (kind == DECODED_BRANCH || kind == DECODED_PLAIN) finish_cut(block, count, 1, 4);
-  else finish(block, count, 1);
+  else finish(block, count);
 }
 
 static void insert(struct block *block, u32 ram_offset, u32 second) {
@@ -204,13 +228,4 @@ struct block *block_find(void) {
   entry->block = block;
   mmu_note_jump(hart.pc);
   return block;
-}
-
-u32 block_instructions_before(u64 base, const struct op *op) {
-  // Ops are fewer than instructions, so these are counted where they lie.
-  u64 pa;
-  if (!mmu_fetch(base, &pa)) return 0;
-  u32 start = (u32)ram_offset_of(pa, 2), count = 0;
-  for (u32 off = 0; off < op->off; count++) off += bits_at(start + off, 2) % 4 == 3 ? 4 : 2;
-  return count;
 }

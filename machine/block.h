@@ -4,7 +4,8 @@
  * Theory of operation
  *
  * A block is a run of instructions of one physical page, entered at its first. Conditional branches leave it when they are
- * taken, so it goes on to the next jump; it also ends behind a branch backwards, since what follows a loop is another matter.
+ * taken, and a jump or call within the page is followed, so it goes on to the next jump out of the page or back to where it has been
+ * (a loop's head is a block of its own). What it follows costs no dispatch; offsets from the block's start may so be negative.
  * It is keyed by the physical address of its first instruction, so a page shared by many processes is decoded once and
  * an mm switch costs nothing here. Its ops do not know their virtual address: the interpreter keeps the virtual address
  * of the block's start (`base`), and every pc-relative immediate already contains the op's offset in the block.
@@ -36,10 +37,10 @@ struct op {
   /** enum opcode */
   u16 code;
   u8 rd, rs1, rs2;
-  /** of what may leave the block: instructions from its start to here */
+  /** instructions from the block's start to this one, included */
   u8 n;
   /** offset of this instruction from the block's start, in bytes; for jumps that of the next instruction */
-  u16 off;
+  i16 off;
   i64 imm;
 };
 
@@ -76,8 +77,6 @@ static inline struct jump_entry *jump_entry_at(u64 pc) { return &jump_cache[(u32
 void block_init(void);
 /** The block at hart.pc, entered into the jump cache; NULL: a fetch fault is noted. */
 struct block *block_find(void);
-/** How many instructions of the block at `base`, which is being executed, come before `op`. */
-u32 block_instructions_before(u64 base, const struct op *op);
 /** Bumped when blocks vanish. */
 extern u32 block_epoch;
 /** A write at this offset in RAM is about to happen. */

@@ -289,7 +289,7 @@ static enum decoded plain(struct op *op, u16 code) {
   return code == OP_ILLEGAL ? DECODED_SYSTEM : DECODED_PLAIN;
 }
 
-static enum decoded decode_full(u32 bits, u32 off, u32 size, struct op *op) {
+static enum decoded decode_full(u32 bits, i32 off, u32 size, struct op *op) {
   u32 funct3 = field(bits, 12, 3), rs1 = field(bits, 15, 5), rs2 = field(bits, 20, 5);
   i32 imm_i = (i32)bits >> 20;
   switch (bits & 0x7f) {
@@ -384,14 +384,14 @@ static enum decoded decode_full(u32 bits, u32 off, u32 size, struct op *op) {
     case OPC_JAL: {
       i32 target = ((i32)bits >> 31 << 20) | (i32)(field(bits, 12, 8) << 12 | field(bits, 20, 1) << 11 | field(bits, 21, 10) << 1);
       op->imm = (i64)target + off;
-      op->off = (u16)(off + size);
+      op->off = (i16)(off + (i32)size);
       op->code = op->rd ? OP_JAL : OP_J;
       return DECODED_JUMP;
     }
     case OPC_JALR:
       if (funct3) return DECODED_SYSTEM;
       op->imm = imm_i;
-      op->off = (u16)(off + size);
+      op->off = (i16)(off + (i32)size);
       op->code = op->rd ? OP_JALR : OP_JR;
       return DECODED_JUMP;
     case OPC_SYSTEM: return decode_system(bits, op);
@@ -410,16 +410,16 @@ static enum decoded decode_full(u32 bits, u32 off, u32 size, struct op *op) {
   }
 }
 
-enum decoded decode(u32 bits, u32 size, u32 off, struct op *op) {
+enum decoded decode(u32 bits, u32 size, i32 off, struct op *op) {
   u32 full = size == 2 ? expand(bits & 0xffff) : bits;
   op->code = OP_ILLEGAL;
   op->n = 0;
-  op->off = (u16)off;
+  op->off = (i16)off;
   op->rd = (u8)(field(full, 7, 5) * 8);
   op->rs1 = (u8)(field(full, 15, 5) * 8);
   op->rs2 = (u8)(field(full, 20, 5) * 8);
   op->imm = 0;
   enum decoded kind = full == EXPAND_ILLEGAL ? DECODED_SYSTEM : decode_full(full, off, size, op);
-  if (op->code == OP_ILLEGAL) op->off = (u16)off;
+  if (op->code == OP_ILLEGAL) op->off = (i16)off;
   return kind;
 }

@@ -21,6 +21,6 @@ enum decoded {
  * Decodes one instruction at `off` in its block. `bits` are its 16 or 32 bits, `size` 2 or 4.
  * Anything that is not announced in the device tree becomes OP_ILLEGAL.
  */
-enum decoded decode(u32 bits, u32 size, u32 off, struct op *op);
+enum decoded decode(u32 bits, u32 size, i32 off, struct op *op);
 
 #endif

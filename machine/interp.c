@@ -139,13 +139,15 @@ static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
     op += 2;                   \
   }
 
-/* What a sequence is made of: each works on its own slot and moves on, but for those that end the block. */
+/* What a sequence is made of: each works on its own slot and moves on, a branch that is not taken behind its link. */
 #define DO_LD LOAD_BODY(u64, RD, AS_IS)
 #define DO_LW LOAD_BODY(i32, RD, SIGNED)
 #define DO_LHU LOAD_BODY(u16, RD, AS_IS)
 #define DO_LBU LOAD_BODY(u8, RD, AS_IS)
+#define DO_LWU LOAD_BODY(u32, RD, AS_IS)
 #define DO_SD STORE_BODY(u64, RS2)
 #define DO_SW STORE_BODY(u32, RS2)
+#define DO_SH STORE_BODY(u16, RS2)
 #define DO_SB STORE_BODY(u8, RS2)
 #define DO_MV ALU_BODY(RS1)
 #define DO_LI ALU_BODY(IMM)
@@ -153,7 +155,6 @@ static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
 #define DO_ADD ALU_BODY(RS1 + RS2)
 #define DO_SUB ALU_BODY(RS1 - RS2)
 #define DO_MUL ALU_BODY(RS1 * RS2)
-#define DO_SLTU ALU_BODY(RS1 < RS2)
 #define DO_OR ALU_BODY(RS1 | RS2)
 #define DO_XOR ALU_BODY(RS1 ^ RS2)
 #define DO_AND ALU_BODY(RS1 & RS2)
@@ -172,7 +173,6 @@ static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
 #define DO_BEQ BRANCH_BODY(RS1 == RS2)
 #define DO_BNE BRANCH_BODY(RS1 != RS2)
 #define DO_BLT BRANCH_BODY((i64)RS1 < (i64)RS2)
-#define DO_BGE BRANCH_BODY((i64)RS1 >= (i64)RS2)
 #define DO_BLTU BRANCH_BODY(RS1 < RS2)
 #define DO_BGEU BRANCH_BODY(RS1 >= RS2)
 #define DO_BEQZ BRANCH_BODY(RS1 == 0)
@@ -193,6 +193,14 @@ static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
     budget -= op->n;            \
     base = (RS1 + IMM) & ~1ull; \
     goto jump;                  \
+  }
+#define DO_JALR                          \
+  {                                      \
+    u64 target = (RS1 + IMM) & ~1ull;    \
+    RD = base + op->off;                 \
+    budget -= op->n;                     \
+    base = target;                       \
+    goto jump;                           \
   }
 #define FUSED2(a, b) \
   case OP_##a##_##b: \
@@ -419,13 +427,7 @@ enter: {
       case OP_JAL: DO_JAL
       case OP_J:
       case OP_NEXT: DO_J
-      case OP_JALR: {
-        u64 target = (RS1 + IMM) & ~1ull;
-        RD = base + op->off;
-        budget -= op->n;
-        base = target;
-        goto jump;
-      }
+      case OP_JALR: DO_JALR
       case OP_JR: DO_JR
 
       taken: { // to base + op->imm
@@ -471,7 +473,7 @@ enter: {
         hart.slice_left = budget - (op->n - 1);
         if (unlikely(!csr_execute((u32)op->imm))) goto illegal;
         budget -= op->n;
-        base += op->off + 4u;
+        base += op->off + 4;
         if (hart.leave || (hart.sip & hart.sie)) {
           hart.pc = base;
           goto top;
@@ -509,11 +511,11 @@ enter: {
         if (unlikely(!sfence(op->rs1 != 0, RS1, op->rs2 != 0, RS2))) goto illegal;
         tlb = mmu_tlb();
         budget -= op->n;
-        base += op->off + 4u;
+        base += op->off + 4;
         goto jump;
       case OP_FENCE_I:
         budget -= op->n;
-        base += op->off + 4u;
+        base += op->off + 4;
         block_fence();
         goto jump;
 
@@ -573,7 +575,7 @@ enter: {
     }
   fault:
     hart.pc = base + op->off;
-    budget -= (i32)block_instructions_before(base, op);
+    budget -= op->n - 1;
     COUNT_TRAP
     hart_take_trap(hart.fault_cause, hart.fault_value);
     goto top;

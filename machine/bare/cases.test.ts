@@ -113,6 +113,8 @@ const GROUPS: Record<string, Written[]> = {
     { name: 'MXR lets executable pages be read', pages: { 3: pte(data(0), PTE.V | PTE.X | PTE.A) }, code: `li a0, ${page(3)}; lw a1, 0(a0); li t0, 0x80000; csrs sstatus, t0; lw a2, 0(a0); sw a2, 0(a0); csrc sstatus, t0; lw a3, 0(a0); lr.w a4, (a0)` },
     { name: 'addresses beyond Sv39', code: 'li a0, 1 << 38; lw a1, 0(a0); sw a1, 0(a0); li a0, -1 << 39; lw a1, 0(a0); li a0, 1 << 63; sd a1, 0(a0); amoadd.d a1, a1, (a0); jr a0' },
     { name: 'a fetch beyond Sv39', code: 'li a0, 1 << 40; jr a0' },
+    { name: 'faults behind jumps within a page', code: 'la t0, 3f; jr t0; 1: lw a1, 0(zero); li a2, 2; .4byte 0xffffffff; c.nop; sd a2, 1(zero); jr t4; 3: jal t4, 1b; lw a3, 0(zero); j 4f; ebreak; 4: jal t5, 5f; 5: sd a3, 1(zero); beqz zero, 6f; ebreak; 6: ebreak; mv a4, t4; mv a5, t5' },
+    { name: 'loops, and what follows them', code: 'li a0, 3; li a1, 0; 1: addi a1, a1, 5; addi a0, a0, -1; bnez a0, 1b; lw a2, 0(zero); li a0, 4; j 3f; 2: addi a1, a1, 7; jal t4, 4f; 3: addi a0, a0, -1; bgez a0, 2b; j 5f; 4: lw a3, 0(zero); addi a1, a1, 11; jr t4; 5: nop' },
     { name: 'superpage', superPte: pte(DATA_PA, USABLE), code: `li a0, ${SUPER_VA}; li t0, 0x1000; add a1, a0, t0; sd a0, 8(a1); ld a2, -4(a1); sd a1, -4(a1); li t0, 0x101000; add a2, a0, t0; lw a3, 0(a2)` },
     { name: 'superpage that is not aligned', superPte: pte(DATA_PA + 0x1000n, USABLE), code: `li a0, ${SUPER_VA}; lw a1, 0(a0); sw a1, 0(a0); jr a0` },
     { name: 'superpage gets its A and D bits', superPte: pte(DATA_PA, PTE.V | PTE.R | PTE.W), code: `li a0, ${SUPER_VA}; lw a1, 0(a0); sw a1, 0(a0)` },
