@@ -20,7 +20,7 @@ const SEED = 2026;
 test.each(TARGETS.map(({ name }) => name))('%s: no throw, no hang, nothing left', { timeout: 120_000 }, async (name) => {
   const { failure, runs } = await fuzzWatched(name, { seed: SEED, limitMs: LIMIT_MS, limitRuns: Infinity });
   expect(failure, failure === null ? '' : `${failure.error}\ninput: ${Buffer.from(failure.input).toString('base64')}`).toBeNull();
-  expect(runs).toBeGreaterThan(50);
+  expect(runs).toBeGreaterThan(10);
 });
 
 describe('the corpus', () => {
