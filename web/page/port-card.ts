@@ -75,7 +75,7 @@ export class PortCard {
       while (wanted.url === null) {
         const trouble = await troubleOf(this.#url);
         if (turn !== this.#turn) return;
-        this.#tell(trouble === null ? '' : `${trouble} Waiting for a server: for instance httpd -f -p ${wanted.port} in the terminal.`);
+        this.#tell(trouble === null ? '' : `${trouble} Waiting for a server: for instance httpd -f -p ${wanted.port}, or python3 -m http.server ${wanted.port}, where the image has it.`);
         if (trouble === null) break;
         await new Promise((resolve) => { setTimeout(resolve, RETRY_MS); });
         if (turn !== this.#turn) return;
