@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { Bench, MISSING_TOOLS, assemble } from './bare/bare.ts';
+import { Bench, MISSING_TOOLS, PRINT, assemble } from './bare/bare.ts';
 
 const ROUNDS = 10;
 /** pairs of readings in a round, each of which is a tick (100 ns) at least: 60 ms */
@@ -20,12 +20,7 @@ _start: la sp,stack_top; li s0,${ROUNDS}; li s1,0x101000
 li a7,0x53525354; li a6,0; li a0,0; li a1,0; ecall
 3: j 3b
 rtc: lwu a0,0(s1); lwu a1,4(s1); slli a1,a1,32; or a0,a0,a1; ret
-print: mv s7,ra; li s8,60
-5: srl a0,s11,s8; andi a0,a0,15; li t0,10; blt a0,t0,6f; addi a0,a0,39
-6: addi a0,a0,48; call putchar; addi s8,s8,-4; bgez s8,5b
-   li a0,10; mv ra,s7
-putchar: la a1,char; sb a0,0(a1); li a0,1; li a2,0; li a7,0x4442434e; li a6,0; ecall; ret
-char: .byte 0
+${PRINT}
 .balign 16
 .skip 4096
 stack_top:

@@ -7,7 +7,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, expect, test } from 'vitest';
-import { Bench, MISSING_TOOLS, assemble } from './bare/bare.ts';
+import { Bench, MISSING_TOOLS, PRINT, assemble } from './bare/bare.ts';
 
 const INTEGERS = ['0', '1', '-1', '2', '0x7fffffff', '0x80000000', '0xffffffff', '0x7fffffffffffffff', '0x8000000000000000', '0x123456789abcdef0', '-77', '31', '63', '0x00ff00ff12003400'];
 const DOUBLES = [
@@ -91,12 +91,7 @@ _start: la sp,stack_top; li t0,0x6000; csrs sstatus,t0; csrw fcsr,zero; la s3,sc
 ${tests.join('\n')}
 li a7,0x53525354; li a6,0; li a0,0; li a1,0; ecall
 4: j 4b
-print: mv s7,ra; li s8,60
-5: srl a0,s11,s8; andi a0,a0,15; li t0,10; blt a0,t0,6f; addi a0,a0,39
-6: addi a0,a0,48; call putchar; addi s8,s8,-4; bgez s8,5b
-   li a0,10; mv ra,s7
-putchar: la a1,char; sb a0,0(a1); li a0,1; li a2,0; li a7,0x4442434e; li a6,0; ecall; ret
-char: .byte 0
+${PRINT}
 .balign 4096
 scratch: .skip 8192
 ${table('integers', INTEGERS)}

@@ -58,6 +58,14 @@ export interface Case {
 
 export const MISSING_TOOLS = ['riscv64-linux-gnu-as', 'qemu-system-riscv64', 'gcc'].filter((tool) => spawnSync(tool, ['--version']).status !== 0);
 
+/** `call print` writes s11 in hex and a new line, by SBI's debug console. Takes s7, s8 and what a call may take. */
+export const PRINT = `print: mv s7,ra; li s8,60
+5: srl a0,s11,s8; andi a0,a0,15; li t0,10; blt a0,t0,6f; addi a0,a0,39
+6: addi a0,a0,48; call putchar; addi s8,s8,-4; bgez s8,5b
+   li a0,10; mv ra,s7
+putchar: la a1,char; sb a0,0(a1); li a0,1; li a2,0; li a7,0x4442434e; li a6,0; ecall; ret
+char: .byte 0`;
+
 /** Assembles to flat bytes at `base`; `folder` takes the intermediate files. */
 export function assemble(folder: string, name: string, source: string, base = KERNEL_BASE): Uint8Array {
   const at = (extension: string): string => join(folder, `${name}.${extension}`);
