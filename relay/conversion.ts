@@ -8,6 +8,7 @@ import { writeFileSync } from 'node:fs';
 import { constants, setPriority } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { RelayError } from '../shared/relay-error.ts';
+import { printable } from './printable.ts';
 
 const PORTSIDE = fileURLToPath(new URL('../bin/portside.mjs', import.meta.url));
 /** in front of warnings, and of the error */
@@ -48,7 +49,7 @@ export async function convertArchive(archive: string, out: string, { name, maxUn
     for (const line of lines) {
       if (line.startsWith(SAID)) said = line.slice(SAID.length, MAX_ERROR_CHARS);
       else if (said !== '') said = `${said}\n${line}`.slice(0, MAX_ERROR_CHARS);
-      else onStep(printable(line));
+      else onStep(printable(line, MAX_LINE_CHARS, ''));
     }
   });
   signal.addEventListener('abort', kill, { once: true });
@@ -74,9 +75,4 @@ function putLast(pid: number): void {
   } catch {
     // It has ended already.
   }
-}
-
-function printable(line: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return line.slice(0, MAX_LINE_CHARS).replace(/[\u0000-\u001f\u007f-\u009f]/g, '');
 }

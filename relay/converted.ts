@@ -11,6 +11,7 @@
 import { mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ManifestImage } from './images.ts';
+import { printable } from './printable.ts';
 
 const ID_CHARS = 32;
 const ID = /^[0-9a-f]{32}$/;
@@ -70,7 +71,7 @@ export class Converted {
     const { images: [made] } = JSON.parse(await readFile(join(out, 'manifest.json'), 'utf8')) as { images: ManifestImage[] };
     const { default: _, ...image } = made;
     const title = image.title === image.name ? baseName(fileName) : image.title;
-    const entry: ManifestImage = { ...image, name: freeName(image.name, taken), title: printable(title), description: `made of ${printable(fileName)}` };
+    const entry: ManifestImage = { ...image, name: freeName(image.name, taken), title: printable(title, MAX_TITLE_CHARS), description: `made of ${printable(fileName, MAX_TITLE_CHARS)}` };
     await writeFile(join(out, 'image.json'), `${JSON.stringify(entry)}\n`);
     await rm(join(out, 'manifest.json'));
     await rename(out, join(this.dir, id)).catch(async (error: Error) => {
@@ -109,11 +110,6 @@ function freeName(wanted: string, taken: ReadonlySet<string>): string {
   let name = wanted;
   for (let n = 2; taken.has(name); n++) name = `${wanted}-${n}`;
   return name;
-}
-
-function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.slice(0, MAX_TITLE_CHARS).replace(/[\u0000-\u001f\u007f-\u009f]/g, '?');
 }
 
 function isAlive(pid: number): boolean {

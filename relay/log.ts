@@ -3,6 +3,9 @@
  * The sentence is the same in both; `fields` say again in JSON what it is about, by fixed names.
  */
 import { pino, stdTimeFunctions, type Logger } from 'pino';
+import { printable } from './printable.ts';
+
+const MAX_CHARS = 500;
 
 export type LogFormat = 'text' | 'json';
 export type LogFields = Readonly<Record<string, string | number>>;
@@ -29,22 +32,22 @@ export class Log {
   }
 
   info(text: string, fields: LogFields = {}): void {
-    if (this.#json !== null) this.#json.info(printed(fields), printable(text));
-    else this.#write(`portside: ${printable(text)}`);
+    if (this.#json !== null) this.#json.info(printed(fields), loggable(text));
+    else this.#write(`portside: ${loggable(text)}`);
   }
 
   /** Shown with `--verbose` only. */
   debug(text: string, fields: LogFields = {}): void {
     if (!this.verbose) return;
-    if (this.#json !== null) this.#json.debug(printed(fields), printable(text));
-    else this.#write(`portside: ${printable(text)}`);
+    if (this.#json !== null) this.#json.debug(printed(fields), loggable(text));
+    else this.#write(`portside: ${loggable(text)}`);
   }
 
   /** Our own bug: with the stack, whatever the verbosity. */
   bug(text: string, error: unknown, fields: LogFields = {}): void {
-    if (this.#json !== null) return this.#json.error({ ...printed(fields), err: error instanceof Error ? error : new Error(String(error)) }, printable(text));
+    if (this.#json !== null) return this.#json.error({ ...printed(fields), err: error instanceof Error ? error : new Error(String(error)) }, loggable(text));
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
-    this.#write(`portside: bug: ${printable(text)}\n${stack}`);
+    this.#write(`portside: bug: ${loggable(text)}\n${stack}`);
   }
 
   /** Says `text` the first time that `subject` (an Origin, an address) comes up for `topic`; later only with `--verbose`. */
@@ -68,11 +71,10 @@ function makePino(write: (line: string) => void, verbose: boolean): Logger {
 }
 
 function printed(fields: LogFields): LogFields {
-  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, typeof value === 'string' ? printable(value) : value]));
+  return Object.fromEntries(Object.entries(fields).map(([name, value]) => [name, typeof value === 'string' ? loggable(value) : value]));
 }
 
 /** Peers choose some of what we log: no control characters reach the terminal, and no line grows without end. */
-function printable(text: string): string {
-  // oxlint-disable-next-line no-control-regex
-  return text.replace(/[\u0000-\u001f\u007f-\u009f]/g, '?').slice(0, 500);
+function loggable(text: string): string {
+  return printable(text, MAX_CHARS);
 }
