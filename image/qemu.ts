@@ -121,7 +121,7 @@ export class QemuGuest {
 /** The lines that the machine sends after the handshake. */
 function configuration(options: QemuOptions): string {
   return [
-    `PS_EPOCH=${(Date.now() / 1000).toFixed(3)}000000`, `PS_MAC=${quote(options.network === true ? (options.mac ?? '02:00:00:00:00:01') : '')}`, `PS_NET=${options.network === true ? 1 : 0}`,
+    `PS_EPOCH=${(Date.now() / 1000).toFixed(9)}`, `PS_MAC=${quote(options.network === true ? (options.mac ?? '02:00:00:00:00:01') : '')}`, `PS_NET=${options.network === true ? 1 : 0}`,
     `PS_HOSTNAME=${quote(options.hostname ?? '')}`, `PS_STDIN=${options.stdin === false ? 0 : 1}`,
     `PS_ENTRYPOINT=${quote(options.entrypoint ?? '')}`, `PS_HAS_ENTRYPOINT=${options.entrypoint === undefined ? 0 : 1}`,
     ...Object.entries(options.env ?? {}).map(([name, value]) => `export ${name}=${quote(value)}`),

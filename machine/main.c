@@ -295,6 +295,7 @@ static void follow_clock(void) {
 }
 
 static void poll_world(u32 ready) {
+  follow_clock();
   if ((ready & HOST_POLL_IN) && terminal_wants_input(0)) terminal_read(0);
   for (u32 n = 1; n < TERMINALS; n++)
     if ((ready & HOST_POLL_DEVICE(n)) && terminal_wants_input(n)) terminal_read(n);
@@ -326,7 +327,6 @@ static void sleep_until_event(void) {
   u32 ready = poll_host(socket, writes, timeout_ns);
   clock_update();
   machine.last_poll_ns = host_monotonic_ns();
-  follow_clock();
   poll_world(ready);
 }
 
@@ -360,7 +360,6 @@ static _Noreturn void run_real(void) {
     u64 now = host_monotonic_ns();
     if (now - machine.last_poll_ns < POLL_INTERVAL_NS) continue;
     machine.last_poll_ns = now;
-    follow_clock();
     poll_world(poll_host(-1, false, 0));
   }
 }

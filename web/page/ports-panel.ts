@@ -57,14 +57,13 @@ export class PortsPanel {
     this.#button.title = count === 0 ? 'Ports' : `Ports: ${count} open in the container`;
     if (!this.#panel.matches(':popover-open')) return;
     // Drawn when it has changed: what has the focus would lose it.
-    const shown = JSON.stringify([entries, this.#problem, this.#source.net().state, this.#source.listening() === null]);
-    if (shown !== this.#shown) this.fill();
+    if (this.#picture(entries) !== this.#shown) this.fill();
   }
 
   /** Opens with what is true now. */
   fill(): void {
     const entries = this.#entries();
-    this.#shown = JSON.stringify([entries, this.#problem, this.#source.net().state, this.#source.listening() === null]);
+    this.#shown = this.#picture(entries);
     const focused = this.#panel.contains(document.activeElement) ? document.activeElement?.getAttribute('data-key') ?? null : null;
     const parts: Node[] = [make('h2', '', 'Ports'), make('p', '', this.#sentence(entries))];
     if (entries.length > 0) parts.push(make('ul', 'port-list', ...entries.map((entry) => this.#item(entry))));
@@ -111,6 +110,11 @@ export class PortsPanel {
       one.open ??= open;
     }
     return [...entries.values()].sort((a, b) => a.guest - b.guest);
+  }
+
+  /** All that the panel shows. */
+  #picture(entries: Entry[]): string {
+    return JSON.stringify([entries, this.#problem, this.#source.net().state, this.#source.listening() === null]);
   }
 
   #sentence(entries: Entry[]): string {
