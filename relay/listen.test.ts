@@ -12,7 +12,7 @@ import type { LinkPort } from '../shared/net/stack/link-port.ts';
 import { Stack } from '../shared/net/stack/stack.ts';
 import type { CloseReason, TcpConnection, TcpHandler } from '../shared/net/stack/tcp/connection.ts';
 import { GUEST_IP, GUEST_MAC, ip, STACK_CONFIG } from '../shared/net/stack/fixture/frames.ts';
-import type { Ipv4 } from '../shared/net/wire/addr.ts';
+import type { UnicastIpv4 } from '../shared/net/wire/addr.ts';
 import { NodeClock, nodeRandom } from './host/node-clock.ts';
 import { parseResolvConf } from './host/node-host-net.ts';
 import type { Listening } from './listen.ts';
@@ -77,11 +77,11 @@ class Guest {
     socket.on('error', () => {});
   }
 
-  resolve(address: Ipv4): Promise<boolean> {
+  resolve(address: UnicastIpv4): Promise<boolean> {
     return new Promise((resolve) => this.stack.neighbors.resolve(address, resolve));
   }
 
-  async run(address: Ipv4, port: number, toSend: Buffer, endsItself = true): Promise<{ program: Program; reason: CloseReason }> {
+  async run(address: UnicastIpv4, port: number, toSend: Buffer, endsItself = true): Promise<{ program: Program; reason: CloseReason }> {
     expect(await this.resolve(address)).toBe(true);
     const program = new Program(toSend, endsItself);
     program.connection = this.stack.tcp.connect(address, port, GUEST_IP, 20_000 + Math.floor(Math.random() * 20_000), program);
@@ -124,6 +124,18 @@ async function serve(onSocket: (socket: Socket) => void): Promise<number> {
 function sha256(bytes: Uint8Array): string {
   return createHash('sha256').update(bytes).digest('hex');
 }
+
+test('a datagram to DHCP\'s port of an address that is nobody\'s is one counted drop; the network goes on', async () => {
+  const arp = 'ffffffffffff 020000000001 0806 0001080006040001 020000000001 c0a87f03 000000000000 c0a87f01';
+  const datagram = `ffffffffffff 020000000001 0800 45000148 00004000 4011f9f9 c0a87f03 f0ffffff 0044 0043 0134 80b6 010106000000000900000000c0a87f03 ${'00'.repeat(284)}`;
+  const frames = [arp, datagram, datagram.replace('4011f9f9 c0a87f03 f0ffffff', '4011faf7 c0a87f03 f0000001')].map((hex) => Buffer.from(hex.replaceAll(' ', ''), 'hex'));
+  const raw = connect(join(folder, 'net.sock'));
+  raw.on('error', () => {});
+  for (const frame of frames) raw.write(Buffer.concat([Buffer.from([0, 0, frame.length >> 8, frame.length & 255]), frame]));
+  await expect.poll(() => listening.network.stats()['drop:ipv4-bad-destination']).toBe(2);
+  raw.destroy();
+  expect(await guest.resolve(GATEWAY)).toBe(true);
+});
 
 test('8 MB each way through the NAT arrive intact, each direction ending by itself', async () => {
   const down = randomBytes(8_000_000);

@@ -54,10 +54,16 @@ test('policy: rules in order; metadata addresses only when asked for; nothing go
 test.each([
   ['{', /no JSON/], ['[]', /the file is not an object/], ['{"stack": 1}', /stack is not an object/], ['{"stack": {}, "x": 1}', /x is no setting beside/], ['{"mtuu": 1}', /mtuu is no setting/],
   ['{"mtu": 100}', /mtu is a number from 576/], ['{"mtu": "1500"}', /mtu is a number/], ['{"subnet": "10.0.0.0"}', /subnet is a network/], ['{"subnet": "10.0.0.0/30"}', /subnet is a network/],
-  ['{"gatewayIP": "10.0.0.1"}', /has no host 10.0.0.1/], ['{"gatewayIP": 1}', /gatewayIP is not a string/], ['{"gatewayMacAddress": "x"}', /not a MAC/], ['{"dns": {}}', /dns is not a list/],
+  ['{"gatewayIP": "10.0.0.1"}', /gateway 10.0.0.1 is not in 192.168.127.0\/24/], ['{"gatewayIP": 1}', /gatewayIP is not a string/], ['{"gatewayMacAddress": "x"}', /not a MAC/], ['{"dns": {}}', /dns is not a list/],
   ['{"dns": [{"records": [{"regexp": "(", "ip": "10.0.0.1"}]}]}', /dns error parsing regexp/], ['{"forwards": {"x": "y"}}', /forwards has/], ['{"forwards": {":80": ":80"}}', /forwards has/],
-  ['{"nat": {"x": "127.0.0.1"}}', /nat "x" is not/], ['{"dhcpStaticLeases": {"192.168.127.255": "02:00:00:00:00:01"}}', /has no host 192.168.127.255/], ['{"blockAllOutbound": 1}', /true or false/],
+  ['{"nat": {"x": "127.0.0.1"}}', /nat "x" is not/], ['{"dhcpStaticLeases": {"192.168.127.255": "02:00:00:00:00:01"}}', /192.168.127.255, is everyone on the network/], ['{"blockAllOutbound": 1}', /true or false/],
   ['{"policy": {"otherwise": "x"}}', /otherwise/], ['{"policy": {"rules": [{}]}}', /policy.rules.allow is true or false/], ['{"policy": {"rules": [{"allow": true, "cidr": "x"}]}}', /cidr/],
+  ['{"gatewayIP": "240.0.0.1"}', /gatewayIP "240.0.0.1" is reserved/], ['{"deviceIP": "127.0.0.1"}', /deviceIP "127.0.0.1" is the computer's own loopback/], ['{"deviceIP": "192.168.127.254"}', /192.168.127.254, is an alias/],
+  ['{"subnet": "240.0.0.0/24"}', /subnet "240.0.0.0\/24" is reserved/], ['{"subnet": "127.0.0.0/8"}', /subnet "127.0.0.0\/8" is the computer/], ['{"subnet": "0.0.0.0/8"}', /is no host/], ['{"subnet": "224.0.0.0/24"}', /is a group/],
+  ['{"dhcpStaticLeases": {"240.0.0.3": "02:00:00:00:00:01"}}', /"240.0.0.3" is reserved/], ['{"dhcpStaticLeases": {"192.168.127.1": "02:00:00:00:00:01"}}', /192.168.127.1, is the gateway/],
+  ['{"nat": {"240.0.0.254": "127.0.0.1"}}', /nat "240.0.0.254" is reserved/], ['{"nat": {"192.168.127.254": "240.0.0.1"}}', /leads to 240.0.0.1, which is reserved/], ['{"nat": {"192.168.127.1": "127.0.0.1"}}', /alias 192.168.127.1 is the gateway/],
+  ['{"gatewayVirtualIPs": ["255.255.255.255"]}', /is everyone on the link/], ['{"dns": [{"name": "x.", "records": [{"name": "a", "ip": "240.0.0.1"}]}]}', /240.0.0.1 is reserved/], ['{"dns": [{"name": "x.", "defaultIP": "224.0.0.1"}]}', /224.0.0.1 is a group/],
+  ['{"forwards": {":80": "240.0.0.3:80"}}', /forwards lead to 240.0.0.3, which is reserved/], ['{"forwards": {":80": "10.0.0.3:80"}}', /forwards lead to 10.0.0.3, which is not in 192.168.127.0\/24/],
   ['{"policy": {"rules": [{"allow": true, "port": 1}]}}', /no member "port"/], ['{"policy": {"rules": [{"allow": true, "ports": "9-1"}]}}', /ports/], ['{"policy": {"rules": [{"allow": true, "protocol": "x"}]}}', /protocol/],
 ])('what is wrong is named: %s', (text, message) => {
   expect(() => parseNetworkFile(text)).toThrow(expect.objectContaining({ code: 'RELAY_CONFIG', message: expect.stringMatching(message) }));

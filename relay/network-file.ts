@@ -16,8 +16,8 @@
 import { RelayError } from '../shared/relay-error.ts';
 import { ALLOW_ALL, type Policy, type PolicyRule } from '../shared/net/nat/policy.ts';
 import type { ForwardSpec } from '../shared/net/services/network.ts';
-import { DEFAULT_NETWORK_CONFIG, type NetworkConfig } from '../shared/net/services/network-config.ts';
-import { formatIpv4, inCidr, maskOf, parseCidr, parseIpv4, parseMac, type Ipv4 } from '../shared/net/wire/addr.ts';
+import { checkConfig, DEFAULT_NETWORK_CONFIG, whyNoGuest, type NetworkConfig } from '../shared/net/services/network-config.ts';
+import { formatIpv4, IPV4_LOOPBACK, isUnicast, parseCidr, parseIpv4, parseMac, specialUse, type Ipv4, type UnicastIpv4 } from '../shared/net/wire/addr.ts';
 import { ApiError } from './api/api-error.ts';
 import { asZone } from './api/dns-json.ts';
 
@@ -60,7 +60,7 @@ function readStack(stack: Json, ignored: string[]): NetworkFile {
   const file: NetworkFile = { config: draft, forwards: [], ignored: [...ignored] };
   // First of all: other members are checked against it, whatever their order.
   if (stack['subnet'] !== undefined) takeSubnet(draft, asText(stack['subnet'], 'subnet'));
-  if (stack['gatewayIP'] !== undefined) takeGateway(draft, asIp(stack['gatewayIP'], 'gatewayIP'));
+  if (stack['gatewayIP'] !== undefined) takeGateway(draft, asHost(stack['gatewayIP'], 'gatewayIP'));
   let rules: Policy | null = null;
   let blocksAll = false;
   let allowsLinkLocal = false;
@@ -73,14 +73,14 @@ function readStack(stack: Json, ignored: string[]): NetworkFile {
     switch (key) {
       case 'subnet': case 'gatewayIP': break;
       case 'gatewayMacAddress': draft.gatewayMac = asMac(value, key); break;
-      case 'deviceIP': draft.defaultGuestIp = asIp(value, key); break;
+      case 'deviceIP': draft.defaultGuestIp = asHost(value, key); break;
       case 'dns': takeZones(draft, asList(value, key)); break;
       case 'dnsSearchDomains': draft.searchDomains = asList(value, key).map((name) => asText(name, key).replace(/\.$/, '')); break;
       case 'domain': draft.domain = asText(value, key).toLowerCase(); break;
       case 'forwards': file.forwards = Object.entries(asObject(value, key)).map(([local, remote]) => asForward(local, asText(remote, key))); break;
       case 'nat': takeNat(draft, asObject(value, key)); break;
       case 'gatewayVirtualIPs': break;
-      case 'dhcpStaticLeases': draft.staticLeases = new Map(Object.entries(asObject(value, key)).map(([ip, mac]) => [asMac(mac, key), asIp(ip, key)])); break;
+      case 'dhcpStaticLeases': draft.staticLeases = new Map(Object.entries(asObject(value, key)).map(([ip, mac]) => [asMac(mac, key), asHost(ip, key)])); break;
       case 'ec2MetadataAccess': allowsLinkLocal = asFlag(value, key); break;
       case 'blockAllOutbound': blocksAll = asFlag(value, key); break;
       case 'policy': rules = asPolicy(asObject(value, key)); break;
@@ -92,25 +92,31 @@ function readStack(stack: Json, ignored: string[]): NetworkFile {
   if (stack['gatewayVirtualIPs'] !== undefined) takeVirtualIps(draft, asList(stack['gatewayVirtualIPs'], 'gatewayVirtualIPs'));
   const given = blocksAll ? { rules: [], otherwise: 'deny' as const } : rules ?? ALLOW_ALL;
   draft.policy = allowsLinkLocal ? given : { ...given, rules: [LINK_LOCAL, ...given.rules] };
-  checkSubnet({ ...DEFAULT_NETWORK_CONFIG, ...draft });
+  const config = { ...DEFAULT_NETWORK_CONFIG, ...draft };
+  checkConfig(config);
+  for (const { guestIp } of file.forwards) {
+    const why = guestIp === undefined ? null : whyNoGuest(config, guestIp);
+    if (why !== null) throw wrong('forwards', `lead to ${formatIpv4(guestIp!)}, which is ${why}`);
+  }
   return file;
 }
 
 function takeSubnet(draft: Draft, text: string): void {
   const cidr = parseCidr(text);
   if (cidr === null || !text.includes('/') || cidr.prefixLen < PREFIX_MIN || cidr.prefixLen > PREFIX_MAX) throw wrong('subnet', `is a network of /${PREFIX_MIN} to /${PREFIX_MAX}, not "${text}"`);
-  const at = (offset: number): Ipv4 => ((cidr.base + offset) >>> 0) as Ipv4;
+  if (!isUnicast(cidr.base)) throw wrong('subnet', `"${text}" is ${specialUse(cidr.base)}`);
+  const at = (offset: number): UnicastIpv4 => (cidr.base + offset) as UnicastIpv4;
   const size = 2 ** (32 - cidr.prefixLen);
   draft.subnet = cidr.base;
   draft.prefixLen = cidr.prefixLen;
-  draft.hostAliases = new Map([[at(size - 2), parseIpv4('127.0.0.1')!]]);
+  draft.hostAliases = new Map<UnicastIpv4, Ipv4>([[at(size - 2), IPV4_LOOPBACK]]);
   draft.staticLeases = new Map();
   draft.poolStart = draft.defaultGuestIp = at(3);
   draft.poolEnd = at(size - 2);
   takeGateway(draft, at(1));
 }
 
-function takeGateway(draft: Draft, ip: Ipv4): void {
+function takeGateway(draft: Draft, ip: UnicastIpv4): void {
   draft.gatewayIp = ip;
   const [host] = (draft.hostAliases ?? DEFAULT_NETWORK_CONFIG.hostAliases).keys();
   draft.localNames = new Map([...DEFAULT_NETWORK_CONFIG.localNames.keys()].map((name) => [name, name.startsWith('gateway') ? ip : host]));
@@ -129,14 +135,14 @@ function takeZones(draft: Draft, list: unknown[]): void {
 }
 
 function takeNat(draft: Draft, table: Json): void {
-  draft.hostAliases = new Map(Object.entries(table).map(([from, to]) => [asIp(from, 'nat'), asIp(to, 'nat')]));
+  draft.hostAliases = new Map(Object.entries(table).map(([from, to]) => [asHost(from, 'nat'), asIp(to, 'nat')]));
 }
 
 /** Addresses that the gateway answers for; those without a translation mean themselves. */
 function takeVirtualIps(draft: Draft, list: unknown[]): void {
   const aliases = new Map(draft.hostAliases ?? DEFAULT_NETWORK_CONFIG.hostAliases);
   for (const value of list) {
-    const ip = asIp(value, 'gatewayVirtualIPs');
+    const ip = asHost(value, 'gatewayVirtualIPs');
     if (!aliases.has(ip)) aliases.set(ip, ip);
   }
   draft.hostAliases = aliases;
@@ -189,14 +195,6 @@ function checkKeys(value: Json, known: string[], where: string): void {
   if (unknown !== undefined) throw wrong(where, `has no member "${unknown}"`);
 }
 
-function checkSubnet({ subnet, prefixLen, gatewayIp, staticLeases, defaultGuestIp }: NetworkConfig): void {
-  const cidr = { base: subnet, prefixLen };
-  const broadcast = (subnet | ~maskOf(prefixLen)) >>> 0;
-  for (const ip of [gatewayIp, defaultGuestIp, ...staticLeases.values()]) {
-    if (!inCidr(ip, cidr) || ip === subnet || ip === broadcast) throw wrong('subnet', `${formatIpv4(subnet)}/${prefixLen} has no host ${formatIpv4(ip)}`);
-  }
-}
-
 function asObject(value: unknown, name: string): Json {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(name, 'is not an object');
   return value as Json;
@@ -225,6 +223,13 @@ function asNumber(value: unknown, name: string, min: number, max: number): numbe
 function asIp(value: unknown, name: string): Ipv4 {
   const ip = parseIpv4(asText(value, name));
   if (ip === null) throw wrong(name, `"${asText(value, name)}" is not an IPv4 address`);
+  return ip;
+}
+
+/** An address that a host can have. */
+function asHost(value: unknown, name: string): UnicastIpv4 {
+  const ip = asIp(value, name);
+  if (!isUnicast(ip)) throw wrong(name, `"${asText(value, name)}" is ${specialUse(ip)}`);
   return ip;
 }
 

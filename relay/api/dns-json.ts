@@ -1,6 +1,6 @@
 /** Zones as gvproxy writes them: `{ Name, Records: [{ Name, IP, Regexp }], DefaultIP }`, names with a final dot. */
 import { regexpSource, zoneName, zoneRegexp, type DnsRecord, type DnsZone } from '../../shared/net/services/dns-zones.ts';
-import { formatIpv4, parseIpv4, type Ipv4 } from '../../shared/net/wire/addr.ts';
+import { formatIpv4, parseIpv4, specialUse, type Ipv4 } from '../../shared/net/wire/addr.ts';
 import { ApiError } from './api-error.ts';
 import { field, textField } from './json-body.ts';
 
@@ -37,5 +37,7 @@ function asName(text: string): string {
 function asIp(text: string): Ipv4 {
   const ip = parseIpv4(text);
   if (ip === null) throw new ApiError(400, `invalid IPv4 address: ${text.slice(0, 100)}`);
+  // 0.0.0.0 and loopback are what block lists send names to.
+  if (ip >>> 28 >= 14) throw new ApiError(400, `invalid IPv4 address: ${text} is ${specialUse(ip)}`);
   return ip;
 }

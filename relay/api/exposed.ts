@@ -8,6 +8,7 @@
 import { isAbsolute } from 'node:path';
 import type { HostListener, HostTcp } from '../../shared/net/nat/host-net.ts';
 import type { Forward, VirtualNetwork } from '../../shared/net/services/network.ts';
+import { whyNoGuest } from '../../shared/net/services/network-config.ts';
 import { formatIpv4, IPV4_ANY, IPV4_LOOPBACK, parseIpv4, type Ipv4 } from '../../shared/net/wire/addr.ts';
 import { ApiError } from './api-error.ts';
 
@@ -118,6 +119,8 @@ export class Exposed {
     const ip = match['ip'] === '' ? this.#network.config.defaultGuestIp : parseIpv4(match['ip']);
     const port = Number(match['port']);
     if (ip === null || port < 1 || port > 65_535) throw new ApiError(500, `invalid remote addr ${text.slice(0, 100)}`);
+    const why = whyNoGuest(this.#network.config, ip);
+    if (why !== null) throw new ApiError(500, `invalid remote addr ${text.slice(0, 100)}: ${formatIpv4(ip)} is ${why}`);
     return { ip, port };
   }
 }

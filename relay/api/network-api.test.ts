@@ -142,6 +142,11 @@ describe('forwarder', () => {
     expect(await expose({ local: '127.0.0.1:0', remote: '192.168.127.3' })).toEqual([400, expect.stringContaining('missing port')]);
     expect(await expose({ local: 'nonsense', remote: ':80' })).toEqual([500, expect.stringContaining('missing port')]);
     expect(await expose({ local: '[::1]:80', remote: ':80' })).toEqual([500, expect.stringContaining('not an IPv4')]);
+    for (const [ip, why] of [['240.0.0.3', 'reserved'], ['255.255.255.255', 'everyone on the link'], ['127.0.0.1', 'loopback'], ['192.168.127.1', 'the gateway'], ['192.168.127.254', 'an alias'], ['10.0.0.3', 'not in 192.168.127.0/24']]) {
+      for (const protocol of ['tcp', 'udp']) expect(await expose({ local: '127.0.0.1:0', remote: `${ip}:80`, protocol })).toEqual([500, expect.stringMatching(`invalid remote addr ${ip}:80: ${ip} is .*${why}`)]);
+      expect(await expose({ local: '/tmp/never.sock', remote: `tcp://${ip}:80`, protocol: 'unix' })).toEqual([500, expect.stringContaining(`${ip} is`)]);
+      expect((await ask('/services/forwarder/unexpose', { local: `${ip}:80` })).status).toBe(500);
+    }
     expect(await expose({ local: '127.0.0.1:0', remote: 'x:80' })).toEqual([500, expect.stringContaining('invalid remote')]);
     expect(await expose({ local: '127.0.0.1:0', remote: ':80', protocol: 'sctp' })).toEqual([500, 'unknown protocol sctp\n']);
     expect(await expose({ local: 1 })).toEqual([400, 'local is not a string\n']);
@@ -161,7 +166,7 @@ describe('zones, addresses, numbers', () => {
     expect((await ask('/services/dns/all')).json()).toContainEqual({
       Name: 'test.', Records: [{ Name: 'a', IP: '10.0.0.1', Regexp: null }, { Name: '', IP: '10.0.0.2', Regexp: '^b' }], DefaultIP: '10.0.0.3',
     });
-    for (const bad of [{ Records: 3 }, { Records: [3] }, { Records: [{ IP: 'x' }] }, { Records: [{ Regexp: '(', IP: '10.0.0.1' }] }, { Name: 'a b' }, { DefaultIP: '::1' }, { Name: 'x'.repeat(300) }]) {
+    for (const bad of [{ Records: 3 }, { Records: [3] }, { Records: [{ IP: 'x' }] }, { Records: [{ Regexp: '(', IP: '10.0.0.1' }] }, { Name: 'a b' }, { DefaultIP: '::1' }, { DefaultIP: '240.0.0.1' }, { Records: [{ Name: 'a', IP: '224.0.0.1' }] }, { Name: 'x'.repeat(300) }]) {
       expect((await ask('/services/dns/add', bad)).status).toBe(400);
     }
     const many = { Name: 'many.', Records: Array.from({ length: 1500 }, () => ({ Name: 'a', IP: '10.0.0.1' })) };
@@ -249,6 +254,9 @@ describe('tunnel', () => {
     expect(await ask('/tunnel', '')).toMatchObject({ status: 500, text: 'ip is mandatory\n' });
     for (const query of ['ip=192.168.127.3', 'ip=192.168.127.3&port=x', 'ip=192.168.127.3&port=0', 'ip=192.168.127.3&port=65536', 'ip=x&port=7']) {
       expect((await ask(`/tunnel?${query}`, '')).status).toBe(500);
+    }
+    for (const ip of ['240.0.0.3', '0.0.0.0', '127.0.0.1', '224.0.0.1', '192.168.127.1', '8.8.8.8']) {
+      expect(await ask(`/tunnel?ip=${ip}&port=7`, '')).toMatchObject({ status: 500, text: expect.stringContaining(`no guest has the address ${ip}: it is `) });
     }
     const { socket, heard } = open('ip=192.168.127.3&port=7');
     await until(() => heard() === 'OK');

@@ -18,7 +18,8 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { HostTcp } from '../../shared/net/nat/host-net.ts';
 import type { VirtualNetwork } from '../../shared/net/services/network.ts';
-import { formatIpv4, formatMac, parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { whyNoGuest } from '../../shared/net/services/network-config.ts';
+import { formatIpv4, formatMac, parseIpv4, type Ipv4, type Mac } from '../../shared/net/wire/addr.ts';
 import { formatEndpoint } from '../../shared/net/wire/addr6.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { pathOf } from '../static.ts';
@@ -121,7 +122,7 @@ export class NetworkApi {
 
   #leases(): Record<string, string> {
     const { gatewayIp, gatewayMac, staticLeases } = this.#network.config;
-    const leases = new Map([[gatewayIp, gatewayMac]]);
+    const leases = new Map<Ipv4, Mac>([[gatewayIp, gatewayMac]]);
     for (const [mac, ip] of staticLeases) leases.set(ip, mac);
     for (const { ip, mac } of this.#network.leases()) leases.set(ip, mac);
     return Object.fromEntries([...leases].map(([ip, mac]) => [formatIpv4(ip), formatMac(mac)]));
@@ -159,6 +160,8 @@ export class NetworkApi {
     const port = /^\d{1,5}$/.test(query.get('port') ?? '') ? Number(query.get('port')) : 0;
     if (port < 1 || port > 65_535) throw new ApiError(500, `port "${query.get('port') ?? ''}" is not a number from 1 to 65535`);
     if (ip === null) throw new ApiError(500, `"${asked}" is not an IPv4 address`);
+    const why = whyNoGuest(this.#network.config, ip);
+    if (why !== null) throw new ApiError(500, `no guest has the address ${asked}: it is ${why}`);
     const socket = await hijack(request, response);
     // Before the guest was dialled, as gvproxy does: a failed dial is a connection that ends.
     socket.write('OK');

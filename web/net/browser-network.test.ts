@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { GATEWAY_IP, ip } from '../../shared/net/stack/fixture/frames.ts';
-import type { Ipv4 } from '../../shared/net/wire/addr.ts';
+import type { UnicastIpv4 } from '../../shared/net/wire/addr.ts';
 import { formatIpv4 } from '../../shared/net/wire/addr.ts';
 import { DNS_NOERROR, DNS_NXDOMAIN, DNS_TYPE_AAAA } from '../../shared/net/wire/dns.ts';
 import { BrowserNetwork } from './browser-network.ts';
@@ -77,7 +77,7 @@ afterEach(async () => {
 interface Answer { status: number; reason: string; headers: IncomingMessage['headers']; body: Buffer }
 
 /** Node's HTTP client in the guest. */
-async function ask(target: { ip: Ipv4; port?: number }, options: { path?: string; method?: string; headers?: Record<string, string>; body?: Uint8Array }): Promise<Answer> {
+async function ask(target: { ip: UnicastIpv4; port?: number }, options: { path?: string; method?: string; headers?: Record<string, string>; body?: Uint8Array }): Promise<Answer> {
   const stream = duplexOf(await guest.connect(target.ip, target.port ?? 80));
   return new Promise((resolve, reject) => {
     const request = httpRequest({
@@ -101,10 +101,10 @@ async function readAll(stream: ByteStream): Promise<string> {
 describe('names', () => {
   test('each has an address of its own, the same each time; what no URL can name has none', async () => {
     const [a, b, again] = [await guest.resolve('a.example'), await guest.resolve('b.example'), await guest.resolve('A.example')];
-    expect([a.rcode, formatIpv4(a.ip as Ipv4), b.rcode, formatIpv4(b.ip as Ipv4), again.ip]).toEqual([DNS_NOERROR, '198.18.1.0', DNS_NOERROR, '198.18.1.1', a.ip]);
+    expect([a.rcode, formatIpv4(a.ip as UnicastIpv4), b.rcode, formatIpv4(b.ip as UnicastIpv4), again.ip]).toEqual([DNS_NOERROR, '198.18.1.0', DNS_NOERROR, '198.18.1.1', a.ip]);
     expect(await guest.resolve('a.example', DNS_TYPE_AAAA)).toEqual({ rcode: DNS_NOERROR, ip: null });
     for (const name of ['x.invalid', '_http._tcp.example.org', 'lonely', 'printer.local']) expect([name, (await guest.resolve(name)).rcode]).toEqual([name, DNS_NXDOMAIN]);
-    expect(formatIpv4((await guest.resolve('host.containers.internal')).ip as Ipv4)).toBe('192.168.127.254');
+    expect(formatIpv4((await guest.resolve('host.containers.internal')).ip as UnicastIpv4)).toBe('192.168.127.254');
   });
 
   test('the table is bounded, and the oldest name makes room', () => {
@@ -118,7 +118,7 @@ describe('names', () => {
 describe('HTTP by fetch', () => {
   test('a file comes whole, by name, without what belongs to one connection', async () => {
     const { ip: address } = await guest.resolve('files.example');
-    const { status, headers, body } = await ask({ ip: address as Ipv4 }, { path: '/file', headers: { host: 'files.example' } });
+    const { status, headers, body } = await ask({ ip: address as UnicastIpv4 }, { path: '/file', headers: { host: 'files.example' } });
     expect([status, sha256(body), headers['x-own'], headers['x-hop'], headers['set-cookie'], headers['transfer-encoding'], headers['content-length']])
       .toEqual([200, sha256(FILE), 'yes', undefined, undefined, 'chunked', undefined]);
     expect(fetched).toEqual(['GET http://files.example/file']);
@@ -136,7 +136,7 @@ describe('HTTP by fetch', () => {
 
   test('a client without Host is understood by the address that it asked for', async () => {
     const { ip: address } = await guest.resolve('old.example');
-    const stream = await guest.connect(address as Ipv4, 80);
+    const stream = await guest.connect(address as UnicastIpv4, 80);
     await stream.send(new TextEncoder().encode('GET /nothing HTTP/1.0\r\n\r\n'));
     expect(await readAll(stream)).toMatch(/^HTTP\/1\.1 204 No Content\r\n/);
     expect(fetched).toEqual(['GET http://old.example/nothing']);

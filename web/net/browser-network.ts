@@ -10,7 +10,7 @@ import { getU32 } from '../../shared/bytes.ts';
 import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { DEFAULT_NETWORK_CONFIG } from '../../shared/net/services/network-config.ts';
 import type { FrameBatch, FrameSink, LinkPort } from '../../shared/net/stack/link-port.ts';
-import type { Ipv4, Mac } from '../../shared/net/wire/addr.ts';
+import type { Mac, UnicastIpv4 } from '../../shared/net/wire/addr.ts';
 import { parseMac } from '../../shared/net/wire/addr.ts';
 import { SEATS, seatMac } from '../seats.ts';
 import { BrowserClock, browserRandom } from './browser-clock.ts';
@@ -33,8 +33,8 @@ export interface NetworkEnv {
   readonly mtu?: number;
 }
 
-export function seatIp(seat: number): Ipv4 {
-  return (DEFAULT_NETWORK_CONFIG.defaultGuestIp + seat) as Ipv4;
+export function seatIp(seat: number): UnicastIpv4 {
+  return (DEFAULT_NETWORK_CONFIG.defaultGuestIp + seat) as UnicastIpv4;
 }
 
 export class BrowserNetwork {
@@ -47,7 +47,7 @@ export class BrowserNetwork {
   constructor(env: NetworkEnv) {
     const gateway = new HttpGateway(env);
     this.#hostNet = new PageHostNet(this.#clock, this.#names, { acceptTls: env.acceptTls, serveHttp: (...args) => gateway.serve(...args) });
-    const seats = Array.from({ length: SEATS }, (_, seat): [Mac, Ipv4] => [parseMac(seatMac(seat))!, seatIp(seat)]);
+    const seats = Array.from({ length: SEATS }, (_, seat): [Mac, UnicastIpv4] => [parseMac(seatMac(seat))!, seatIp(seat)]);
     this.#network = new VirtualNetwork({
       clock: this.#clock, random: browserRandom, hostNet: this.#hostNet,
       config: {
@@ -62,7 +62,7 @@ export class BrowserNetwork {
   }
 
   /** Opens a TCP connection to a port of a guest. What is sent before the guest has answered waits; a refusal shows as a broken stream. */
-  connect(guestIp: Ipv4, port: number): ByteStream {
+  connect(guestIp: UnicastIpv4, port: number): ByteStream {
     const socket = new PageSocket();
     if (this.#isClosed) socket.abort();
     else this.#network.forwardTcp(socket, port, guestIp);

@@ -1,6 +1,6 @@
 /** Ports of the host that lead into guests. */
 import { RelayError } from '../../relay-error.ts';
-import type { Ipv4 } from '../wire/addr.ts';
+import type { Ipv4, UnicastIpv4 } from '../wire/addr.ts';
 import type { HostListener, HostNet, HostUdp } from './host-net.ts';
 import type { TcpNat } from './tcp-nat.ts';
 import type { UdpNat } from './udp-flow.ts';
@@ -39,7 +39,7 @@ export class PortForwards {
     return [...this.#forwards];
   }
 
-  async add(spec: Required<ForwardSpec>): Promise<Forward> {
+  async add(spec: Required<ForwardSpec> & { guestIp: UnicastIpv4 }): Promise<Forward> {
     if (this.#forwards.size >= FORWARDS_MAX) throw new RelayError('RELAY_LIMIT', `no more than ${FORWARDS_MAX} forwards`);
     const { guestIp, guestPort } = spec;
     let listener: HostListener;

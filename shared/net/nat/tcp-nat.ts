@@ -1,7 +1,7 @@
 /** TCP between guests and the host: which SYN is dialled where, which host socket is joined to which guest port. */
 import type { Stack } from '../stack/stack.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
-import type { Ipv4 } from '../wire/addr.ts';
+import type { UnicastIpv4 } from '../wire/addr.ts';
 import { ICMP_ADMIN_PROHIBITED } from '../wire/icmp.ts';
 import type { FlowInfo } from './flow-list.ts';
 import type { HostAliases } from './host-aliases.ts';
@@ -59,7 +59,7 @@ export class TcpNat {
   }
 
   /** Joins an accepted host socket to a port of a guest, which sees the gateway as its peer. */
-  forward(host: HostTcp, guestIp: Ipv4, guestPort: number): void {
+  forward(host: HostTcp, guestIp: UnicastIpv4, guestPort: number): void {
     // Until the guest's address is resolved somebody must hear the socket's end.
     let isGone = false;
     host.handlers = { onData() {}, onEnd() {}, onTaken() {}, onClose: () => (isGone = true) };
@@ -81,7 +81,7 @@ export class TcpNat {
     if (!flow.isOver) this.#flows.add(flow);
   }
 
-  #freePort(guestIp: Ipv4, guestPort: number, gatewayIp: Ipv4): number {
+  #freePort(guestIp: UnicastIpv4, guestPort: number, gatewayIp: UnicastIpv4): number {
     for (let tries = EPHEMERAL_FIRST; tries <= EPHEMERAL_LAST; tries++) {
       this.#nextPort = this.#nextPort >= EPHEMERAL_LAST ? EPHEMERAL_FIRST : this.#nextPort + 1;
       if (!this.#stack.tcp.isTaken(guestIp, guestPort, gatewayIp, this.#nextPort)) break;

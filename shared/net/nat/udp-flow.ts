@@ -7,10 +7,11 @@
  * after the answer to a DNS query, whose port no client uses twice.
  */
 import { FlowTable } from '../stack/flow-table.ts';
+import type { FlowIp } from '../stack/ipv6-table.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Wakeable } from '../stack/timers.ts';
 import type { Datagram } from '../stack/udp.ts';
-import type { Ipv4 } from '../wire/addr.ts';
+import type { Ipv4, UnicastIpv4 } from '../wire/addr.ts';
 import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
 import { ICMP_ADMIN_PROHIBITED, ICMP_HOST_UNREACHABLE, ICMP_NET_UNREACHABLE, ICMP_PORT_UNREACHABLE } from '../wire/icmp.ts';
 import type { FlowInfo } from './flow-list.ts';
@@ -104,11 +105,11 @@ export class UdpNat {
   }
 
   #refuse(datagram: Datagram, code: number): void {
-    if (datagram.neighbor !== null) this.#stack.sendIcmpError(datagram.neighbor, datagram.bytes.subarray(datagram.ipStart, datagram.end), code);
+    this.#stack.sendIcmpError(datagram.neighbor, datagram.bytes.subarray(datagram.ipStart, datagram.end), code);
   }
 
   /** A datagram that reached a forwarded port of the host, from `peerIp:peerPort`. */
-  onForwarded(socket: HostUdp, guestIp: Ipv4, guestPort: number, peerIp: Ipv4, peerPort: number, bytes: Uint8Array): void {
+  onForwarded(socket: HostUdp, guestIp: UnicastIpv4, guestPort: number, peerIp: Ipv4, peerPort: number, bytes: Uint8Array): void {
     let peers = this.#forwarded.get(socket);
     if (peers === undefined) {
       peers = new Map();
@@ -131,7 +132,7 @@ export class UdpNat {
     });
   }
 
-  #freePort(guestIp: Ipv4, guestPort: number, gatewayIp: Ipv4): number {
+  #freePort(guestIp: UnicastIpv4, guestPort: number, gatewayIp: UnicastIpv4): number {
     do {
       this.#nextPort = this.#nextPort >= 65_535 ? EPHEMERAL_FIRST : this.#nextPort + 1;
     } while (this.#flows.get(guestIp, guestPort, gatewayIp, this.#nextPort) !== null);
@@ -165,9 +166,9 @@ export class UdpNat {
 
 class UdpFlow implements Wakeable {
   wakeAtMs = Infinity;
-  readonly guestIp: Ipv4;
+  readonly guestIp: FlowIp;
   readonly guestPort: number;
-  readonly remoteIp: Ipv4;
+  readonly remoteIp: FlowIp;
   readonly remotePort: number;
   /** of a guest's flow */
   socket: HostUdp | null = null;
@@ -188,7 +189,7 @@ class UdpFlow implements Wakeable {
   #isClosed = false;
 
   constructor(
-    nat: UdpNat, stack: Stack, guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number, idleMs: number, quote: Uint8Array | null,
+    nat: UdpNat, stack: Stack, guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number, idleMs: number, quote: Uint8Array | null,
   ) {
     this.#nat = nat;
     this.#stack = stack;

@@ -5,13 +5,14 @@
  * the pool; when the pool is used up, the lease that expired first is given away. A declined address is set aside. The MTU
  * (option 26) is offered to clients that ask for it, or to all by `offerMtuAlways`.
  */
-import type { Datagram } from '../stack/udp.ts';
+import type { Station } from '../stack/switch.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Ipv4, Mac } from '../wire/addr.ts';
 import { formatIpv4, formatMac, inCidr, IPV4_ANY, IPV4_BROADCAST, maskOf } from '../wire/addr.ts';
 import type { DhcpMessageType, DhcpRepr } from '../wire/dhcp.ts';
 import { DHCP_CLIENT_PORT, DHCP_LEN_MAX, DHCP_OPTION_MTU, DHCP_SERVER_PORT, emitDhcp, parseDhcp } from '../wire/dhcp.ts';
 import type { NetworkConfig } from './network-config.ts';
+import { broadcastOf } from './network-config.ts';
 
 export interface Lease {
   ip: Ipv4;
@@ -45,28 +46,29 @@ export class DhcpServer {
     return [...this.#byMac.values()].filter((lease) => lease.expiresMs > this.#stack.nowMs);
   }
 
-  onDatagram(datagram: Datagram): void {
-    const request = parseDhcp(datagram.bytes, datagram.start, datagram.end);
+  /** A message of a client: `bytes[start, end)`, borrowed. */
+  onMessage(station: Station, bytes: Uint8Array, start: number, end: number): void {
+    const request = parseDhcp(bytes, start, end);
     if (typeof request === 'string') return this.#stack.counters.drop(request);
-    if (!request.fromClient || request.clientMac !== datagram.station.mac) return this.#stack.counters.drop('dhcp-malformed');
+    if (!request.fromClient || request.clientMac !== station.mac) return this.#stack.counters.drop('dhcp-malformed');
     switch (request.type) {
-      case 'discover': return this.#onDiscover(datagram, request);
-      case 'request': return this.#onRequest(datagram, request);
+      case 'discover': return this.#onDiscover(station, request);
+      case 'request': return this.#onRequest(station, request);
       case 'decline': return this.#onDecline(request);
       case 'release': return this.#onRelease(request);
-      case 'inform': return this.#reply(datagram, request, 'ack', IPV4_ANY);
+      case 'inform': return this.#reply(station, request, 'ack', IPV4_ANY);
       default: return this.#stack.counters.drop('dhcp-unsupported');
     }
   }
 
-  #onDiscover(datagram: Datagram, request: DhcpRepr): void {
+  #onDiscover(station: Station, request: DhcpRepr): void {
     const ip = this.#choose(request);
     if (ip === null) return this.#stack.counters.drop('dhcp-pool-empty');
     this.#keep(request, ip, OFFER_MS);
-    this.#reply(datagram, request, 'offer', ip);
+    this.#reply(station, request, 'offer', ip);
   }
 
-  #onRequest(datagram: Datagram, request: DhcpRepr): void {
+  #onRequest(station: Station, request: DhcpRepr): void {
     // §4.3.2: another server's offer was taken.
     if (request.serverId !== undefined && request.serverId !== this.#config.gatewayIp) {
       this.#forget(this.#byMac.get(request.clientMac));
@@ -76,11 +78,11 @@ export class DhcpServer {
     const ip = this.#choose(request);
     if (ip === null || ip !== wanted) {
       this.#log?.(`dhcp nak ${formatMac(request.clientMac)} wants ${formatIpv4(wanted)}`);
-      return this.#reply(datagram, request, 'nak', IPV4_ANY);
+      return this.#reply(station, request, 'nak', IPV4_ANY);
     }
     this.#keep(request, ip, this.#config.leaseSeconds * 1000);
     this.#log?.(`dhcp ack ${formatMac(request.clientMac)} ${formatIpv4(ip)}`);
-    this.#reply(datagram, request, 'ack', ip);
+    this.#reply(station, request, 'ack', ip);
   }
 
   #onDecline(request: DhcpRepr): void {
@@ -119,7 +121,7 @@ export class DhcpServer {
   }
 
   #isFree(ip: Ipv4): boolean {
-    if (this.#byIp.has(ip) || this.#stack.isOurs(ip)) return false;
+    if (this.#byIp.has(ip) || !this.#stack.isGuestAddress(ip)) return false;
     for (const reserved of this.#config.staticLeases.values()) if (reserved === ip) return false;
     const untilMs = this.#declinedUntilMs.get(ip);
     if (untilMs === undefined) return true;
@@ -151,7 +153,7 @@ export class DhcpServer {
     for (const lease of this.#byMac.values()) if (lease.expiresMs <= this.#stack.nowMs) this.#forget(lease);
   }
 
-  #reply(datagram: Datagram, request: DhcpRepr, type: DhcpMessageType, ip: Ipv4): void {
+  #reply(station: Station, request: DhcpRepr, type: DhcpMessageType, ip: Ipv4): void {
     const config = this.#config;
     const isNak = type === 'nak';
     const hasLease = !isNak && request.type !== 'inform';
@@ -166,7 +168,7 @@ export class DhcpServer {
       ...(isNak ? {} : {
         subnetMask: maskOf(config.prefixLen), router: config.gatewayIp, dns: config.gatewayIp, domain: config.domain,
         ...(config.searchDomains.length === 0 ? {} : { searchDomains: config.searchDomains }),
-        broadcastIp: ((config.subnet | ~maskOf(config.prefixLen)) >>> 0) as Ipv4,
+        broadcastIp: broadcastOf(config),
       }),
       ...(mayKnowMtu ? { mtu: config.mtu } : {}),
     };
@@ -175,6 +177,6 @@ export class DhcpServer {
     // §4.1: to the client's own address if it has one, else to the one it is given, unless it wants broadcasts. Always to its MAC.
     const isOnSubnet = inCidr(request.clientIp, { base: config.subnet, prefixLen: config.prefixLen });
     const dst = isNak ? IPV4_BROADCAST : request.clientIp !== 0 && isOnSubnet ? request.clientIp : request.broadcast || ip === 0 ? IPV4_BROADCAST : ip;
-    this.#stack.udp.sendTo(datagram.station, config.gatewayIp, DHCP_SERVER_PORT, dst, DHCP_CLIENT_PORT, message.subarray(0, len));
+    this.#stack.udp.sendTo(station, config.gatewayIp, DHCP_SERVER_PORT, dst, DHCP_CLIENT_PORT, message.subarray(0, len));
   }
 }

@@ -1,27 +1,29 @@
 /** Every option of a virtual network, with its default: c2w-net's and gvproxy's addresses. */
-import type { Ipv4, Mac } from '../wire/addr.ts';
-import { parseIpv4, parseMac } from '../wire/addr.ts';
+import { RelayError } from '../../relay-error.ts';
+import type { Ipv4, Mac, UnicastIpv4 } from '../wire/addr.ts';
+import { formatIpv4, formatMac, inCidr, isUnicast, maskOf, parseIpv4, parseMac, specialUse } from '../wire/addr.ts';
 import type { Ipv6 } from '../wire/addr6.ts';
 import { IPV6_LOOPBACK, parseIpv6 } from '../wire/addr6.ts';
 import type { Policy } from '../nat/policy.ts';
 import { ALLOW_ALL } from '../nat/policy.ts';
+import { emitSearchList } from '../wire/dhcp.ts';
 import type { DnsZone } from './dns-zones.ts';
 
 export interface NetworkConfig {
   /** first address of the network */
   subnet: Ipv4;
   prefixLen: number;
-  gatewayIp: Ipv4;
+  gatewayIp: UnicastIpv4;
   gatewayMac: Mac;
   /** addresses of the host that guests may use, and what they mean there: .254 → 127.0.0.1 */
-  hostAliases: ReadonlyMap<Ipv4, Ipv4>;
+  hostAliases: ReadonlyMap<UnicastIpv4, Ipv4>;
   /** MACs that always get the same address: 02:00:00:00:00:01 → .3 */
-  staticLeases: ReadonlyMap<Mac, Ipv4>;
+  staticLeases: ReadonlyMap<Mac, UnicastIpv4>;
   /** first address that other MACs get */
   poolStart: Ipv4;
   poolEnd: Ipv4;
   /** where a forward without a guest address leads */
-  defaultGuestIp: Ipv4;
+  defaultGuestIp: UnicastIpv4;
   /** largest IP packet on the network, 576 to 65520, in `bytes` */
   mtu: number;
   /** DHCP option 26 is sent to every client, not only to those that ask for it */
@@ -63,36 +65,36 @@ export interface NetworkConfig {
 }
 
 export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
-  subnet: ip('192.168.127.0'),
+  subnet: v4('192.168.127.0'),
   prefixLen: 24,
-  gatewayIp: ip('192.168.127.1'),
+  gatewayIp: v4('192.168.127.1'),
   gatewayMac: parseMac('5a:94:ef:e4:0c:dd')!,
-  hostAliases: new Map([[ip('192.168.127.254'), ip('127.0.0.1')]]),
-  staticLeases: new Map([[parseMac('02:00:00:00:00:01')!, ip('192.168.127.3')]]),
-  poolStart: ip('192.168.127.4'),
-  poolEnd: ip('192.168.127.253'),
-  defaultGuestIp: ip('192.168.127.3'),
+  hostAliases: new Map([[v4('192.168.127.254'), v4('127.0.0.1')]]),
+  staticLeases: new Map([[parseMac('02:00:00:00:00:01')!, v4('192.168.127.3')]]),
+  poolStart: v4('192.168.127.4'),
+  poolEnd: v4('192.168.127.253'),
+  defaultGuestIp: v4('192.168.127.3'),
   mtu: 1500,
   offerMtuAlways: false,
   domain: 'containers.internal',
   leaseSeconds: 3600,
   localNames: new Map([
-    ['gateway.containers.internal', ip('192.168.127.1')],
-    ['host.containers.internal', ip('192.168.127.254')],
-    ['gateway.docker.internal', ip('192.168.127.1')],
-    ['host.docker.internal', ip('192.168.127.254')],
+    ['gateway.containers.internal', v4('192.168.127.1')],
+    ['host.containers.internal', v4('192.168.127.254')],
+    ['gateway.docker.internal', v4('192.168.127.1')],
+    ['host.docker.internal', v4('192.168.127.254')],
   ]),
   ipv6: true,
   // fd and "ports": made to be remembered. Deviates from RFC 4193 §3.2.2 (random): the network is never joined to another.
-  prefix6: ip6('fd70:6f72:7473::'),
-  gatewayIp6: ip6('fd70:6f72:7473::1'),
-  linkLocalIp6: ip6('fe80::1'),
-  hostAliases6: [[ip6('fd70:6f72:7473::254'), IPV6_LOOPBACK]],
+  prefix6: v6('fd70:6f72:7473::'),
+  gatewayIp6: v6('fd70:6f72:7473::1'),
+  linkLocalIp6: v6('fe80::1'),
+  hostAliases6: [[v6('fd70:6f72:7473::254'), IPV6_LOOPBACK]],
   localNames6: new Map([
-    ['gateway.containers.internal', ip6('fd70:6f72:7473::1')],
-    ['host.containers.internal', ip6('fd70:6f72:7473::254')],
-    ['gateway.docker.internal', ip6('fd70:6f72:7473::1')],
-    ['host.docker.internal', ip6('fd70:6f72:7473::254')],
+    ['gateway.containers.internal', v6('fd70:6f72:7473::1')],
+    ['host.containers.internal', v6('fd70:6f72:7473::254')],
+    ['gateway.docker.internal', v6('fd70:6f72:7473::1')],
+    ['host.docker.internal', v6('fd70:6f72:7473::254')],
   ]),
   zones: [],
   searchDomains: [],
@@ -109,10 +111,62 @@ export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
   tcpKeepaliveMs: 7_200_000,
 };
 
-function ip(text: string): Ipv4 {
-  return parseIpv4(text)!;
+function v4(text: string): UnicastIpv4 {
+  return parseIpv4(text) as UnicastIpv4;
 }
 
-function ip6(text: string): Ipv6 {
+function v6(text: string): Ipv6 {
   return parseIpv6(text)!;
+}
+
+const SEARCH_MAX = 200;
+
+/** Throws RelayError RELAY_CONFIG, which says what can't be. */
+export function checkConfig(config: NetworkConfig): void {
+  const { subnet, prefixLen, gatewayIp, mtu, tcpWindowMax } = config;
+  const network = `${formatIpv4(subnet)}/${prefixLen}`;
+  if (!isUnicast(subnet)) throw wrong(`the subnet ${network} is ${specialUse(subnet)}`);
+  if (!isHostOf(config, gatewayIp)) throw wrong(`the gateway ${formatIpv4(gatewayIp)} is ${whyNoHost(config, gatewayIp)}`);
+  for (const [alias, means] of config.hostAliases) {
+    if (!isUnicast(alias)) throw wrong(`the host alias ${formatIpv4(alias)} is ${specialUse(alias)}`);
+    if (alias === gatewayIp) throw wrong(`the host alias ${formatIpv4(alias)} is the gateway`);
+    // Loopback is what aliases are for; nothing else that is no host's can be dialled.
+    if (!isUnicast(means) && means >>> 24 !== 127) throw wrong(`the host alias ${formatIpv4(alias)} leads to ${formatIpv4(means)}, which is ${specialUse(means)}`);
+  }
+  const guests: [string, Ipv4][] = [['the default guest', config.defaultGuestIp], ...[...config.staticLeases].map(([mac, ip]): [string, Ipv4] => [`the lease of ${formatMac(mac)}`, ip])];
+  for (const [name, ip] of guests) {
+    const why = whyNoGuest(config, ip);
+    if (why !== null) throw wrong(`${name}, ${formatIpv4(ip)}, is ${why}`);
+  }
+  for (const ip of [config.poolStart, config.poolEnd]) if (!isHostOf(config, ip)) throw wrong(`the pool's ${formatIpv4(ip)} is ${whyNoHost(config, ip)}`);
+  if (!(mtu >= 576 && mtu <= 65_520)) throw wrong(`mtu ${mtu} is not between 576 and 65520`);
+  if (!(tcpWindowMax >= 65_535 && tcpWindowMax <= 0x3fffc000)) throw wrong(`tcpWindowMax ${tcpWindowMax} is not between 65535 and 2^30`);
+  // What is left of a DHCP message of 548 bytes beside the other options.
+  if ((emitSearchList(config.searchDomains)?.length ?? Infinity) > SEARCH_MAX) throw wrong(`the search domains are no names, or longer than ${SEARCH_MAX} bytes together`);
+}
+
+/** What an address is that no guest can have, to follow "is"; null for one that a guest can have. */
+export function whyNoGuest(config: NetworkConfig, ip: Ipv4): string | null {
+  if (!isHostOf(config, ip)) return whyNoHost(config, ip);
+  if (ip === config.gatewayIp) return 'the gateway';
+  return config.hostAliases.has(ip as UnicastIpv4) ? 'an alias of the host' : null;
+}
+
+function isHostOf(config: NetworkConfig, ip: Ipv4): boolean {
+  return isUnicast(ip) && inCidr(ip, { base: config.subnet, prefixLen: config.prefixLen }) && ip !== config.subnet && ip !== broadcastOf(config);
+}
+
+function whyNoHost(config: NetworkConfig, ip: Ipv4): string {
+  if (!isUnicast(ip)) return specialUse(ip);
+  if (ip === config.subnet) return 'the network itself';
+  return ip === broadcastOf(config) ? 'everyone on the network' : `not in ${formatIpv4(config.subnet)}/${config.prefixLen}`;
+}
+
+/** Everyone on the network, all ones behind its prefix. */
+export function broadcastOf({ subnet, prefixLen }: Pick<NetworkConfig, 'subnet' | 'prefixLen'>): Ipv4 {
+  return ((subnet | ~maskOf(prefixLen)) >>> 0) as Ipv4;
+}
+
+function wrong(what: string): RelayError {
+  return new RelayError('RELAY_CONFIG', what);
 }

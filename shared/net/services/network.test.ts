@@ -51,11 +51,9 @@ class Lab {
   }
 
   dhcp(request: Partial<DhcpRepr>, mac: Mac = GUEST_MAC): DhcpRepr | null {
-    const message = new Uint8Array(DHCP_LEN_MAX);
-    const len = emitDhcp({ type: 'discover', fromClient: true, xid: 9, broadcast: false, clientIp: NO_IP, yourIp: NO_IP, relayIp: NO_IP, clientMac: mac, ...request }, message, 0);
     const src = request.clientIp ?? NO_IP;
     const everyone = ip('255.255.255.255');
-    this.send(ethernet(MAC_BROADCAST, mac, 0x0800, ipv4(src, everyone, 17, udp(src, everyone, 68, 67, message.subarray(0, len)))));
+    this.send(ethernet(MAC_BROADCAST, mac, 0x0800, ipv4(src, everyone, 17, udp(src, everyone, 68, 67, dhcpMessage(request, mac)))));
     const frame = this.frames.pop();
     if (frame === undefined) return null;
     const reply = parseDhcp(frame, 42, frame.length);
@@ -73,6 +71,12 @@ class Lab {
     const left = Object.entries(stats).filter(([name, value]) => /(Open|Held)$/.test(name) && name !== 'linksOpen' && value !== 0);
     expect(left).toEqual([]);
   }
+}
+
+function dhcpMessage(request: Partial<DhcpRepr>, mac: Mac = GUEST_MAC): Uint8Array {
+  const message = new Uint8Array(DHCP_LEN_MAX);
+  const len = emitDhcp({ type: 'discover', fromClient: true, xid: 9, broadcast: false, clientIp: NO_IP, yourIp: NO_IP, relayIp: NO_IP, clientMac: mac, ...request }, message, 0);
+  return message.subarray(0, len);
 }
 
 test('ARP: the gateway and the alias answer, others do not; a frame of another MAC than it says is refused', () => {
@@ -420,6 +424,89 @@ test('a forward dials the guest as the gateway; an absent guest is a reset', asy
   forward.close();
   lab.network.close();
   expect([lab.hostNet.accept, lab.hostNet.tcp[1].isReset, lab.network.stats()['tcpNatFlowsOpen']]).toEqual([null, true, 0]);
+});
+
+/** of every special-purpose block that no host can be reached in, both ends: IANA's registry, RFC 6890 */
+const NOBODYS = ['0.0.0.0', '0.0.0.1', '0.255.255.255', '127.0.0.0', '127.0.0.1', '127.255.255.255', '224.0.0.1', '239.255.255.255', '240.0.0.0', '240.0.0.1', '240.255.255.255', '241.0.0.0', '254.1.2.3', '255.255.255.254'];
+
+test.each([false, true])('addresses that are nobody\'s are one counted drop each, to any port and of any protocol; IPv6 %s', (hasIpv6) => {
+  const lab = new Lab({ ipv6: hasIpv6 });
+  lab.dhcp({ type: 'discover' });
+  lab.lines();
+  let sent = 0;
+  for (const text of NOBODYS) {
+    const dst = ip(text);
+    for (const [srcPort, dstPort] of [[68, 67], [67, 67], [1000, 67], [1000, 53], [68, 68]]) {
+      lab.sendUdp(dst, srcPort, dstPort, new Uint8Array(300));
+      sent++;
+    }
+    lab.sendTcp(TCP_SYN, 1, 0, new Uint8Array(0), dst);
+    lab.sendIp(dst, 1, Uint8Array.of(8, 0, 0xf7, 0xff, 0, 0, 0, 0));
+    sent += 2;
+  }
+  const stats = lab.network.stats();
+  expect([stats['drop:ipv4-bad-destination'], lab.hostNet.udp.length, lab.hostNet.tcp.length, lab.lines(), [...lab.network.flows()]]).toEqual([sent, 0, 0, [], []]);
+  // As sources, which guests may not have either, and as what ARP asks for or says.
+  const before = lab.network.stats()['drop:ipv4-bad-source'] ?? 0;
+  for (const text of NOBODYS) lab.send(ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(ip(text), GATEWAY_IP, 17, udp(ip(text), GATEWAY_IP, 1000, 53, new Uint8Array(30)))));
+  expect(lab.network.stats()['drop:ipv4-bad-source'] - before).toBe(NOBODYS.length);
+  for (const text of NOBODYS) {
+    for (const [senderIp, targetIp] of [[GUEST_IP, ip(text)], [ip(text), GATEWAY_IP]]) {
+      const arp = new Uint8Array(28);
+      emitArp({ operation: 'request', senderMac: GUEST_MAC, senderIp, targetMac: 0 as Mac, targetIp }, arp, 0);
+      lab.send(ethernet(MAC_BROADCAST, GUEST_MAC, 0x0806, arp));
+    }
+  }
+  // RFC 5227: a probe, from 0.0.0.0, may ask for the gateway.
+  expect(lab.lines()).toEqual(['arp 192.168.127.1 is-at 5a:94:ef:e4:0c:dd']);
+  lab.network.close();
+});
+
+test('DHCP is asked at the limited broadcast, the subnet\'s, and the gateway; elsewhere port 67 is a port like another', () => {
+  const lab = new Lab();
+  const ask = (dst: Ipv4): number => {
+    lab.sendUdp(dst, 68, 67, dhcpMessage({ broadcast: true }));
+    return lab.lines().filter((line) => line.includes('dhcp offer')).length;
+  };
+  expect(['255.255.255.255', '192.168.127.255', '192.168.127.1'].map((text) => ask(ip(text)))).toEqual([1, 1, 1]);
+  expect(['192.168.127.254', '203.0.113.9', '255.0.0.1', '192.168.127.0'].map((text) => ask(ip(text)))).toEqual([0, 0, 0, 0]);
+  expect([lab.hostNet.udp.length, lab.network.stats()['drop:ipv4-bad-destination']]).toEqual([3, 1]);
+});
+
+test('DHCP: addresses that are nobody\'s, asked for or said to be the client\'s own, are refused', () => {
+  const lab = new Lab();
+  for (const text of [...NOBODYS, '255.255.255.255', '192.168.127.1', '192.168.127.254', '192.168.127.255', '10.0.0.1']) {
+    expect(lab.dhcp({ type: 'request', requestedIp: ip(text) })?.type).toBe('nak');
+    lab.send(ethernet(MAC_BROADCAST, GUEST_MAC, 0x0800, ipv4(NO_IP, ip('255.255.255.255'), 17, udp(NO_IP, ip('255.255.255.255'), 68, 67, dhcpMessage({ type: 'request', clientIp: ip(text) })))));
+    expect(lab.lines().every((line) => line.includes('dhcp nak'))).toBe(true);
+  }
+  expect(lab.network.leases()).toEqual([]);
+});
+
+test('a forward to an address that no guest can have is refused with the reason', async () => {
+  const lab = new Lab();
+  const tries: [string, RegExp][] = [
+    ...NOBODYS.map((text): [string, RegExp] => [text, /no guest has the address [\d.]+: it is (reserved|a group|no host|the computer's own loopback)/]), ['255.255.255.255', /everyone on the link/],
+    ['192.168.127.1', /the gateway/], ['192.168.127.254', /an alias of the host/], ['192.168.127.0', /the network itself/], ['192.168.127.255', /everyone on the network/],
+    ['10.0.0.1', /not in 192\.168\.127\.0\/24/], ['169.254.1.1', /not in/], ['100.64.0.1', /not in/], ['192.0.0.8', /not in/], ['198.18.0.1', /not in/],
+  ];
+  for (const [text, message] of tries) {
+    await expect(lab.network.addForward({ protocol: 'tcp', hostIp: ip('127.0.0.1'), hostPort: 0, guestPort: 80, guestIp: ip(text) })).rejects.toThrow(message);
+    await expect(lab.network.addForward({ protocol: 'udp', hostIp: ip('127.0.0.1'), hostPort: 0, guestPort: 80, guestIp: ip(text) })).rejects.toThrow(message);
+    const socket = lab.hostNet.connectTcp(ip('127.0.0.1'), 1, { onData() {}, onEnd() {}, onTaken() {}, onClose() {} });
+    expect(() => lab.network.forwardTcp(socket, 80, ip(text))).toThrow(message);
+  }
+  expect(lab.network.forwards()).toEqual([]);
+});
+
+test.each<[Partial<NetworkConfig>, RegExp]>([
+  [{ subnet: ip('127.0.0.0') }, /subnet 127\.0\.0\.0\/24 is the computer's own loopback/], [{ subnet: ip('0.0.0.0') }, /no host/], [{ subnet: ip('224.1.1.0') }, /a group/],
+  [{ gatewayIp: ip('240.0.0.1') }, /gateway 240\.0\.0\.1 is reserved/], [{ gatewayIp: ip('192.168.127.255') }, /everyone on the network/],
+  [{ hostAliases: new Map([[ip('240.0.0.1'), ip('127.0.0.1')]]) }, /alias 240\.0\.0\.1 is reserved/], [{ hostAliases: new Map([[ALIAS_IP, ip('0.0.0.0')]]) }, /leads to 0\.0\.0\.0, which is no host/],
+  [{ staticLeases: new Map([[GUEST_MAC, ip('240.0.0.3')]]) }, /lease of 02:00:00:00:00:01, 240\.0\.0\.3, is reserved/], [{ defaultGuestIp: ALIAS_IP }, /default guest, 192\.168\.127\.254, is an alias/],
+  [{ poolEnd: ip('240.0.0.1') }, /pool's 240\.0\.0\.1 is reserved/], [{ poolStart: ip('192.168.128.1') }, /pool's 192\.168\.128\.1 is not in/],
+])('a network of addresses that are nobody\'s is refused: %j', (config, message) => {
+  expect(() => new Lab(config)).toThrow(message);
 });
 
 test('guests on one network reach each other through the switch; a broken link makes room', () => {

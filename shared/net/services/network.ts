@@ -1,6 +1,7 @@
 /** One virtual network: switch, gateway stack, NAT, DHCP and DNS. Its constructor is the bill of materials. */
 import type { Clock, RandomSource } from '../stack/clock.ts';
 import type { FrameSink, LinkPort } from '../stack/link-port.ts';
+import type { FlowIp } from '../stack/ipv6-table.ts';
 import type { StackConfig } from '../stack/stack.ts';
 import { Stack } from '../stack/stack.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
@@ -15,9 +16,8 @@ import { PortForwards } from '../nat/port-forward.ts';
 import { TcpNat } from '../nat/tcp-nat.ts';
 import { UdpNat } from '../nat/udp-flow.ts';
 import { RelayError } from '../../relay-error.ts';
-import type { Ipv4, Mac } from '../wire/addr.ts';
-import { isV6 } from '../wire/addr.ts';
-import { DHCP_SERVER_PORT, emitSearchList } from '../wire/dhcp.ts';
+import type { Ipv4, Mac, UnicastIpv4 } from '../wire/addr.ts';
+import { formatIpv4 } from '../wire/addr.ts';
 import type { Lease } from './dhcp-server.ts';
 import { DhcpServer } from './dhcp-server.ts';
 import { DnsServer } from './dns-server.ts';
@@ -25,7 +25,7 @@ import { DnsTcpSession } from './dns-tcp.ts';
 import type { DnsLogEntry } from './dns-log.ts';
 import type { DnsZone } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
-import { DEFAULT_NETWORK_CONFIG } from './network-config.ts';
+import { checkConfig, DEFAULT_NETWORK_CONFIG, whyNoGuest } from './network-config.ts';
 import { copyOf } from '../wire/copy.ts';
 import { IPV6_MTU_MIN } from '../wire/ipv6.ts';
 
@@ -51,7 +51,6 @@ const DNS_PORT = 53;
 const PINGS_MAX = 32;
 const PINGS_PER_SECOND = 10;
 const DNS_TCP_MAX = 256;
-const SEARCH_MAX = 200;
 
 export class VirtualNetwork {
   readonly config: NetworkConfig;
@@ -72,7 +71,8 @@ export class VirtualNetwork {
   #isClosed = false;
 
   constructor({ clock, random, hostNet, config, log }: NetworkOptions) {
-    this.config = checked({ ...DEFAULT_NETWORK_CONFIG, ...config });
+    this.config = { ...DEFAULT_NETWORK_CONFIG, ...config };
+    checkConfig(this.config);
     const { policy, hostAliases, hostAliases6 } = this.config;
     this.#clock = clock;
     this.#hostNet = hostNet;
@@ -85,6 +85,7 @@ export class VirtualNetwork {
     this.#forwards = new PortForwards(hostNet, this.#tcpNat, this.#udpNat);
     this.#stack.tcp.onSyn = (pending) => this.#onSyn(pending);
     this.#stack.udp.onDatagram = (datagram) => this.#onDatagram(datagram);
+    this.#stack.udp.onDhcp = (station, bytes, start, end) => this.#dhcp.onMessage(station, bytes, start, end);
     this.#stack.icmp.onEcho = (request) => this.#onEcho(request);
   }
 
@@ -94,19 +95,25 @@ export class VirtualNetwork {
     return this.#stack.attach(sink);
   }
 
-  /** Listens on the host and leads what arrives to the guest. Rejects with RelayError RELAY_FORWARD when the port can't be had. */
-  addForward(spec: ForwardSpec): Promise<Forward> {
-    return this.#forwards.add({ ...spec, guestIp: spec.guestIp ?? this.config.defaultGuestIp });
+  /** Listens on the host and leads what arrives to the guest. Rejects with RelayError RELAY_FORWARD when the port can't be had, or no guest can have `guestIp`. */
+  async addForward(spec: ForwardSpec): Promise<Forward> {
+    return await this.#forwards.add({ ...spec, guestIp: this.#guestAddress(spec.guestIp) });
   }
 
   forwards(): readonly Forward[] {
     return this.#forwards.list();
   }
 
-  /** Joins an accepted host socket to `guestPort`: dials the guest, relays, closes. */
-  forwardTcp(socket: HostTcp, guestPort: number, guestIp: Ipv4 = this.config.defaultGuestIp): void {
+  /** Joins an accepted host socket to `guestPort`: dials the guest, relays, closes. Throws as `addForward` rejects, when no guest can have `guestIp`. */
+  forwardTcp(socket: HostTcp, guestPort: number, guestIp?: Ipv4): void {
     if (this.#isClosed) return socket.reset();
-    this.#tcpNat.forward(socket, guestIp, guestPort);
+    this.#tcpNat.forward(socket, this.#guestAddress(guestIp), guestPort);
+  }
+
+  #guestAddress(ip: Ipv4 | undefined): UnicastIpv4 {
+    if (ip === undefined) return this.config.defaultGuestIp;
+    if (this.#stack.isGuestAddress(ip)) return ip;
+    throw new RelayError('RELAY_FORWARD', `no guest has the address ${formatIpv4(ip)}: it is ${whyNoGuest(this.config, ip)}`);
   }
 
   leases(): readonly Lease[] {
@@ -195,10 +202,6 @@ export class VirtualNetwork {
   }
 
   #onDatagram(datagram: Datagram): void {
-    if (datagram.dstPort === DHCP_SERVER_PORT && (datagram.neighbor === null || datagram.dst === this.config.gatewayIp || datagram.dst >>> 24 === 255)) {
-      return this.#dhcp.onDatagram(datagram);
-    }
-    if (datagram.neighbor === null) return this.#stack.counters.drop('ipv4-bad-source');
     if (!this.#isGateway(datagram.dst)) return this.#udpNat.onDatagram(datagram, true);
     if (datagram.dstPort !== DNS_PORT) return this.#udpNat.onDatagram(datagram, false);
     const { neighbor, srcPort, dst } = datagram;
@@ -208,8 +211,9 @@ export class VirtualNetwork {
     });
   }
 
-  #isGateway(ip: Ipv4): boolean {
-    return ip === this.config.gatewayIp || (isV6(ip) && (ip === this.#stack.ipv6!.gateway || ip === this.#stack.ipv6!.linkLocal));
+  #isGateway(ip: FlowIp): boolean {
+    const { ipv6 } = this.#stack;
+    return ip === this.config.gatewayIp || (ipv6 !== null && (ip === ipv6.gateway || ip === ipv6.linkLocal));
   }
 
   #onEcho(request: EchoRequest): void {
@@ -237,15 +241,6 @@ export class VirtualNetwork {
     this.#pingTokens--;
     return true;
   }
-}
-
-function checked(config: NetworkConfig): NetworkConfig {
-  if (isV6(config.subnet)) throw new RelayError('RELAY_CONFIG', 'subnet is in 240.0.0.0/8, which is nobody\'s');
-  if (!(config.mtu >= 576 && config.mtu <= 65_520)) throw new RelayError('RELAY_CONFIG', `mtu ${config.mtu} is not between 576 and 65520`);
-  if (!(config.tcpWindowMax >= 65_535 && config.tcpWindowMax <= 0x3fffc000)) throw new RelayError('RELAY_CONFIG', `tcpWindowMax ${config.tcpWindowMax} is not between 65535 and 2^30`);
-  // What is left of a DHCP message of 548 bytes beside the other options.
-  if ((emitSearchList(config.searchDomains)?.length ?? Infinity) > SEARCH_MAX) throw new RelayError('RELAY_CONFIG', `the search domains are no names, or longer than ${SEARCH_MAX} bytes together`);
-  return config;
 }
 
 function stackConfig(config: NetworkConfig, hostNet: HostNet): StackConfig {

@@ -4,7 +4,7 @@
  * The guest's address and the remote one are u32s, both ports share a third. Slots are probed linearly; removal shifts
  * the chain back, so there are no tombstones. A guest's packets come in runs of one flow: the last hit is tried first.
  */
-import type { Ipv4 } from '../wire/addr.ts';
+import type { FlowIp } from './ipv6-table.ts';
 
 const SLOTS_MIN = 64;
 
@@ -26,7 +26,7 @@ export class FlowTable<T extends object> {
     return this.#size;
   }
 
-  get(guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number): T | null {
+  get(guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number): T | null {
     const ports = (guestPort << 16) | remotePort;
     if (this.#isAt(this.#lastSlot, guestIp | 0, remoteIp | 0, ports)) return this.#values[this.#lastSlot];
     const slot = this.#find(guestIp | 0, remoteIp | 0, ports);
@@ -35,7 +35,7 @@ export class FlowTable<T extends object> {
   }
 
   /** Replaces what was there. */
-  set(guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number, value: T): void {
+  set(guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number, value: T): void {
     if (2 * (this.#size + 1) > this.#mask) this.#grow();
     const ports = (guestPort << 16) | remotePort;
     const slot = this.#find(guestIp | 0, remoteIp | 0, ports);
@@ -43,7 +43,7 @@ export class FlowTable<T extends object> {
     this.#put(slot, guestIp | 0, remoteIp | 0, ports, value);
   }
 
-  delete(guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number): boolean {
+  delete(guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number): boolean {
     let hole = this.#find(guestIp | 0, remoteIp | 0, (guestPort << 16) | remotePort);
     if (this.#values[hole] === null) return false;
     this.#size--;

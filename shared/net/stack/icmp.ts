@@ -1,10 +1,12 @@
 /** ICMP of the gateway: echo for its own addresses, and the errors it owes guests, at a limited rate (RFC 1812 §4.3.2.8). */
-import type { Ipv4 } from '../wire/addr.ts';
+import type { UnicastIpv4 } from '../wire/addr.ts';
 import type { Ipv4View } from '../wire/ipv4.ts';
-import { getIpv4, isMulticast, isV6, IPV4_ANY, IPV4_BROADCAST } from '../wire/addr.ts';
+import { getIpv4, isMulticast, IPV4_ANY, IPV4_BROADCAST } from '../wire/addr.ts';
 import { isChecksumRight } from '../wire/checksum.ts';
 import { emitIcmp, ICMP_ECHO_REPLY, ICMP_HEADER_LEN, ICMP_PORT_UNREACHABLE, ICMP_UNREACHABLE, parseIcmp } from '../wire/icmp.ts';
 import { IPPROTO_ICMP, IPV4_HEADER_LEN } from '../wire/ipv4.ts';
+import type { FlowIp } from './ipv6-table.ts';
+import { asV4, isV6 } from './ipv6-table.ts';
 import type { Neighbor } from './neighbors.ts';
 import type { Stack } from './stack.ts';
 import { copyOf } from '../wire/copy.ts';
@@ -17,8 +19,8 @@ const QUOTE_MAX = 548;
 
 /** An echo request for an address that is not the gateway's. `data` is a copy. */
 export interface EchoRequest {
-  readonly guestIp: Ipv4;
-  readonly dst: Ipv4;
+  readonly guestIp: FlowIp;
+  readonly dst: FlowIp;
   readonly id: number;
   readonly seq: number;
   readonly ttl: number;
@@ -36,14 +38,15 @@ export class Icmp {
     this.#stack = stack;
   }
 
-  receive(neighbor: Neighbor, ip: Ipv4View): void {
+  /** A message from `src` to `dst`, which is ours or beyond us. Borrowed. */
+  receive(neighbor: Neighbor, src: UnicastIpv4, dst: UnicastIpv4, ip: Ipv4View): void {
     const { counters } = this.#stack;
     const icmp = parseIcmp(ip.bytes, ip.payloadStart, ip.end);
     if (typeof icmp === 'string') return counters.drop(icmp);
     if (this.#stack.config.verifyChecksums && !isChecksumRight(ip.bytes, ip.payloadStart, ip.end)) return counters.drop('icmp-bad-checksum');
     if (icmp.kind !== 'echo-request') return counters.drop('icmp-unsupported');
-    const request = { guestIp: ip.src, dst: ip.dst, id: icmp.id, seq: icmp.seq, ttl: ip.ttl, data: copyOf(ip.bytes, icmp.dataStart, icmp.dataEnd) };
-    if (this.#stack.isOurs(ip.dst)) this.reply(request, neighbor);
+    const request = { guestIp: src, dst, id: icmp.id, seq: icmp.seq, ttl: ip.ttl, data: copyOf(ip.bytes, icmp.dataStart, icmp.dataEnd) };
+    if (this.#stack.isOurs(dst)) this.reply(request, neighbor);
     else if (this.onEcho !== null) this.onEcho(request);
     else counters.drop('icmp-unsupported');
   }
@@ -55,7 +58,7 @@ export class Icmp {
     const message = new Uint8Array(ICMP_HEADER_LEN + request.data.length);
     message.set(request.data, ICMP_HEADER_LEN);
     emitIcmp(message, 0, ICMP_ECHO_REPLY, 0, request.id * 0x10000 + request.seq, request.data.length);
-    this.#stack.sendIpv4(neighbor, request.dst, request.guestIp, IPPROTO_ICMP, message);
+    this.#stack.sendIpv4(neighbor, request.dst, asV4(request.guestIp), IPPROTO_ICMP, message);
   }
 
   /** `packet` starts with the offender's IP header. */

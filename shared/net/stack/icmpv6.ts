@@ -1,5 +1,4 @@
 /** ICMPv6 of the gateway: echo, the errors it owes guests (RFC 4443, at a rate shared with ICMP's), and the door to neighbor discovery. */
-import type { Ipv4 } from '../wire/addr.ts';
 import type { Ipv6 } from '../wire/addr6.ts';
 import { getIpv6, IPV6_ALL_NODES, IPV6_ALL_ROUTERS, isLinkLocal6, isMulticast6, isSameIpv6 } from '../wire/addr6.ts';
 import { copyOf } from '../wire/copy.ts';
@@ -13,6 +12,8 @@ import type { Ipv6View } from '../wire/ipv6.ts';
 import { IPPROTO_ICMPV6, IPV6_HEADER_LEN, IPV6_MTU_MIN } from '../wire/ipv6.ts';
 import type { EchoRequest } from './icmp.ts';
 import type { Ipv6Layer } from './ipv6.ts';
+import type { Ipv6Handle } from './ipv6-table.ts';
+import { asV6 } from './ipv6-table.ts';
 import type { Neighbor } from './neighbors.ts';
 import type { Stack } from './stack.ts';
 import type { Station } from './switch.ts';
@@ -30,7 +31,7 @@ export class Icmpv6 {
   }
 
   /** `neighbor` is null for the unspecified source. */
-  receive(station: Station, neighbor: Neighbor | null, src: Ipv4, dst: Ipv4, ip: Ipv6View): void {
+  receive(station: Station, neighbor: Neighbor | null, src: Ipv6Handle, dst: Ipv6Handle, ip: Ipv6View): void {
     const { addresses, counters, config } = this.#stack;
     const source = addresses.addressOf(src);
     const target = addresses.addressOf(dst);
@@ -44,7 +45,7 @@ export class Icmpv6 {
       case 'echo-request': {
         if (neighbor === null) return counters.drop('ipv6-bad-source');
         const data = copyOf(ip.bytes, message.dataStart, message.dataEnd);
-        return this.#onEcho(neighbor, { guestIp: src, dst, id: message.id, seq: message.seq, ttl: ip.hopLimit, data }, target);
+        return this.#onEcho(neighbor, { guestIp: src, dst, id: message.id, seq: message.seq, ttl: ip.hopLimit, data }, dst, target);
       }
       default:
         // RFC 4861 §6.1, §7.1: what a router has forwarded is not from the link.
@@ -53,8 +54,8 @@ export class Icmpv6 {
     }
   }
 
-  #onEcho(neighbor: Neighbor, request: EchoRequest, target: Ipv6): void {
-    if (this.#layer.ours.has(request.dst)) return this.reply(request, neighbor);
+  #onEcho(neighbor: Neighbor, request: EchoRequest, dst: Ipv6Handle, target: Ipv6): void {
+    if (this.#layer.ours.has(dst)) return this.reply(request, neighbor);
     if (isMulticast6(target)) {
       if (isSameIpv6(target, IPV6_ALL_NODES) || isSameIpv6(target, IPV6_ALL_ROUTERS)) this.reply({ ...request, dst: this.#layer.linkLocal }, neighbor);
       return;
@@ -63,11 +64,11 @@ export class Icmpv6 {
     else this.#stack.counters.drop('icmpv6-unsupported');
   }
 
-  reply(request: EchoRequest, neighbor: Neighbor | null = this.#layer.ndp.find(request.guestIp)): void {
+  reply(request: EchoRequest, neighbor: Neighbor | null): void {
     if (neighbor === null) return;
     const { addresses } = this.#stack;
-    const src = addresses.addressOf(request.dst);
-    const dst = addresses.addressOf(request.guestIp);
+    const src = addresses.addressOf(asV6(request.dst));
+    const dst = addresses.addressOf(asV6(request.guestIp));
     const message = new Uint8Array(ICMPV6_HEADER_LEN + request.data.length);
     message.set(request.data, ICMPV6_HEADER_LEN);
     emitIcmpv6(message, 0, src, dst, ICMPV6_ECHO_REPLY, 0, request.id * 0x10000 + request.seq, request.data.length);

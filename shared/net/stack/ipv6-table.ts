@@ -1,9 +1,12 @@
 /*
  * IPv6 addresses as integers.
  *
- * TCP, UDP, NAT and the flow tables know an address as one u32 and compare it with `===`. So that they go on doing so, each IPv6
- * address in use has a handle, 0xf0000000 | index, out of 240.0.0.0/8: no IPv4 packet that we take has such an address. `isV6`
- * tells them apart; only what writes headers, and the NAT where it dials, asks for the address behind a handle.
+ * TCP, UDP, NAT and the flow tables know an address as one u32, a FlowIp, and compare it with `===`. So that they go on doing so, each IPv6
+ * address in use has a handle, 0xf0000000 | index, out of 240.0.0.0/8, which no UnicastIpv4 is in. `isV6` tells them apart; only what writes
+ * headers, and the NAT where it dials, asks for the address behind a handle.
+ *
+ * Invariant: a handle comes out of `acquire` and nowhere else. A number from outside is an Ipv4, becomes a UnicastIpv4 by `isUnicast`, and
+ * never an Ipv6Handle: the compiler refuses each place where the two would meet.
  *
  * A handle lives as long as somebody holds it: `acquire` and `retain` count up, `release` counts down, at 0 the index is free for
  * another address. Holders are the packet being handled, neighbors, flows and SYNs that wait, questions under way. Nobody may keep a handle
@@ -11,16 +14,37 @@
  *
  * Lookup: chains by a keyed hash (HalfSipHash-1-3), as a guest chooses the addresses that meet here.
  */
-import type { Ipv4 } from '../wire/addr.ts';
-import { isV6 } from '../wire/addr.ts';
+import { invariant } from '../../invariant.ts';
+import type { Ipv4, UnicastIpv4 } from '../wire/addr.ts';
 import type { IpAddress, Ipv6 } from '../wire/addr6.ts';
 import { checksumWordOf, IPV6_ANY } from '../wire/addr6.ts';
 import type { RandomSource } from './clock.ts';
+
+/** Stands for an IPv6 address as long as somebody holds it */
+export type Ipv6Handle = number & { readonly __ipv6Handle: true };
+/** An address of either family as flows know it, one u32 */
+export type FlowIp = UnicastIpv4 | Ipv6Handle;
 
 /** addresses at a time: both ends of all flows, and some */
 export const IPV6_ADDRESSES_MAX = 32_768;
 const FIRST_HANDLE = 0xf0000000;
 const ENTRIES_LEAST = 64;
+
+export function isV6(ip: FlowIp): ip is Ipv6Handle {
+  return ip >= FIRST_HANDLE;
+}
+
+/** For the other address of a packet whose first is IPv6. */
+export function asV6(ip: FlowIp): Ipv6Handle {
+  invariant(isV6(ip), 'an IPv4 address beside an IPv6 one');
+  return ip;
+}
+
+/** For the other address of a packet whose first is IPv4. */
+export function asV4(ip: FlowIp): UnicastIpv4 {
+  invariant(!isV6(ip), 'an IPv6 address beside an IPv4 one');
+  return ip;
+}
 
 export class Ipv6Table {
   readonly #k0: number;
@@ -48,34 +72,34 @@ export class Ipv6Table {
     return this.#size;
   }
 
-  /** The handle of an address, held once more. -1 when the table is full. */
-  acquire(a: number, b: number, c: number, d: number): Ipv4 {
+  /** The handle of an address, held once more. Null when the table is full. */
+  acquire(a: number, b: number, c: number, d: number): Ipv6Handle | null {
     const hash = this.#hash(a, b, c, d);
     for (let index = this.#buckets[hash & (this.#buckets.length - 1)]; index >= 0; index = this.#next[index]) {
       if (!this.#isAt(index, a, b, c, d)) continue;
       this.#refs[index]++;
-      return (FIRST_HANDLE + index) as Ipv4;
+      return (FIRST_HANDLE + index) as Ipv6Handle;
     }
     return this.#add(hash, [a, b, c, d]);
   }
 
-  acquireAddress(ip: Ipv6): Ipv4 {
+  acquireAddress(ip: Ipv6): Ipv6Handle | null {
     return this.acquire(ip[0], ip[1], ip[2], ip[3]);
   }
 
   /** Holds `handle` once more and returns true if it is that address: spares the lookup where a packet resembles the one before it. */
-  retainIf(handle: Ipv4, a: number, b: number, c: number, d: number): boolean {
+  retainIf(handle: Ipv6Handle, a: number, b: number, c: number, d: number): boolean {
     const index = handle - FIRST_HANDLE;
-    if (index < 0 || this.#refs[index] === 0 || !this.#isAt(index, a, b, c, d)) return false;
+    if (this.#refs[index] === 0 || !this.#isAt(index, a, b, c, d)) return false;
     this.#refs[index]++;
     return true;
   }
 
-  retain(ip: Ipv4): void {
+  retain(ip: FlowIp): void {
     if (isV6(ip)) this.#refs[ip - FIRST_HANDLE]++;
   }
 
-  release(ip: Ipv4): void {
+  release(ip: FlowIp): void {
     if (!isV6(ip)) return;
     const index = ip - FIRST_HANDLE;
     if (--this.#refs[index] > 0) return;
@@ -92,27 +116,27 @@ export class Ipv6Table {
     this.#size--;
   }
 
-  holdersOf(handle: Ipv4): number {
+  holdersOf(handle: Ipv6Handle): number {
     return this.#refs[handle - FIRST_HANDLE];
   }
 
-  addressOf(handle: Ipv4): Ipv6 {
+  addressOf(handle: Ipv6Handle): Ipv6 {
     return this.#addresses[handle - FIRST_HANDLE];
   }
 
   /** The address, of either family. */
-  ipOf(ip: Ipv4): IpAddress {
+  ipOf(ip: FlowIp): IpAddress {
     return isV6(ip) ? this.addressOf(ip) : ip;
   }
 
   /** What pseudo-header sums take for this address, of either family. */
-  checksumWordOf(ip: Ipv4): Ipv4 {
+  checksumWordOf(ip: FlowIp): Ipv4 {
     return isV6(ip) ? checksumWordOf(this.addressOf(ip)) : ip;
   }
 
   /** 32 unpredictable bits that stay the same for an address, of either family: its handle may be another one next time. */
-  identityOf(ip: Ipv4): Ipv4 {
-    return (isV6(ip) ? this.#hashes[ip - FIRST_HANDLE] : ip) as Ipv4;
+  identityOf(ip: FlowIp): number {
+    return isV6(ip) ? this.#hashes[ip - FIRST_HANDLE] : ip;
   }
 
   #isAt(index: number, a: number, b: number, c: number, d: number): boolean {
@@ -120,12 +144,12 @@ export class Ipv6Table {
     return address[3] === d && address[2] === c && address[1] === b && address[0] === a;
   }
 
-  #add(hash: number, address: Ipv6): Ipv4 {
+  #add(hash: number, address: Ipv6): Ipv6Handle | null {
     let index = this.#free;
     if (index >= 0) this.#free = this.#next[index];
     else {
       index = this.#addresses.length;
-      if (index >= this.#max) return -1 as Ipv4;
+      if (index >= this.#max) return null;
       if (index >= this.#refs.length) this.#grow();
     }
     this.#addresses[index] = address;
@@ -133,7 +157,7 @@ export class Ipv6Table {
     this.#hashes[index] = hash;
     this.#chain(index);
     this.#size++;
-    return (FIRST_HANDLE + index) as Ipv4;
+    return (FIRST_HANDLE + index) as Ipv6Handle;
   }
 
   #chain(index: number): void {

@@ -12,7 +12,8 @@
  * sources what leaves the link (RFC 4007 §9).
  */
 import { getU32 } from '../../bytes.ts';
-import type { Ipv4, Mac } from '../wire/addr.ts';
+import { invariant } from '../../invariant.ts';
+import type { Mac } from '../wire/addr.ts';
 import type { Ipv6 } from '../wire/addr6.ts';
 import { inCidr6, IPV6_PREFIX_LEN, isLinkLocal6, isMulticast6 } from '../wire/addr6.ts';
 import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_IPV6 } from '../wire/ethernet.ts';
@@ -24,6 +25,7 @@ import {
   emitFragmentHeader, emitIpv6, IPPROTO_FRAGMENT, IPPROTO_ICMPV6, IPV6_FRAGMENT_HEADER_LEN, IPV6_HEADER_LEN, IPV6_HOP_LIMIT, Ipv6View,
 } from '../wire/ipv6.ts';
 import { Icmpv6 } from './icmpv6.ts';
+import type { Ipv6Handle } from './ipv6-table.ts';
 import { Ndp } from './ndp.ts';
 import type { Neighbor } from './neighbors.ts';
 import { Reassembler } from './reassembly.ts';
@@ -44,10 +46,10 @@ export interface Ipv6Config {
 
 export class Ipv6Layer {
   readonly config: Ipv6Config;
-  readonly gateway: Ipv4;
-  readonly linkLocal: Ipv4;
+  readonly gateway: Ipv6Handle;
+  readonly linkLocal: Ipv6Handle;
   /** handles that are ours, held for good */
-  readonly ours: ReadonlySet<Ipv4>;
+  readonly ours: ReadonlySet<Ipv6Handle>;
   readonly ndp: Ndp;
   readonly icmp: Icmpv6;
   readonly #stack: Stack;
@@ -55,15 +57,20 @@ export class Ipv6Layer {
   readonly #reassembler: Reassembler;
   #identification: number;
   /** of the packet before */
-  #lastSrc = 0 as Ipv4;
-  #lastDst = 0 as Ipv4;
+  #lastSrc: Ipv6Handle | null = null;
+  #lastDst: Ipv6Handle | null = null;
 
   constructor(stack: Stack, config: Ipv6Config) {
     this.#stack = stack;
     this.config = config;
-    this.gateway = stack.addresses.acquireAddress(config.gatewayIp);
-    this.linkLocal = stack.addresses.acquireAddress(config.linkLocalIp);
-    this.ours = new Set([this.gateway, this.linkLocal, ...config.aliases.map((ip) => stack.addresses.acquireAddress(ip))]);
+    const own = (ip: Ipv6): Ipv6Handle => {
+      const handle = stack.addresses.acquireAddress(ip);
+      invariant(handle !== null, 'more addresses of the gateway than the table holds');
+      return handle;
+    };
+    this.gateway = own(config.gatewayIp);
+    this.linkLocal = own(config.linkLocalIp);
+    this.ours = new Set([this.gateway, this.linkLocal, ...config.aliases.map(own)]);
     this.ndp = new Ndp(stack, this);
     this.icmp = new Icmpv6(stack, this);
     this.#reassembler = new Reassembler('ipv6', stack.timers, (reason) => stack.counters.drop(reason));
@@ -79,7 +86,7 @@ export class Ipv6Layer {
   }
 
   /** Addresses that a station may speak from. */
-  isGuestAddress(ip: Ipv6, handle: Ipv4): boolean {
+  isGuestAddress(ip: Ipv6, handle: Ipv6Handle): boolean {
     return (isLinkLocal6(ip) || this.isInPrefix(ip)) && !this.ours.has(handle);
   }
 
@@ -91,9 +98,9 @@ export class Ipv6Layer {
     const drop = ip.wrap(bytes, start, end);
     if (drop !== null) return counters.drop(drop);
     const src = this.#hold(this.#lastSrc, bytes, start + 8);
-    if (src < 0) return counters.drop('ipv6-address-cap');
+    if (src === null) return counters.drop('ipv6-address-cap');
     const dst = this.#hold(this.#lastDst, bytes, start + 24);
-    if (dst >= 0) {
+    if (dst !== null) {
       this.#lastSrc = src;
       this.#lastDst = dst;
       this.#receive(station, src, dst);
@@ -102,15 +109,15 @@ export class Ipv6Layer {
     addresses.release(src);
   }
 
-  #hold(last: Ipv4, bytes: Uint8Array, at: number): Ipv4 {
+  #hold(last: Ipv6Handle | null, bytes: Uint8Array, at: number): Ipv6Handle | null {
     const a = getU32(bytes, at);
     const b = getU32(bytes, at + 4);
     const c = getU32(bytes, at + 8);
     const d = getU32(bytes, at + 12);
-    return this.#stack.addresses.retainIf(last, a, b, c, d) ? last : this.#stack.addresses.acquire(a, b, c, d);
+    return last !== null && this.#stack.addresses.retainIf(last, a, b, c, d) ? last : this.#stack.addresses.acquire(a, b, c, d);
   }
 
-  #receive(station: Station, src: Ipv4, dst: Ipv4): void {
+  #receive(station: Station, src: Ipv6Handle, dst: Ipv6Handle): void {
     const ip = this.#ip;
     const { addresses, counters } = this.#stack;
     const source = addresses.addressOf(src);
@@ -156,7 +163,7 @@ export class Ipv6Layer {
     return false;
   }
 
-  #deliver(station: Station, neighbor: Neighbor, src: Ipv4, dst: Ipv4): void {
+  #deliver(station: Station, neighbor: Neighbor, src: Ipv6Handle, dst: Ipv6Handle): void {
     const ip = this.#ip;
     const { tcp, udp, counters } = this.#stack;
     if (ip.protocol === IPPROTO_TCP) tcp.receive(neighbor, src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);

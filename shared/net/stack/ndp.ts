@@ -12,7 +12,7 @@
  *
  * NEIGHBORS_MAX addresses are known; for one more, the oldest that no flow holds makes room.
  */
-import type { Ipv4, Mac } from '../wire/addr.ts';
+import type { Mac } from '../wire/addr.ts';
 import { formatMac } from '../wire/addr.ts';
 import type { Ipv6 } from '../wire/addr6.ts';
 import { formatIpv6, IPV6_ALL_NODES, IPV6_PREFIX_LEN, isSameIpv6, multicastMacOf } from '../wire/addr6.ts';
@@ -21,6 +21,7 @@ import type { Icmpv6Repr, NeighborAdvert, NeighborSolicit, RouterAdvert } from '
 import { emitNeighborAdvert, emitRouterAdvert, NDP_HOP_LIMIT, routerAdvertLen } from '../wire/icmpv6.ts';
 import { IPPROTO_ICMPV6, IPV6_HEADER_LEN, IPV6_HOP_LIMIT } from '../wire/ipv6.ts';
 import type { Ipv6Layer } from './ipv6.ts';
+import type { Ipv6Handle } from './ipv6-table.ts';
 import type { Neighbor } from './neighbors.ts';
 import type { Stack } from './stack.ts';
 import type { Port, Station } from './switch.ts';
@@ -38,7 +39,7 @@ const INFINITE_S = 0xffffffff;
 export class Ndp {
   readonly #stack: Stack;
   readonly #layer: Ipv6Layer;
-  readonly #table = new Map<Ipv4, Neighbor>();
+  readonly #table = new Map<Ipv6Handle, Neighbor>();
   #hasRoute: boolean;
   #advertisedMs: number;
 
@@ -53,12 +54,12 @@ export class Ndp {
     return this.#table.size;
   }
 
-  find(ip: Ipv4): Neighbor | null {
+  find(ip: Ipv6Handle): Neighbor | null {
     return this.#table.get(ip) ?? null;
   }
 
   /** Null when there is no room. */
-  learn(ip: Ipv4, station: Station): Neighbor | null {
+  learn(ip: Ipv6Handle, station: Station): Neighbor | null {
     const known = this.#table.get(ip);
     if (known === undefined) {
       if (this.#table.size >= NEIGHBORS_MAX && !this.#makeRoom()) return null;
@@ -124,7 +125,7 @@ export class Ndp {
     const { addresses, counters } = this.#stack;
     if (linkAddress !== null && linkAddress !== station.mac) return counters.drop('ndp-malformed');
     const handle = addresses.acquireAddress(target);
-    if (handle < 0) return counters.drop('ipv6-address-cap');
+    if (handle === null) return counters.drop('ipv6-address-cap');
     if (!this.#layer.isGuestAddress(target, handle)) counters.drop('ndp-malformed');
     else if (this.learn(handle, station) === null) counters.drop('ipv6-neighbor-cap');
     addresses.release(handle);

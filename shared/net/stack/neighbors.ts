@@ -4,12 +4,13 @@
  * The gateway answers for its own addresses and learns from every IPv4 packet and ARP message it sees. It asks only when
  * it must speak first, to a guest that has never been heard: what is to be sent waits, a few calls at most, RFC 1122 §2.3.2.2.
  */
-import type { Ipv4, Mac } from '../wire/addr.ts';
+import type { Ipv4, Mac, UnicastIpv4 } from '../wire/addr.ts';
 import { formatIpv4, formatMac, MAC_BROADCAST, MAC_NONE } from '../wire/addr.ts';
 import type { ArpRepr } from '../wire/arp.ts';
 import { ARP_LEN, emitArp, parseArp } from '../wire/arp.ts';
 import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_ARP } from '../wire/ethernet.ts';
 import type { Drop } from '../wire/drop.ts';
+import type { FlowIp } from './ipv6-table.ts';
 import type { Station, Switch } from './switch.ts';
 import type { TimerQueue, Wakeable } from './timers.ts';
 
@@ -20,7 +21,7 @@ const ASK_TIMES = 3;
 
 /** One address and who has it. The object lives as long as the table, its station may change. */
 export interface Neighbor {
-  readonly ip: Ipv4;
+  readonly ip: FlowIp;
   /** null while nobody has been heard under this address */
   station: Station | null;
 }
@@ -32,19 +33,19 @@ interface Question extends Wakeable {
 }
 
 export class Neighbors {
-  readonly #table = new Map<Ipv4, Neighbor>();
-  readonly #questions = new Map<Ipv4, Question>();
+  readonly #table = new Map<UnicastIpv4, Neighbor>();
+  readonly #questions = new Map<UnicastIpv4, Question>();
   readonly #switch: Switch;
   readonly #timers: TimerQueue;
   readonly #mac: Mac;
   readonly #ip: Ipv4;
   readonly #isOurs: (ip: Ipv4) => boolean;
-  readonly #mayLearn: (ip: Ipv4) => boolean;
+  readonly #mayLearn: (ip: Ipv4) => ip is UnicastIpv4;
   readonly #log: ((line: string) => void) | undefined;
 
   constructor(
     owner: Switch, timers: TimerQueue, mac: Mac, ip: Ipv4,
-    isOurs: (ip: Ipv4) => boolean, mayLearn: (ip: Ipv4) => boolean, log?: (line: string) => void,
+    isOurs: (ip: Ipv4) => boolean, mayLearn: (ip: Ipv4) => ip is UnicastIpv4, log?: (line: string) => void,
   ) {
     this.#switch = owner;
     this.#timers = timers;
@@ -60,11 +61,11 @@ export class Neighbors {
   }
 
   /** null when nobody has that address; never asks */
-  find(ip: Ipv4): Neighbor | null {
+  find(ip: UnicastIpv4): Neighbor | null {
     return this.#table.get(ip) ?? null;
   }
 
-  learn(ip: Ipv4, station: Station): Neighbor {
+  learn(ip: UnicastIpv4, station: Station): Neighbor {
     let neighbor = this.#table.get(ip);
     if (neighbor === undefined) {
       if (this.#table.size >= NEIGHBORS_MAX) this.#table.delete(this.#table.keys().next().value!);
@@ -84,7 +85,7 @@ export class Neighbors {
   }
 
   /** Calls back at once when the neighbor is known, else when it has answered or has not. */
-  resolve(ip: Ipv4, done: (isFound: boolean) => void): void {
+  resolve(ip: UnicastIpv4, done: (isFound: boolean) => void): void {
     const known = this.#table.get(ip);
     if (known !== undefined && known.station !== null) return done(true);
     let question = this.#questions.get(ip);
@@ -118,13 +119,13 @@ export class Neighbors {
     this.#table.clear();
   }
 
-  #ask(ip: Ipv4, question: Question, nowMs: number): void {
+  #ask(ip: UnicastIpv4, question: Question, nowMs: number): void {
     if (question.asked++ >= ASK_TIMES) return this.#answer(ip, question, false);
     this.#send(null, { operation: 'request', senderMac: this.#mac, senderIp: this.#ip, targetMac: MAC_NONE, targetIp: ip });
     this.#timers.schedule(question, nowMs + ASK_EVERY_MS);
   }
 
-  #answer(ip: Ipv4, question: Question, isFound: boolean): void {
+  #answer(ip: UnicastIpv4, question: Question, isFound: boolean): void {
     this.#timers.cancel(question);
     this.#questions.delete(ip);
     for (const done of question.waiting) done(isFound);

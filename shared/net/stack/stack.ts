@@ -9,8 +9,8 @@
  * host socket delivers, a timer fires) asks for a flush by `wantFlush`; it comes when the events at hand have been handled.
  * Time is read once per batch, `nowMs`.
  */
-import type { Ipv4, Mac } from '../wire/addr.ts';
-import { inCidr, IPV4_ANY, isV6, maskOf } from '../wire/addr.ts';
+import type { Ipv4, Mac, UnicastIpv4 } from '../wire/addr.ts';
+import { inCidr, IPV4_ANY, IPV4_BROADCAST, isUnicast, maskOf } from '../wire/addr.ts';
 import { getU16 } from '../../bytes.ts';
 import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.ts';
 import {
@@ -24,7 +24,8 @@ import { Counters } from './counters.ts';
 import { Icmp } from './icmp.ts';
 import type { Ipv6Config } from './ipv6.ts';
 import { Ipv6Layer } from './ipv6.ts';
-import { Ipv6Table } from './ipv6-table.ts';
+import type { FlowIp } from './ipv6-table.ts';
+import { asV4, asV6, Ipv6Table, isV6 } from './ipv6-table.ts';
 import type { FrameSink, LinkPort } from './link-port.ts';
 import type { Neighbor } from './neighbors.ts';
 import { Neighbors } from './neighbors.ts';
@@ -39,10 +40,10 @@ import { Udp } from './udp.ts';
 export interface StackConfig {
   readonly subnet: Ipv4;
   readonly prefixLen: number;
-  readonly gatewayIp: Ipv4;
+  readonly gatewayIp: UnicastIpv4;
   readonly gatewayMac: Mac;
   /** further addresses that the gateway answers for */
-  readonly aliases: readonly Ipv4[];
+  readonly aliases: readonly UnicastIpv4[];
   readonly mtu: number;
   readonly maxLinks: number;
   readonly maxTcpFlows: number;
@@ -55,7 +56,7 @@ export interface StackConfig {
   readonly ipv6: Ipv6Config | null;
 }
 
-/** DHCP's port: the one datagram that may come from 0.0.0.0 and go to everyone */
+/** of the one datagram that may come from 0.0.0.0 and go to everyone */
 const DHCP_SERVER_PORT = 67;
 const VLAN_TAG_LEN = 4;
 
@@ -80,7 +81,7 @@ export class Stack implements SwitchHost, TcpHost {
   /** Runs in each flush before TCP's turns, for what else collects during a batch. */
   onFlush: (() => void) | null = null;
   readonly log: ((line: string) => void) | undefined;
-  readonly #ours: ReadonlySet<Ipv4>;
+  readonly #ours: ReadonlySet<FlowIp>;
   readonly #broadcastIp: Ipv4;
   readonly #ip = new Ipv4View();
   readonly #reassembler: Reassembler;
@@ -106,12 +107,12 @@ export class Stack implements SwitchHost, TcpHost {
     this.timers = new TimerQueue(clock, (nowMs) => (this.nowMs = nowMs), () => this.flush());
     this.switch = new Switch(this, this.pool, this.counters);
     this.neighbors = new Neighbors(
-      this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => this.isOurs(ip), (ip) => this.#isGuestAddress(ip), log,
+      this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => isUnicast(ip) && this.isOurs(ip), (ip) => this.isGuestAddress(ip), log,
     );
     this.addresses = new Ipv6Table(random);
     this.ipv6 = config.ipv6 === null ? null : new Ipv6Layer(this, config.ipv6);
     if (this.ipv6 !== null) this.#refreshAtMs = this.nowMs;
-    this.#ours = new Set([config.gatewayIp, ...config.aliases, ...(this.ipv6?.ours ?? [])]);
+    this.#ours = new Set<FlowIp>([config.gatewayIp, ...config.aliases, ...(this.ipv6?.ours ?? [])]);
     this.#reassembler = new Reassembler('ipv4', this.timers, (reason) => this.counters.drop(reason));
     this.icmp = new Icmp(this);
     this.udp = new Udp(this);
@@ -133,11 +134,11 @@ export class Stack implements SwitchHost, TcpHost {
     return port;
   }
 
-  isOurs(ip: Ipv4): boolean {
+  isOurs(ip: FlowIp): boolean {
     return this.#ours.has(ip);
   }
 
-  neighborOf(ip: Ipv4): Neighbor | null {
+  neighborOf(ip: FlowIp): Neighbor | null {
     return isV6(ip) ? this.ipv6!.ndp.find(ip) : this.neighbors.find(ip);
   }
 
@@ -169,62 +170,57 @@ export class Stack implements SwitchHost, TcpHost {
     if (this.config.verifyChecksums && !ip.isHeaderChecksumRight) return counters.drop('ipv4-bad-checksum');
     const src = ip.src;
     if (src === IPV4_ANY) return this.#onUnconfigured(station);
+    if (!isUnicast(src)) return counters.drop('ipv4-bad-source');
     let neighbor: Neighbor | null = null;
     if (station.knownIp === src) neighbor = this.neighbors.find(src);
     if (neighbor === null || neighbor.station !== station) {
-      if (!this.#isGuestAddress(src)) return counters.drop('ipv4-bad-source');
+      if (!this.isGuestAddress(src)) return counters.drop('ipv4-bad-source');
       neighbor = this.neighbors.learn(src, station);
     }
     if (ip.isFragment) {
       const whole = this.#reassembler.add(ip, this.nowMs);
       if (whole === null || ip.wrap(whole, 0, whole.length) !== null) return;
     }
-    this.#route(station, neighbor);
+    this.#route(station, neighbor, src);
   }
 
-  #route(station: Station, neighbor: Neighbor): void {
+  #route(station: Station, neighbor: Neighbor, src: UnicastIpv4): void {
     const ip = this.#ip;
     const dst = ip.dst;
     const protocol = ip.protocol;
-    if (protocol === IPPROTO_TCP && !this.#isElsewhere(dst) && ip.ttl > 1) {
-      return this.tcp.receive(neighbor, ip.src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
-    }
-    if (this.#isElsewhere(dst)) {
-      if (protocol === IPPROTO_UDP && isDhcp(ip)) return this.#receiveUdp(station, neighbor);
-      return this.counters.drop('ipv4-bad-destination');
-    }
+    if (protocol === IPPROTO_UDP && this.#isDhcp(dst)) return this.udp.receiveDhcp(station, ip.src, dst, ip.bytes, ip.payloadStart, ip.end);
+    if (!isUnicast(dst) || dst === this.#broadcastIp) return this.counters.drop('ipv4-bad-destination');
+    if (protocol === IPPROTO_TCP && ip.ttl > 1) return this.tcp.receive(neighbor, src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
     if (ip.ttl <= 1 && !this.isOurs(dst)) {
       this.counters.drop('ipv4-ttl-exceeded');
       return this.icmp.sendError(neighbor, ip.bytes.subarray(ip.start, ip.end), ICMP_TIME_EXCEEDED, 0);
     }
-    if (protocol === IPPROTO_TCP) this.tcp.receive(neighbor, ip.src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
-    else if (protocol === IPPROTO_UDP) this.#receiveUdp(station, neighbor);
-    else if (protocol === IPPROTO_ICMP) this.icmp.receive(neighbor, ip);
+    if (protocol === IPPROTO_TCP) this.tcp.receive(neighbor, src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
+    else if (protocol === IPPROTO_UDP) this.udp.receive(station, neighbor, src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
+    else if (protocol === IPPROTO_ICMP) this.icmp.receive(neighbor, src, dst, ip);
     else {
       this.counters.drop('ipv4-unknown-protocol');
       this.icmp.sendError(neighbor, ip.bytes.subarray(ip.start, ip.end), ICMP_UNREACHABLE, 2);
     }
   }
 
-  #receiveUdp(station: Station, neighbor: Neighbor | null): void {
-    const ip = this.#ip;
-    this.udp.receive(station, neighbor, ip.src, ip.dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
-  }
-
   /** A guest without an address may only ask for one. */
   #onUnconfigured(station: Station): void {
     const ip = this.#ip;
-    if (ip.protocol === IPPROTO_UDP && !ip.isFragment && isDhcp(ip)) this.#receiveUdp(station, null);
-    else this.counters.drop('ipv4-bad-source');
+    if (ip.protocol !== IPPROTO_UDP || ip.isFragment || !this.#isDhcp(ip.dst)) return this.counters.drop('ipv4-bad-source');
+    this.udp.receiveDhcp(station, ip.src, ip.dst, ip.bytes, ip.payloadStart, ip.end);
   }
 
-  /** Not for us to answer or to carry: everyone, groups, and addresses that never leave a host. */
-  #isElsewhere(dst: Ipv4): boolean {
-    return dst >>> 29 === 7 || dst === this.#broadcastIp || dst >>> 24 === 127 || dst >>> 24 === 0;
+  /** Whether the datagram at hand asks a DHCP server, and this one: RFC 2131 §4.1, and §4.4.5 for a lease that is renewed. */
+  #isDhcp(dst: Ipv4): boolean {
+    if (dst !== IPV4_BROADCAST && dst !== this.#broadcastIp && dst !== this.config.gatewayIp) return false;
+    const { bytes, payloadStart, end } = this.#ip;
+    return end - payloadStart >= 4 && getU16(bytes, payloadStart + 2) === DHCP_SERVER_PORT;
   }
 
-  #isGuestAddress(ip: Ipv4): boolean {
-    return inCidr(ip, { base: this.config.subnet, prefixLen: this.config.prefixLen }) && !this.isOurs(ip) && ip !== this.#broadcastIp && ip !== this.config.subnet;
+  /** Whether a guest can have this address. */
+  isGuestAddress(ip: Ipv4): ip is UnicastIpv4 {
+    return isUnicast(ip) && inCidr(ip, { base: this.config.subnet, prefixLen: this.config.prefixLen }) && !this.isOurs(ip) && ip !== this.#broadcastIp && ip !== this.config.subnet;
   }
 
   // ---- to guests ----
@@ -258,18 +254,28 @@ export class Stack implements SwitchHost, TcpHost {
    * Room in the station's batch for a packet of ours, of either family, with its Ethernet and IP headers written. Returns where in the port's
    * `bytes` its payload goes, -1 when there is no way or no room, which is counted.
    */
-  reservePacket(station: Station | null, src: Ipv4, dst: Ipv4, protocol: number, payloadLen: number): number {
+  reservePacket(station: Station | null, src: FlowIp, dst: FlowIp, protocol: number, payloadLen: number): number {
+    if (!isV6(dst)) return this.reserveIpv4(station, asV4(src), dst, protocol, payloadLen);
+    const at = this.#reserve(station, ETHERTYPE_IPV6, IPV6_HEADER_LEN + payloadLen);
+    if (at < 0) return -1;
+    return at + emitIpv6(station!.port!.bytes, at, this.addresses.addressOf(asV6(src)), this.addresses.addressOf(dst), protocol, payloadLen);
+  }
+
+  /** The same for addresses that need not be anybody's: DHCP answers everyone. */
+  reserveIpv4(station: Station | null, src: Ipv4, dst: Ipv4, protocol: number, payloadLen: number): number {
+    const at = this.#reserve(station, ETHERTYPE_IPV4, IPV4_HEADER_LEN + payloadLen);
+    return at < 0 ? -1 : at + emitIpv4(station!.port!.bytes, at, src, dst, protocol, payloadLen);
+  }
+
+  /** Room for an IP packet of ours, with the Ethernet header in front of it. */
+  #reserve(station: Station | null, etherType: number, len: number): number {
     const port = station?.port ?? null;
     if (station === null || port === null) {
       this.counters.drop('to-guest-no-neighbor');
       return -1;
     }
-    const isLong = isV6(dst);
-    const at = port.reserve(ETHERNET_HEADER_LEN + (isLong ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) + payloadLen);
-    if (at < 0) return -1;
-    const ip = at + emitEthernet(port.bytes, at, station.mac, this.gatewayMac, isLong ? ETHERTYPE_IPV6 : ETHERTYPE_IPV4);
-    if (!isLong) return ip + emitIpv4(port.bytes, ip, src, dst, protocol, payloadLen);
-    return ip + emitIpv6(port.bytes, ip, this.addresses.addressOf(src), this.addresses.addressOf(dst), protocol, payloadLen);
+    const at = port.reserve(ETHERNET_HEADER_LEN + len);
+    return at < 0 ? -1 : at + emitEthernet(port.bytes, at, station.mac, this.gatewayMac, etherType);
   }
 
   /** `code` is one of ICMP's, of whichever family `packet` is. */
@@ -315,9 +321,5 @@ export class Stack implements SwitchHost, TcpHost {
     this.timers.close();
     this.switch.close();
   }
-}
-
-function isDhcp(ip: Ipv4View): boolean {
-  return ip.end - ip.payloadStart >= 4 && getU16(ip.bytes, ip.payloadStart + 2) === DHCP_SERVER_PORT;
 }
 

@@ -4,11 +4,10 @@
  */
 import { getU16, getU32, setU16, setU32 } from '../../bytes.ts';
 
-/**
- * IPv4 address, unsigned, host order: 192.168.127.1 is 0xc0a87f01. Inside the stack and NAT also the handle of an IPv6 address
- * (stack/ipv6-table.ts): 240.0.0.0/8, which no guest or server can have.
- */
+/** IPv4 address, unsigned, host order: 192.168.127.1 is 0xc0a87f01. Any u32: it may come from a peer */
 export type Ipv4 = number & { readonly __ipv4: true };
+/** One that a single host can have on a network, as `isUnicast` says: what the stack and NAT take from outside */
+export type UnicastIpv4 = Ipv4 & { readonly __unicast: true };
 /** Ethernet address, 48 bits, first byte on the wire in the highest bits */
 export type Mac = number & { readonly __mac: true };
 export type Port = number & { readonly __port: true };
@@ -69,9 +68,22 @@ export function inCidr(ip: Ipv4, cidr: Cidr): boolean {
   return ((ip ^ cidr.base) & maskOf(cidr.prefixLen)) === 0;
 }
 
-/** Whether this is the handle of an IPv6 address. */
-export function isV6(ip: Ipv4): boolean {
-  return ip >>> 24 === 0xf0;
+/**
+ * Whether a single host can have this address and others can send to it. Not those are "this network" 0.0.0.0/8, loopback 127.0.0.0/8, groups
+ * 224.0.0.0/4, and 240.0.0.0/4, reserved, with the limited broadcast. RFC 1122 §3.2.1.3, RFC 6890 §2.2.2.
+ */
+export function isUnicast(ip: Ipv4): ip is UnicastIpv4 {
+  const first = ip >>> 24;
+  return first < 224 && first !== 0 && first !== 127;
+}
+
+/** What an address that is not `isUnicast` is instead, for messages: "192.168.127.3 is …" */
+export function specialUse(ip: Ipv4): string {
+  const first = ip >>> 24;
+  if (ip === IPV4_BROADCAST) return 'everyone on the link (RFC 919)';
+  if (first >= 240) return 'reserved (240.0.0.0/4, RFC 1112)';
+  if (first >= 224) return 'a group (224.0.0.0/4, RFC 1112)';
+  return first === 127 ? 'the computer\'s own loopback (127.0.0.0/8, RFC 1122)' : 'no host (0.0.0.0/8, RFC 791)';
 }
 
 export function isMulticast(ip: Ipv4): boolean {

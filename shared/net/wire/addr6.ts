@@ -1,6 +1,6 @@
 /*
  * IPv6 addresses as four u32s, most significant first: compared by value, never changed. Code above the wire that keys tables
- * by one integer uses handles instead (`isV6`, stack/ipv6-table.ts).
+ * by one integer uses handles instead (stack/ipv6-table.ts).
  */
 import { getU32, setU32 } from '../../bytes.ts';
 import type { Cidr, Ipv4, Mac } from './addr.ts';

@@ -31,12 +31,12 @@
  *
  * TIME-WAIT lasts TIME_WAIT_MS, not 4 minutes: the only path is a link that keeps order, nothing old can be under way for longer.
  */
-import type { Ipv4 } from '../../wire/addr.ts';
-import { isV6 } from '../../wire/addr.ts';
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN } from '../../wire/tcp.ts';
 import type { TcpView } from '../../wire/tcp.ts';
 import { emitSack, emitSynOptions, TCP_SACK_MAX } from '../../wire/tcp-options.ts';
 import type { TcpOptions } from '../../wire/tcp-options.ts';
+import type { FlowIp } from '../ipv6-table.ts';
+import { asV4, asV6, isV6 } from '../ipv6-table.ts';
 import type { Neighbor } from '../neighbors.ts';
 import type { Wakeable } from '../timers.ts';
 import { RECEIVE_BUFFER_INITIAL, ReceiveSide } from './receive.ts';
@@ -89,9 +89,9 @@ const CHALLENGES_PER_SECOND = 10;
 export class TcpConnection implements Wakeable {
   state: TcpState;
   readonly neighbor: Neighbor;
-  readonly guestIp: Ipv4;
+  readonly guestIp: FlowIp;
   readonly guestPort: number;
-  readonly remoteIp: Ipv4;
+  readonly remoteIp: FlowIp;
   readonly remotePort: number;
   readonly snd: SendSide;
   readonly rcv: ReceiveSide;
@@ -138,7 +138,7 @@ export class TcpConnection implements Wakeable {
 
   /** For Tcp and PendingConnection only. `irs` null: we send the first SYN. */
   constructor(
-    tcp: Tcp, neighbor: Neighbor, guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number, iss: Seq, irs: Seq | null, handler: TcpHandler,
+    tcp: Tcp, neighbor: Neighbor, guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number, iss: Seq, irs: Seq | null, handler: TcpHandler,
   ) {
     this.#tcp = tcp;
     this.neighbor = neighbor;
@@ -154,8 +154,8 @@ export class TcpConnection implements Wakeable {
     this.snd = new SendSide(iss, this.#mssFromUs);
     this.rcv = new ReceiveSide(irs ?? toSeq(0));
     this.#writer = isV6(guestIp)
-      ? new SegmentWriterV6(neighbor, tcp.gatewayMac, tcp.addresses.addressOf(remoteIp), remotePort, tcp.addresses.addressOf(guestIp), guestPort)
-      : new SegmentWriter(neighbor, tcp.gatewayMac, remoteIp, remotePort, guestIp, guestPort);
+      ? new SegmentWriterV6(neighbor, tcp.gatewayMac, tcp.addresses.addressOf(asV6(remoteIp)), remotePort, tcp.addresses.addressOf(guestIp), guestPort)
+      : new SegmentWriter(neighbor, tcp.gatewayMac, asV4(remoteIp), remotePort, guestIp, guestPort);
   }
 
   /** when the guest's last segment came */

@@ -3,7 +3,6 @@
  * of the connection, so that each four-tuple has its own increasing space. The hash is HalfSipHash-2-4, made for short
  * keyed inputs in 32-bit words.
  */
-import type { Ipv4 } from '../../wire/addr.ts';
 import type { RandomSource } from '../clock.ts';
 import type { Seq } from './seq.ts';
 import { toSeq } from './seq.ts';
@@ -17,7 +16,7 @@ export class IsnSource {
     this.#k1 = random.u32() | 0;
   }
 
-  next(localIp: Ipv4, localPort: number, remoteIp: Ipv4, remotePort: number, nowMs: number): Seq {
+  next(localIp: number, localPort: number, remoteIp: number, remotePort: number, nowMs: number): Seq {
     return toSeq(Math.floor(nowMs * 250) + halfSipHash(this.#k0, this.#k1, localIp, remoteIp, (localPort << 16) | remotePort));
   }
 }

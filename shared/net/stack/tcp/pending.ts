@@ -3,11 +3,11 @@
  * outcome a real network would show: refused, unreachable, or silence. It holds the flow's place in the table meanwhile;
  * retransmissions of the SYN are absorbed, and a RST of the guest cancels it.
  */
-import type { Ipv4 } from '../../wire/addr.ts';
 import { hopsLeft } from '../../wire/ipv6.ts';
 import { TCP_ACK, TCP_RST, TCP_SYN } from '../../wire/tcp.ts';
 import type { TcpView } from '../../wire/tcp.ts';
 import { TcpOptions } from '../../wire/tcp-options.ts';
+import type { FlowIp } from '../ipv6-table.ts';
 import type { Neighbor } from '../neighbors.ts';
 import type { TcpConnection, TcpHandler } from './connection.ts';
 import type { Seq } from './seq.ts';
@@ -16,9 +16,9 @@ import type { Tcp } from './tcp.ts';
 import { copyOf } from '../../wire/copy.ts';
 
 export interface PendingConnection {
-  readonly guestIp: Ipv4;
+  readonly guestIp: FlowIp;
   readonly guestPort: number;
-  readonly remoteIp: Ipv4;
+  readonly remoteIp: FlowIp;
   readonly remotePort: number;
   /** hops that the SYN had left */
   readonly ttl: number;
@@ -36,9 +36,9 @@ export interface PendingConnection {
 
 export class PendingSyn implements PendingConnection {
   readonly neighbor: Neighbor;
-  readonly guestIp: Ipv4;
+  readonly guestIp: FlowIp;
   readonly guestPort: number;
-  readonly remoteIp: Ipv4;
+  readonly remoteIp: FlowIp;
   readonly remotePort: number;
   readonly ttl: number;
   onCancel: (() => void) | null = null;
@@ -51,7 +51,7 @@ export class PendingSyn implements PendingConnection {
   #isJudged = false;
 
   /** Borrowed: `packet` of the SYN is copied. */
-  constructor(tcp: Tcp, neighbor: Neighbor, guestIp: Ipv4, remoteIp: Ipv4, segment: TcpView, ipStart: number) {
+  constructor(tcp: Tcp, neighbor: Neighbor, guestIp: FlowIp, remoteIp: FlowIp, segment: TcpView, ipStart: number) {
     this.#tcp = tcp;
     this.neighbor = neighbor;
     this.guestIp = guestIp;

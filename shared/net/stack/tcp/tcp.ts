@@ -4,15 +4,15 @@
  * A flow is found by guest address, guest port, remote address, remote port: "remote" is the side that we play. The value is
  * a connection or a SYN that waits for judgement. A SYN for no flow goes to `onSyn`; anything else for no flow gets a RST.
  */
-import type { Ipv4, Mac } from '../../wire/addr.ts';
-import { isV6 } from '../../wire/addr.ts';
+import type { Mac } from '../../wire/addr.ts';
 import { IPPROTO_TCP, IPV4_HEADER_LEN } from '../../wire/ipv4.ts';
 import { IPV6_HEADER_LEN } from '../../wire/ipv6.ts';
 import { emitTcp, TCP_ACK, TCP_FIN, TCP_HEADER_LEN, TCP_RST, TCP_SYN, TcpView } from '../../wire/tcp.ts';
 import { TcpOptions } from '../../wire/tcp-options.ts';
 import type { Counters } from '../counters.ts';
 import { FlowTable } from '../flow-table.ts';
-import type { Ipv6Table } from '../ipv6-table.ts';
+import type { FlowIp, Ipv6Table } from '../ipv6-table.ts';
+import { isV6 } from '../ipv6-table.ts';
 import type { Neighbor } from '../neighbors.ts';
 import type { Station } from '../switch.ts';
 import type { TimerQueue } from '../timers.ts';
@@ -47,9 +47,9 @@ export interface TcpHost {
   /** time of this batch, in `ms` */
   readonly nowMs: number;
   wantFlush(): void;
-  reservePacket(station: Station | null, src: Ipv4, dst: Ipv4, protocol: number, payloadLen: number): number;
+  reservePacket(station: Station | null, src: FlowIp, dst: FlowIp, protocol: number, payloadLen: number): number;
   sendIcmpError(neighbor: Neighbor, packet: Uint8Array, code: number): void;
-  neighborOf(ip: Ipv4): Neighbor | null;
+  neighborOf(ip: FlowIp): Neighbor | null;
 }
 
 export class Tcp {
@@ -127,7 +127,7 @@ export class Tcp {
   }
 
   /** The most that a segment between us and this address may carry. */
-  mssFor(ip: Ipv4): number {
+  mssFor(ip: FlowIp): number {
     return this.#config.mtu - (isV6(ip) ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) - TCP_HEADER_LEN;
   }
 
@@ -138,7 +138,7 @@ export class Tcp {
   }
 
   /** A segment for an address of ours or beyond us. `bytes[start, end)` is the payload of the IP packet at `ipStart`. Borrowed. */
-  receive(neighbor: Neighbor, src: Ipv4, dst: Ipv4, bytes: Uint8Array, ipStart: number, start: number, end: number): void {
+  receive(neighbor: Neighbor, src: FlowIp, dst: FlowIp, bytes: Uint8Array, ipStart: number, start: number, end: number): void {
     const view = this.#view;
     const drop = view.wrap(bytes, start, end);
     if (drop !== null) return this.counters.drop(drop);
@@ -173,7 +173,7 @@ export class Tcp {
   }
 
   /** §3.10.7.1 and .2: no connection. */
-  #onNewFlow(neighbor: Neighbor, src: Ipv4, dst: Ipv4, ipStart: number): void {
+  #onNewFlow(neighbor: Neighbor, src: FlowIp, dst: FlowIp, ipStart: number): void {
     const view = this.#view;
     const flags = view.flags;
     if ((flags & TCP_RST) !== 0) return this.counters.drop('tcp-no-connection');
@@ -206,7 +206,7 @@ export class Tcp {
     return connection;
   }
 
-  #issFor(guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number): Seq {
+  #issFor(guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number): Seq {
     return this.#isns.next(this.addresses.identityOf(remoteIp), remotePort, this.addresses.identityOf(guestIp), guestPort, this.nowMs);
   }
 
@@ -216,7 +216,7 @@ export class Tcp {
   }
 
   /** Opens a connection into the guest, as `remoteIp:remotePort`. Null when there is no such guest, the flow exists, or too many do. */
-  connect(guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number, handler: TcpHandler): TcpConnection | null {
+  connect(guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number, handler: TcpHandler): TcpConnection | null {
     const neighbor = this.#host.neighborOf(guestIp);
     if (neighbor === null || this.#table.size >= this.#config.maxFlows) return null;
     if (this.#table.get(guestIp, guestPort, remoteIp, remotePort) !== null) return null;
@@ -232,7 +232,7 @@ export class Tcp {
   }
 
   /** True while `connect` with these numbers would find its place taken. */
-  isTaken(guestIp: Ipv4, guestPort: number, remoteIp: Ipv4, remotePort: number): boolean {
+  isTaken(guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number): boolean {
     return this.#table.get(guestIp, guestPort, remoteIp, remotePort) !== null;
   }
 
@@ -276,7 +276,7 @@ export class Tcp {
   }
 
   /** RFC 9293 §3.10.7.1: the reset that a segment of no connection gets. */
-  sendResetFor(neighbor: Neighbor, from: Ipv4, to: Ipv4, view: TcpView): void {
+  sendResetFor(neighbor: Neighbor, from: FlowIp, to: FlowIp, view: TcpView): void {
     const flags = view.flags;
     if ((flags & TCP_RST) !== 0) return;
     if ((flags & TCP_ACK) !== 0) return this.sendReset(neighbor, from, view.dstPort, to, view.srcPort, toSeq(view.ack), null);
@@ -285,7 +285,7 @@ export class Tcp {
   }
 
   /** `ack` null: a reset without acknowledgment. */
-  sendReset(neighbor: Neighbor, from: Ipv4, fromPort: number, to: Ipv4, toPort: number, seq: Seq, ack: Seq | null): void {
+  sendReset(neighbor: Neighbor, from: FlowIp, fromPort: number, to: FlowIp, toPort: number, seq: Seq, ack: Seq | null): void {
     const { station } = neighbor;
     const at = this.#host.reservePacket(station, from, to, IPPROTO_TCP, TCP_HEADER_LEN);
     if (at < 0) return;
