@@ -67,6 +67,12 @@ export interface HostResolver {
   readonly port: number;
 }
 
+/** How many sockets of the host a network may hold. */
+export interface SocketBudget {
+  /** Room for one more, as what gives it back: to be called once. Null: there is none. `isOwn`: the gateway's own, for names. */
+  take(isOwn: boolean): (() => void) | null;
+}
+
 export interface HostNet {
   /** Dials; `onConnect` or `onClose` follows. */
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp;

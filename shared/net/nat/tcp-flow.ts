@@ -189,6 +189,13 @@ export class TcpFlow implements TcpHandler {
     if (!this.#isGuestOver) this.#connection?.setHeld(this.#host!.pendingBytes);
   }
 
+  /** The host's socket is gone, and we could not hear it: both sides end. */
+  abandon(): void {
+    this.#isHostOver = true;
+    this.close();
+    this.#checkOver();
+  }
+
   onHostClose(error: string | null): void {
     if (error === 'ECONNREFUSED' && this.#pending !== null && this.#dialSecond !== null) return this.#dialSecond();
     this.#isHostOver = true;
@@ -230,5 +237,12 @@ class HostEnd implements HostTcpHandlers {
   onData(bytes: Uint8Array): void { this.#flow.onHostData(bytes); }
   onEnd(): void { this.#flow.onHostEnd(); }
   onTaken(): void { this.#flow.onHostTaken(); }
-  onClose(error: string | null): void { this.#flow.onHostClose(error); }
+  onClose(error: string | null): void {
+    try {
+      this.#flow.onHostClose(error);
+    } catch (bug) {
+      this.#flow.abandon();
+      throw bug;
+    }
+  }
 }

@@ -93,13 +93,15 @@ export class Ipv6Layer {
     const src = this.#hold(this.#lastSrc, bytes, start + 8);
     if (src < 0) return counters.drop('ipv6-address-cap');
     const dst = this.#hold(this.#lastDst, bytes, start + 24);
-    if (dst >= 0) {
+    try {
+      if (dst < 0) return counters.drop('ipv6-address-cap');
       this.#lastSrc = src;
       this.#lastDst = dst;
       this.#receive(station, src, dst);
-      addresses.release(dst);
-    } else counters.drop('ipv6-address-cap');
-    addresses.release(src);
+    } finally {
+      if (dst >= 0) addresses.release(dst);
+      addresses.release(src);
+    }
   }
 
   #hold(last: Ipv4, bytes: Uint8Array, at: number): Ipv4 {
