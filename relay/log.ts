@@ -3,6 +3,7 @@
  * The sentence is the same in both; `fields` say again in JSON what it is about, by fixed names.
  */
 import { pino, stdTimeFunctions, type Logger } from 'pino';
+import { BugFilter } from '../shared/net/stack/containment.ts';
 import { printable } from './printable.ts';
 
 const MAX_CHARS = 500;
@@ -23,6 +24,7 @@ export class Log {
   readonly #json: Logger | null;
   readonly #maxOnce: number;
   readonly #seen = new Set<string>();
+  readonly #bugs = new BugFilter();
 
   constructor(write: (line: string) => void, options: LogOptions = {}) {
     this.#write = write;
@@ -48,6 +50,11 @@ export class Log {
     if (this.#json !== null) return this.#json.error({ ...printed(fields), err: error instanceof Error ? error : new Error(String(error)) }, loggable(text));
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#write(`portside: bug: ${loggable(text)}\n${stack}`);
+  }
+
+  /** The same where a guest may cause it as often as it likes: once for each place in our code. */
+  bugOnce(text: string, error: unknown, fields: LogFields = {}): void {
+    if (this.#bugs.isNews(error)) this.bug(`${text} (said once for each place in the code; counted as bugs_caught)`, error, fields);
   }
 
   /** Says `text` the first time that `subject` (an Origin, an address) comes up for `topic`; later only with `--verbose`. */

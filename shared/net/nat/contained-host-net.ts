@@ -21,27 +21,56 @@ const NO_ROOM = 'EMFILE';
 /** what a flow hears of a bug of ours: none of the errors that leave it alive */
 const BROKEN = 'EIO';
 
+export interface SeamOptions {
+  containment: Containment;
+  /** calls back when the caller has returned */
+  soon: (fn: () => void) => void;
+  onExhausted?: ((error: string) => void) | undefined;
+  /** absent: without bounds */
+  budget?: SocketBudget | undefined;
+}
+
+/** What all sockets of one network share. */
+class Seam {
+  readonly containment: Containment;
+  readonly soon: (fn: () => void) => void;
+  readonly budget: SocketBudget;
+  readonly #onExhausted: ((error: string) => void) | undefined;
+
+  constructor({ containment, soon, onExhausted, budget = BOUNDLESS }: SeamOptions) {
+    this.containment = containment;
+    this.soon = soon;
+    this.budget = budget;
+    this.#onExhausted = onExhausted;
+  }
+
+  /** Counts an error if it is the host's own trouble. */
+  note(error: string | null): void {
+    if (error === null || !isExhausted(error)) return;
+    this.containment.counters.hostExhausted++;
+    if (this.#onExhausted !== undefined) this.containment.run('host', () => this.#onExhausted!(error));
+  }
+}
+
 export class ContainedHostNet implements HostNet {
   readonly #hostNet: HostNet;
+  readonly #seam: Seam;
   readonly #containment: Containment;
-  readonly #soon: (fn: () => void) => void;
-  readonly #budget: SocketBudget;
   readonly #isOwn: boolean;
   #hadIpv6 = false;
   #knownResolvers: readonly HostResolver[] = [];
 
-  /** `isOwn`: sockets are the gateway's own. `soon` calls back when the caller has returned. */
-  constructor(hostNet: HostNet, containment: Containment, soon: (fn: () => void) => void, budget: SocketBudget = BOUNDLESS, isOwn = false) {
+  /** `isOwn`: sockets are the gateway's own. */
+  constructor(hostNet: HostNet, options: SeamOptions, isOwn: boolean) {
     this.#hostNet = hostNet;
-    this.#containment = containment;
-    this.#soon = soon;
-    this.#budget = budget;
+    this.#seam = new Seam(options);
+    this.#containment = options.containment;
     this.#isOwn = isOwn;
   }
 
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
-    const give = this.#budget.take(this.#isOwn);
-    const tcp = new ContainedTcp(this.#containment, this.#soon, handlers, give);
+    const give = this.#seam.budget.take(this.#isOwn);
+    const tcp = new ContainedTcp(this.#seam, handlers, give);
     if (give === null) tcp.breakSoon(NO_ROOM);
     else {
       try {
@@ -55,14 +84,14 @@ export class ContainedHostNet implements HostNet {
 
   /** A socket that was accepted, or comes from elsewhere; null when there is no room for it: it was reset. */
   adopt(socket: HostTcp): HostTcp | null {
-    const give = this.#budget.take(this.#isOwn);
+    const give = this.#seam.budget.take(this.#isOwn);
     if (give === null) {
-      this.#containment.counters.hostExhausted++;
+      this.#seam.note(NO_ROOM);
       socket.handlers = SILENT;
       this.#containment.run('host', () => socket.reset());
       return null;
     }
-    const tcp = new ContainedTcp(this.#containment, this.#soon, SILENT, give);
+    const tcp = new ContainedTcp(this.#seam, SILENT, give);
     tcp.socket = socket;
     socket.handlers = tcp;
     return tcp;
@@ -85,8 +114,8 @@ export class ContainedHostNet implements HostNet {
   }
 
   connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
-    const give = this.#budget.take(this.#isOwn);
-    const udp = new ContainedUdp(this.#containment, this.#soon, handlers, give, true);
+    const give = this.#seam.budget.take(this.#isOwn);
+    const udp = new ContainedUdp(this.#seam, handlers, give, true);
     if (give === null) udp.breakSoon(NO_ROOM);
     else {
       try {
@@ -100,7 +129,7 @@ export class ContainedHostNet implements HostNet {
 
   async bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
     const give = this.#takeListener();
-    const udp = new ContainedUdp(this.#containment, this.#soon, handlers, give, false);
+    const udp = new ContainedUdp(this.#seam, handlers, give, false);
     try {
       const socket = await this.#hostNet.bindUdp(ip, port, udp);
       udp.socket = socket;
@@ -133,9 +162,9 @@ export class ContainedHostNet implements HostNet {
   }
 
   #takeListener(): () => void {
-    const give = this.#budget.take(this.#isOwn);
+    const give = this.#seam.budget.take(this.#isOwn);
     if (give !== null) return give;
-    this.#containment.counters.hostExhausted++;
+    this.#seam.note(NO_ROOM);
     throw new RelayError('RELAY_FORWARD', 'the host has no descriptor left for another port: close a forward, or raise its limit (ulimit -n)');
   }
 
@@ -155,15 +184,15 @@ class ContainedTcp implements HostTcp, HostTcpHandlers {
   handlers: HostTcpHandlers;
   /** null: there is none to be had */
   socket: HostTcp | null = null;
+  readonly #seam: Seam;
   readonly #containment: Containment;
-  readonly #soon: (fn: () => void) => void;
   #give: (() => void) | null;
   /** `handlers` have heard their last */
   #isOver = false;
 
-  constructor(containment: Containment, soon: (fn: () => void) => void, handlers: HostTcpHandlers, give: (() => void) | null) {
-    this.#containment = containment;
-    this.#soon = soon;
+  constructor(seam: Seam, handlers: HostTcpHandlers, give: (() => void) | null) {
+    this.#seam = seam;
+    this.#containment = seam.containment;
     this.handlers = handlers;
     this.#give = give;
   }
@@ -219,8 +248,16 @@ class ContainedTcp implements HostTcp, HostTcpHandlers {
   #end(error: string | null): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    if (isExhausted(error)) this.#containment.counters.hostExhausted++;
-    this.#containment.run('host', () => this.handlers.onClose(error));
+    this.#seam.note(error);
+    this.#containment.unfinished = null;
+    try {
+      this.handlers.onClose(error);
+    } catch (bug) {
+      this.#containment.undo();
+      this.#containment.run('host', () => this.handlers.onLost?.());
+      this.#containment.unfinished = null;
+      this.#containment.caught('host', bug);
+    }
   }
 
   /** What threw may have left its flow in any state: both sides of it end. */
@@ -241,7 +278,7 @@ class ContainedTcp implements HostTcp, HostTcpHandlers {
   /** Tells the flow by itself what is wrong, when it has returned to where it called from. */
   breakSoon(error: string): void {
     const broken = (): void => this.onClose(error);
-    if (!this.#containment.run('host', () => this.#soon(broken))) broken();
+    if (!this.#containment.run('host', () => this.#seam.soon(broken))) broken();
   }
 
   #onThrown(error: unknown): void {
@@ -303,17 +340,17 @@ class ContainedUdp implements HostUdp, HostListener, HostUdpHandlers {
   socket: HostUdp | null = null;
   /** of a bound one */
   port = 0;
+  readonly #seam: Seam;
   readonly #containment: Containment;
-  readonly #soon: (fn: () => void) => void;
   readonly #handlers: HostUdpHandlers;
   #give: (() => void) | null;
   /** one peer only: what goes wrong with a datagram of his ends it */
   readonly #isOnePeers: boolean;
   #isClosed = false;
 
-  constructor(containment: Containment, soon: (fn: () => void) => void, handlers: HostUdpHandlers, give: (() => void) | null, isOnePeers: boolean) {
-    this.#containment = containment;
-    this.#soon = soon;
+  constructor(seam: Seam, handlers: HostUdpHandlers, give: (() => void) | null, isOnePeers: boolean) {
+    this.#seam = seam;
+    this.#containment = seam.containment;
     this.#handlers = handlers;
     this.#give = give;
     this.#isOnePeers = isOnePeers;
@@ -334,13 +371,13 @@ class ContainedUdp implements HostUdp, HostListener, HostUdpHandlers {
 
   onError(error: string): void {
     if (this.#isClosed) return;
-    if (isExhausted(error)) this.#containment.counters.hostExhausted++;
+    this.#seam.note(error);
     if (!this.#containment.run('host', () => this.#handlers.onError(error))) this.close();
   }
 
   breakSoon(error: string): void {
     const broken = (): void => this.onError(error);
-    if (!this.#containment.run('host', () => this.#soon(broken))) broken();
+    if (!this.#containment.run('host', () => this.#seam.soon(broken))) broken();
   }
 
   send(bytes: Uint8Array, ip?: Ipv4, port?: number): void {

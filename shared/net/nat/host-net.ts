@@ -18,6 +18,8 @@ export interface HostTcpHandlers {
   onTaken(): void;
   /** The last call: after both directions ended (null) or an error. */
   onClose(error: string | null): void;
+  /** In place of the last call, which threw: nothing is to be left. */
+  onLost?(): void;
 }
 
 /** A host TCP socket, or anything that behaves as one. Half-open is allowed in each direction. */

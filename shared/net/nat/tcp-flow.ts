@@ -237,12 +237,6 @@ class HostEnd implements HostTcpHandlers {
   onData(bytes: Uint8Array): void { this.#flow.onHostData(bytes); }
   onEnd(): void { this.#flow.onHostEnd(); }
   onTaken(): void { this.#flow.onHostTaken(); }
-  onClose(error: string | null): void {
-    try {
-      this.#flow.onHostClose(error);
-    } catch (bug) {
-      this.#flow.abandon();
-      throw bug;
-    }
-  }
+  onClose(error: string | null): void { this.#flow.onHostClose(error); }
+  onLost(): void { this.#flow.abandon(); }
 }

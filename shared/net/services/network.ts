@@ -43,6 +43,8 @@ export interface NetworkOptions {
   log?: (line: string) => void;
   /** Hears of each exception of ours, which cost one frame, flow, timer or call. Absent: it is thrown again, for tests. */
   onBug?: OnBug;
+  /** The host had no descriptor, memory or port for a socket, by its errno name. Called as often as that happens. */
+  onExhausted?: (error: string) => void;
   /** how many sockets of the host this network may hold; absent: as many as the host gives */
   sockets?: SocketBudget;
 }
@@ -78,20 +80,21 @@ export class VirtualNetwork {
   #pingTokensAtMs = 0;
   #isClosed = false;
 
-  constructor({ clock, random, hostNet: bareHostNet, config, log, onBug, sockets }: NetworkOptions) {
+  constructor({ clock, random, hostNet: bareHostNet, config, log, onBug, onExhausted, sockets }: NetworkOptions) {
     this.config = checked({ ...DEFAULT_NETWORK_CONFIG, ...config });
     const { policy, hostAliases, hostAliases6 } = this.config;
     this.#clock = clock;
     const containment = new Containment(new Counters(log), onBug);
     const soon = (fn: () => void): void => clock.soon(() => void containment.run('host', fn));
-    const hostNet = new ContainedHostNet(bareHostNet, containment, soon, sockets);
+    const seam = { containment, soon, onExhausted, budget: sockets };
+    const hostNet = new ContainedHostNet(bareHostNet, seam, false);
     this.#hostNet = hostNet;
     this.#stack = new Stack(clock, random, stackConfig(this.config, () => hostNet.hasIpv6()), log, containment);
     this.#aliases = new HostAliases(this.#stack.addresses, hostAliases, hostAliases6);
     this.#tcpNat = new TcpNat(this.#stack, hostNet, policy, this.#aliases);
     this.#udpNat = new UdpNat(this.#stack, hostNet, policy, this.#aliases, this.config.udpIdleMs, this.config.maxUdpFlows);
     this.#dhcp = new DhcpServer(this.#stack, this.config, log);
-    this.#dns = new DnsServer(this.#stack, new ContainedHostNet(bareHostNet, containment, soon, sockets, true), this.config, this.#dhcp);
+    this.#dns = new DnsServer(this.#stack, new ContainedHostNet(bareHostNet, seam, true), this.config, this.#dhcp);
     this.#forwards = new PortForwards(hostNet, containment, this.#tcpNat, this.#udpNat);
     this.#stack.tcp.onSyn = (pending) => this.#onSyn(pending);
     this.#stack.udp.onDatagram = (datagram) => this.#onDatagram(datagram);

@@ -52,7 +52,7 @@ export class TimerQueue {
     owner.wakeAtMs = atMs;
     if (this.#heap.length > 64 && this.#heap.length > 4 * this.#live) this.#dropStale();
     this.#push({ atMs, owner });
-    this.#arm();
+    this.#tryToArm();
   }
 
   /** Forgets the owner. Idempotent. */
@@ -80,9 +80,18 @@ export class TimerQueue {
     this.#timerAtMs = Infinity;
   }
 
-  /** Makes sure that the host's timer runs: it may have been refused. */
+  /** Makes sure that the host's timer runs, which may have been refused before. */
   arm(): void {
-    if (this.#heap.length > 0 && this.#heap[0].atMs < this.#timerAtMs) this.#arm();
+    if (this.#heap.length > 0 && this.#heap[0].atMs < this.#timerAtMs) this.#tryToArm();
+  }
+
+  /** It is no fault of the owner's when the host starts no timer. */
+  #tryToArm(): void {
+    try {
+      this.#arm();
+    } catch (error) {
+      this.#containment.caught('timer', error);
+    }
   }
 
   #arm(): void {
@@ -101,7 +110,7 @@ export class TimerQueue {
     } catch (error) {
       this.#containment.caught('timer', error);
     }
-    this.#containment.run('timer', () => this.#arm());
+    this.#tryToArm();
   }
 
   #wakeAll(): void {
