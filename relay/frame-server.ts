@@ -10,7 +10,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Limits } from './config.ts';
-import type { Descriptors } from './host/descriptors.ts';
+import type { Descriptors } from './descriptors.ts';
 import type { Log } from './log.ts';
 import { replyMethods, replyText } from './reply.ts';
 import { pathOf, serveStatic } from './static.ts';

@@ -13,7 +13,7 @@ import { VirtualNetwork } from '../shared/net/services/network.ts';
 import type { NetworkConfig } from '../shared/net/services/network-config.ts';
 import { parseIpv4 } from '../shared/net/wire/addr.ts';
 import { RelayError } from '../shared/relay-error.ts';
-import type { Descriptors } from './host/descriptors.ts';
+import type { Descriptors } from './descriptors.ts';
 import { NodeClock, nodeRandom } from './host/node-clock.ts';
 import { NodeHostNet } from './host/node-host-net.ts';
 import { removeStaleSocket } from './host/unix-socket.ts';

@@ -2,7 +2,7 @@
 import { DEFAULT_NETWORK_CONFIG, type NetworkConfig } from '../shared/net/services/network-config.ts';
 import type { NetworkOptions } from '../shared/net/services/network.ts';
 import { udpFlowsOf } from './config.ts';
-import type { Descriptors } from './host/descriptors.ts';
+import type { Descriptors } from './descriptors.ts';
 import type { Log, LogFields } from './log.ts';
 
 export type NetworkParts = Pick<NetworkOptions, 'onBug' | 'onExhausted' | 'sockets'>;

@@ -33,7 +33,7 @@ import type { Limits, ServeConfig, TlsFiles } from './config.ts';
 import { Converted } from './converted.ts';
 import { Forwards } from './forwards.ts';
 import { FrameServer } from './frame-server.ts';
-import type { Descriptors } from './host/descriptors.ts';
+import type { Descriptors } from './descriptors.ts';
 import { Gate, isLoopback, type OriginVerdict } from './gate.ts';
 import { Images } from './images.ts';
 import { Link } from './link.ts';

@@ -31,7 +31,7 @@ import type { FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
 import type { Ipv4 } from '../shared/net/wire/addr.ts';
 import { NetworkApi, type ApiNetwork, type NetworkApiOptions } from './api/network-api.ts';
 import type { Limits } from './config.ts';
-import type { Descriptors } from './host/descriptors.ts';
+import type { Descriptors } from './descriptors.ts';
 import { networkParts, sizedFor } from './network-parts.ts';
 import type { Log } from './log.ts';
 

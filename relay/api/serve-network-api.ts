@@ -9,7 +9,7 @@ import { chmodSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { RelayError } from '../../shared/relay-error.ts';
 import { Gate } from '../gate.ts';
-import type { Descriptors } from '../host/descriptors.ts';
+import type { Descriptors } from '../descriptors.ts';
 import { NodeClock } from '../host/node-clock.ts';
 import { NodeHostNet } from '../host/node-host-net.ts';
 import { removeStaleSocket } from '../host/unix-socket.ts';

@@ -15,7 +15,7 @@ import { parseIpv4, parseMac } from '../../shared/net/wire/addr.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { withoutNetFlag } from '../../shared/wasi/arguments.ts';
 import type { ForwardRequest, ServeConfig } from '../config.ts';
-import { Descriptors } from '../host/descriptors.ts';
+import { Descriptors } from '../descriptors.ts';
 import { Log } from '../log.ts';
 import { networkParts } from '../network-parts.ts';
 import { C2W_NET_TABLE } from './command-tables.ts';

@@ -4,7 +4,7 @@ import type { ForwardSpec, VirtualNetwork } from '../../shared/net/services/netw
 import { DEFAULT_NETWORK_CONFIG, type NetworkConfig } from '../../shared/net/services/network-config.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { listen as openNetwork, parseForward, type ListenOptions } from '../listen.ts';
-import { Descriptors } from '../host/descriptors.ts';
+import { Descriptors } from '../descriptors.ts';
 import { Log } from '../log.ts';
 import { networkParts } from '../network-parts.ts';
 import { withCapture } from './capture.ts';

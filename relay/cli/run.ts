@@ -4,7 +4,7 @@ import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
 import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
 import { MEMORY_ADVICE, parseMemory } from '../../shared/wasi/memory-size.ts';
-import { Descriptors } from '../host/descriptors.ts';
+import { Descriptors } from '../descriptors.ts';
 import { Log } from '../log.ts';
 import { networkParts } from '../network-parts.ts';
 import type { ElsewhereOptions } from '../run/run-elsewhere.ts';

@@ -5,7 +5,7 @@ import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { DEFAULT_LIMITS, DEFAULT_PORT, type Limits, type ServeConfig } from '../config.ts';
 import { isLoopback, parseOrigin } from '../gate.ts';
-import { Descriptors } from '../host/descriptors.ts';
+import { Descriptors } from '../descriptors.ts';
 import { NodeClock, nodeRandom } from '../host/node-clock.ts';
 import { NodeHostNet } from '../host/node-host-net.ts';
 import { Log } from '../log.ts';

@@ -11,7 +11,7 @@ import type { ForwardSpec, VirtualNetwork } from '../../shared/net/services/netw
 import type { NetworkConfig } from '../../shared/net/services/network-config.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { parseServicesSpec, serveNetworkApi, type ServingApi } from '../api/serve-network-api.ts';
-import type { Descriptors } from '../host/descriptors.ts';
+import type { Descriptors } from '../descriptors.ts';
 import { Notifier } from '../host/notifier.ts';
 import type { Log, LogFormat } from '../log.ts';
 import { parseNetworkFile, type NetworkFile } from '../network-file.ts';

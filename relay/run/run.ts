@@ -19,7 +19,7 @@ import { RelayError } from '../../shared/relay-error.ts';
 import { argumentsFit, guestArguments, guestEnvironment, memoryFits, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
-import type { Descriptors } from '../host/descriptors.ts';
+import type { Descriptors } from '../descriptors.ts';
 import { sizedFor, type NetworkParts } from '../network-parts.ts';
 import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NetworkLink } from './network-link.ts';

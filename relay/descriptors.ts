@@ -8,11 +8,15 @@
  * gateway's own sockets, which carry names, have a few of the reserve when flows have used up the rest: a guest that has opened everything can
  * still ask, and be told.
  */
-import { readdirSync, readFileSync } from 'node:fs';
-import type { Server } from 'node:net';
-import type { SocketBudget } from '../../shared/net/nat/host-net.ts';
-import { RelayError } from '../../shared/relay-error.ts';
-import { DESCRIPTORS_LEAST, shareDescriptors, type DescriptorShares } from '../config.ts';
+import type { SocketBudget } from '../shared/net/nat/host-net.ts';
+import { RelayError } from '../shared/relay-error.ts';
+import { DESCRIPTORS_LEAST, shareDescriptors, type DescriptorShares } from './config.ts';
+import { descriptorLimit, descriptorsOpen } from './host/descriptor-limit.ts';
+
+/** What `admit` uses of a server of Node's. */
+interface Accepting {
+  on(event: 'connection', listener: (socket: { destroy(): unknown; once(event: 'close', listener: () => void): unknown }) => void): unknown;
+}
 
 export class Descriptors {
   readonly shares: DescriptorShares;
@@ -63,7 +67,7 @@ export class Descriptors {
   }
 
   /** Counts the connections of `server`, and closes those that are too many. */
-  admit(server: Server): void {
+  admit(server: Accepting): void {
     server.on('connection', (socket) => {
       if (this.#connections >= this.shares.connections) {
         socket.destroy();
@@ -73,32 +77,5 @@ export class Descriptors {
       this.#connections++;
       socket.once('close', () => this.#connections--);
     });
-  }
-}
-
-/** How many descriptors the process may have; Node has raised the soft limit to the hard one. Infinity where there is no such limit. */
-export function descriptorLimit(): number {
-  if (process.platform === 'win32') return Infinity;
-  if (process.platform === 'linux') {
-    try {
-      const soft = /^Max open files\s+(\S+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))?.[1];
-      if (soft !== undefined) return soft === 'unlimited' ? Infinity : Number(soft);
-    } catch {
-      // No /proc: a report knows too, but takes longer.
-    }
-  }
-  const { userLimits } = process.report.getReport() as unknown as { userLimits?: { open_files?: { soft: number | string } } };
-  const soft = Number(userLimits?.open_files?.soft ?? Infinity);
-  return Number.isNaN(soft) ? Infinity : soft;
-}
-
-/** at a start, where it can't be seen: tsx and Node hold so many */
-const OPEN_AT_START = 32;
-
-function descriptorsOpen(): number {
-  try {
-    return readdirSync('/dev/fd').length;
-  } catch {
-    return OPEN_AT_START;
   }
 }
