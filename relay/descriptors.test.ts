@@ -144,6 +144,18 @@ describe.skipIf(process.platform === 'win32')('a guest opens more than there is'
     await until(async () => (await fetch(new URL('/api/health', url)).catch(() => null))?.status === 200);
   });
 
+  test('none at all: what asks the host says what it knew, what wants a socket hears EMFILE, nothing is thrown, and afterwards all is as before', () => {
+    const script = fileURLToPath(new URL('./fixture/exhausted.ts', import.meta.url));
+    const root = fileURLToPath(new URL('..', import.meta.url));
+    const { stdout, stderr } = spawnSync('sh', ['-c', 'ulimit -n 64; exec "$0" "$@"', process.execPath, '--import', 'tsx', script, folder], { cwd: root, encoding: 'utf8', timeout: 25_000 });
+    expect(stderr).toBe('');
+    const { before, during, after, ...said } = JSON.parse(stdout) as Record<string, Record<string, unknown>>;
+    expect(before).toMatchObject({ resolvers: 1, tcp: 'connected', udp: 'ECONNREFUSED', listenTcp: 'made', bindUdp: 'made', notifier: 'sent', stale: true });
+    expect(during).toEqual({ resolvers: 1, hasIpv6: before['hasIpv6'], tcp: 'EMFILE', udp: 'EMFILE', listenTcp: 'RELAY_FORWARD', bindUdp: 'RELAY_FORWARD', ping: null, notifier: 'failed', stale: true });
+    expect(after).toEqual(before);
+    expect(said).toEqual({ full: 'EMFILE', convert: 'RELAY_CONVERT', noFile: 0 });
+  });
+
   test('too few to start with: one sentence, and what to do', () => {
     const bin = fileURLToPath(new URL('../bin/portside.mjs', import.meta.url));
     const { status, stderr } = spawnSync('sh', ['-c', `ulimit -n ${DESCRIPTORS_LEAST - 1}; exec "$0" "$@"`, process.execPath, bin, 'listen', 'tcp:127.0.0.1:0'], { encoding: 'utf8', timeout: 20_000 });
