@@ -25,6 +25,8 @@ export class Log {
   readonly #maxOnce: number;
   readonly #seen = new Set<string>();
   readonly #bugs = new BugFilter();
+  /** exceptions of ours that were to be told, the repeated ones too */
+  bugs = 0;
 
   constructor(write: (line: string) => void, options: LogOptions = {}) {
     this.#write = write;
@@ -47,6 +49,11 @@ export class Log {
 
   /** Our own bug: with the stack, whatever the verbosity. */
   bug(text: string, error: unknown, fields: LogFields = {}): void {
+    this.bugs++;
+    this.#tell(text, error, fields);
+  }
+
+  #tell(text: string, error: unknown, fields: LogFields): void {
     if (this.#json !== null) return this.#json.error({ ...printed(fields), err: error instanceof Error ? error : new Error(String(error)) }, loggable(text));
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#write(`portside: bug: ${loggable(text)}\n${stack}`);
@@ -54,7 +61,8 @@ export class Log {
 
   /** The same where a guest may cause it as often as it likes: once for each place in our code. */
   bugOnce(text: string, error: unknown, fields: LogFields = {}): void {
-    if (this.#bugs.isNews(error)) this.bug(`${text} (said once for each place in the code; counted as bugs_caught)`, error, fields);
+    this.bugs++;
+    if (this.#bugs.isNews(error)) this.#tell(`${text} (said once for each place in the code; counted as bugs_caught)`, error, fields);
   }
 
   /** Says `text` the first time that `subject` (an Origin, an address) comes up for `topic`; later only with `--verbose`. */

@@ -280,7 +280,7 @@ export class RelayServer {
     const site = headers['sec-fetch-site'] ?? 'none';
     if (!isLoopback(addressOf(request)) || isPassedOn || headers.origin !== undefined || site !== 'none') return replyText(response, 403, 'metrics are for programs on this machine');
     const { relayMetrics } = await import('./api/metrics.ts');
-    const { contentType, text } = await relayMetrics({ sessions: this.sessions, links: this.#links, version: this.#parts.version });
+    const { contentType, text } = await relayMetrics({ sessions: this.sessions, links: this.#links, version: this.#parts.version, bugs: this.#parts.log.bugs });
     response.setHeader('Content-Type', contentType);
     response.setHeader('Cache-Control', 'no-store');
     response.end(text);

@@ -44,7 +44,8 @@ interface Attended {
 export async function attend(command: ListenCommand, context: CliContext, open: (options: ListenOptions, log: Log) => Promise<Attended>): Promise<number> {
   const { defaults, given, forwards, pcap, verbose } = command;
   const log = new Log((line) => context.warn(line), { verbose, format: command.logFormat });
-  context.onStray((error) => log.bugOnce('an exception that nobody caught', error));
+  let hear = (error: unknown): void => log.bugOnce('an exception that nobody caught', error);
+  context.onStray((error) => hear(error));
   const descriptors = Descriptors.ofProcess();
   const services = new Services(command, log, descriptors);
   const options: ListenOptions = { ...services.configure({ config: defaults, forwards }, given), parts: networkParts(log, descriptors, true), descriptors };
@@ -53,6 +54,8 @@ export async function attend(command: ListenCommand, context: CliContext, open: 
   return withCapture(pcap, context, async (capture) => {
     if (capture !== null) options.createNetwork = capture.createNetwork;
     const listening = await services.watching(() => open(options, log));
+    // Counted where the others are.
+    hear = (error) => listening.network.caught('call', error);
     try {
       await services.open(listening.network);
       context.onStatsWanted(() => context.warn(JSON.stringify(listening.network.stats())));
