@@ -68,13 +68,13 @@ export class ContainedHostNet implements HostNet {
     this.#isOwn = isOwn;
   }
 
-  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
+  connectTcp(...[ip, port, handlers, ...more]: Parameters<HostNet['connectTcp']>): HostTcp {
     const give = this.#seam.budget.take(this.#isOwn);
     const tcp = new ContainedTcp(this.#seam, handlers, give);
     if (give === null) tcp.breakSoon(NO_ROOM);
     else {
       try {
-        tcp.socket = this.#hostNet.connectTcp(ip, port, tcp);
+        tcp.socket = this.#hostNet.connectTcp(ip, port, tcp, ...more);
       } catch (error) {
         tcp.breakSoon(this.#codeOf(error));
       }
@@ -113,13 +113,13 @@ export class ContainedHostNet implements HostNet {
     if (tcp !== null && !this.#containment.run('host', () => onAccept(tcp))) tcp.reset();
   }
 
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
+  connectUdp(...[ip, port, handlers, ...more]: Parameters<HostNet['connectUdp']>): HostUdp {
     const give = this.#seam.budget.take(this.#isOwn);
     const udp = new ContainedUdp(this.#seam, handlers, give, true);
     if (give === null) udp.breakSoon(NO_ROOM);
     else {
       try {
-        udp.socket = this.#hostNet.connectUdp(ip, port, udp);
+        udp.socket = this.#hostNet.connectUdp(ip, port, udp, ...more);
       } catch (error) {
         udp.breakSoon(this.#codeOf(error));
       }
@@ -356,7 +356,7 @@ class ContainedUdp implements HostUdp, HostListener, HostUdpHandlers {
     this.#isOnePeers = isOnePeers;
   }
 
-  onMessage(bytes: Uint8Array, srcIp: Ipv4, srcPort: number): void {
+  onMessage(bytes: Uint8Array, srcIp: Parameters<HostUdpHandlers['onMessage']>[1], srcPort: number): void {
     if (this.#isClosed) return;
     this.#containment.unfinished = null;
     try {
@@ -369,10 +369,10 @@ class ContainedUdp implements HostUdp, HostListener, HostUdpHandlers {
     }
   }
 
-  onError(error: string): void {
+  onError(...what: Parameters<HostUdpHandlers['onError']>): void {
     if (this.#isClosed) return;
-    this.#seam.note(error);
-    if (!this.#containment.run('host', () => this.#handlers.onError(error))) this.close();
+    this.#seam.note(what[0]);
+    if (!this.#containment.run('host', () => this.#handlers.onError(...what))) this.close();
   }
 
   breakSoon(error: string): void {
@@ -380,7 +380,7 @@ class ContainedUdp implements HostUdp, HostListener, HostUdpHandlers {
     if (!this.#containment.run('host', () => this.#seam.soon(broken))) broken();
   }
 
-  send(bytes: Uint8Array, ip?: Ipv4, port?: number): void {
+  send(bytes: Uint8Array, ip?: Parameters<HostUdp['send']>[1], port?: number): void {
     try {
       this.socket?.send(bytes, ip, port);
     } catch (error) {
