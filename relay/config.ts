@@ -75,6 +75,42 @@ export interface ForwardRequest {
 export const DEFAULT_PORT = 8080;
 export const DEFAULT_FORWARD_IP = '127.0.0.1';
 
+/** The limit (`ulimit -n`) below which nothing starts: Node and tsx take half of it. bin/enough-files.mjs has the number too. */
+export const DESCRIPTORS_LEAST = 64;
+
+/** What of the descriptors that are free at the start is for whom. */
+export interface DescriptorShares {
+  /** sockets of guests' flows, ports that are forwarded, and names */
+  flows: number;
+  /** connections to the relay: links, HTTP, API; of all servers together */
+  connections: number;
+  /** sockets for names beyond `flows`, out of the reserve */
+  names: number;
+}
+
+/** for files, programs that are started, and the ports listened on */
+const DESCRIPTORS_OWN = 12;
+const NAMES = 4;
+const FLOWS_LEAST = 8;
+const CONNECTIONS_LEAST = 6;
+/** with a page on both addresses, frames, API */
+const CONNECTIONS_MOST = 2048;
+/** beyond, other limits count: memory and ports */
+const FLOWS_MOST = 60_000;
+
+/** Null when there is not enough of them. */
+export function shareDescriptors(free: number): DescriptorShares | null {
+  const rest = free - DESCRIPTORS_OWN - NAMES;
+  const connections = Math.min(CONNECTIONS_MOST, Math.max(CONNECTIONS_LEAST, Math.floor(rest / 4)));
+  const flows = Math.min(FLOWS_MOST, rest - connections);
+  return flows < FLOWS_LEAST ? null : { flows, connections, names: NAMES };
+}
+
+/** The most UDP flows of one network: the oldest make room below what it may hold, and TCP has the other half. `most`: what the network would have without a limit. */
+export function udpFlowsOf({ flows }: DescriptorShares, isAlone: boolean, most: number): number {
+  return Math.min(most, Math.max(2, Math.floor(flows / (isAlone ? 2 : 4))));
+}
+
 /** Limits of one relay. Tests make them small; `serve` uses DEFAULT_LIMITS. */
 export interface Limits {
   /** MTU of a link that does not ask, in `bytes` */

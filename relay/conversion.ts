@@ -40,10 +40,16 @@ export async function convertArchive(archive: string, out: string, { name, maxUn
       child.kill('SIGKILL');
     }
   };
+  const ending = new Promise<string>((resolve, reject) => {
+    child.once('error', (error) => reject(new RelayError('RELAY_CONVERT', `the converter does not start: ${error.message}`)));
+    child.once('spawn', () => putLast(child.pid!));
+    child.once('close', (code, by) => resolve(String(by ?? code)));
+  });
   let said = '';
   let rest = '';
-  child.stderr.setEncoding('utf8');
-  child.stderr.on('data', (text: string) => {
+  // Where there was no descriptor for it, a child has no stderr either: its error follows.
+  child.stderr?.setEncoding('utf8');
+  child.stderr?.on('data', (text: string) => {
     const lines = (rest + text).split('\n');
     rest = lines.pop()!.slice(0, MAX_ERROR_CHARS);
     for (const line of lines) {
@@ -54,11 +60,7 @@ export async function convertArchive(archive: string, out: string, { name, maxUn
   });
   signal.addEventListener('abort', kill, { once: true });
   try {
-    const ended = await new Promise<string>((resolve, reject) => {
-      child.once('error', (error) => reject(new RelayError('RELAY_CONVERT', `the converter does not start: ${error.message}`)));
-      child.once('spawn', () => putLast(child.pid!));
-      child.once('close', (code, by) => resolve(String(by ?? code)));
-    });
+    const ended = await ending;
     signal.throwIfAborted();
     if (ended === '0') return;
     throw new RelayError('RELAY_CONVERT', said === '' ? `the converter ended with ${ended}: the image may be too large for this computer's memory` : said);

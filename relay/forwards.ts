@@ -10,11 +10,11 @@
  * and port joins the shared socket: all networks may send through it, and datagrams go to the session that linked last.
  */
 import type { Forward } from '../shared/link/tunnel.ts';
-import type { HostListener, HostNet, HostTcp, HostUdp, HostUdpHandlers } from '../shared/net/nat/host-net.ts';
+import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../shared/net/nat/host-net.ts';
 import { parseIpv4, type Ipv4 } from '../shared/net/wire/addr.ts';
+import type { IpAddress } from '../shared/net/wire/addr6.ts';
 import { RelayError } from '../shared/relay-error.ts';
 import type { ForwardRequest } from './config.ts';
-import { GuardedHostNet, type Guard } from './guard.ts';
 import type { Session } from './session.ts';
 
 interface SharedUdp {
@@ -56,9 +56,9 @@ export class Forwards {
     this.list.push(forward);
   }
 
-  /** The HostNet for the network of `session`: guarded, and with a share in the UDP sockets. */
-  hostNetFor(session: Session, guard: Guard): HostNet {
-    return new SharingHostNet(this.#hostNet, guard, (ip, port, handlers) => {
+  /** The HostNet for the network of `session`: with a share in the UDP sockets. */
+  hostNetFor(session: Session): HostNet {
+    return new SharingHostNet(this.#hostNet, (ip, port, handlers) => {
       const shared = this.#udp.find((udp) => udp.ip === ip && udp.port === port);
       if (shared === undefined) return null;
       shared.handlers.set(session, handlers);
@@ -109,20 +109,26 @@ export class Forwards {
   }
 }
 
-class SharingHostNet extends GuardedHostNet {
+class SharingHostNet implements HostNet {
+  readonly #hostNet: HostNet;
   readonly #share: (ip: Ipv4, port: number, handlers: HostUdpHandlers) => (HostUdp & HostListener) | null;
 
-  constructor(hostNet: HostNet, guard: Guard, share: (ip: Ipv4, port: number, handlers: HostUdpHandlers) => (HostUdp & HostListener) | null) {
-    super(hostNet, guard);
+  constructor(hostNet: HostNet, share: (ip: Ipv4, port: number, handlers: HostUdpHandlers) => (HostUdp & HostListener) | null) {
+    this.#hostNet = hostNet;
     this.#share = share;
   }
 
-  override bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
-    // Guarded by hand: the shared socket was bound outside of any session.
-    const guarded = this.guardUdp(handlers);
-    const shared = port === 0 ? null : this.#share(ip, port, guarded);
-    return shared !== null ? Promise.resolve(shared) : super.bindUdp(ip, port, handlers);
+  bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
+    const shared = port === 0 ? null : this.#share(ip, port, handlers);
+    return shared !== null ? Promise.resolve(shared) : this.#hostNet.bindUdp(ip, port, handlers);
   }
+
+  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp { return this.#hostNet.connectTcp(ip, port, handlers); }
+  listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener> { return this.#hostNet.listenTcp(ip, port, onAccept); }
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp { return this.#hostNet.connectUdp(ip, port, handlers); }
+  resolvers(): readonly HostResolver[] { return this.#hostNet.resolvers(); }
+  hasIpv6(): boolean { return this.#hostNet.hasIpv6(); }
+  ping(ip: IpAddress, payloadLen: number, ttl: number): Promise<number | null> { return this.#hostNet.ping(ip, payloadLen, ttl); }
 }
 
 function refuse(socket: HostTcp): void {

@@ -10,6 +10,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Limits } from './config.ts';
+import type { Descriptors } from './descriptors.ts';
 import type { Log } from './log.ts';
 import { replyMethods, replyText } from './reply.ts';
 import { pathOf, serveStatic } from './static.ts';
@@ -26,6 +27,7 @@ export interface FrameServerParts {
   log: Log;
   /** origins of the page, as browsers write them */
   pageOrigins: readonly string[];
+  descriptors?: Descriptors;
 }
 
 export class FrameServer {
@@ -77,9 +79,10 @@ export class FrameServer {
     const server = createServer({ headersTimeout: limits.headersMs, requestTimeout: limits.requestMs, connectionsCheckingInterval: limits.checkMs, maxHeaderSize: limits.maxHeaderBytes });
     server.timeout = limits.idleMs;
     server.maxConnections = limits.maxConnections;
+    this.#parts.descriptors?.admit(server);
     server.on('request', (request, response) => {
       void this.#answer(request, response).catch((error: unknown) => {
-        log.bug(`frame ${request.method} ${request.url}`, error);
+        log.bugOnce(`frame ${request.method} ${request.url}`, error);
         response.destroy();
       });
     });

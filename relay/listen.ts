@@ -13,14 +13,20 @@ import { VirtualNetwork } from '../shared/net/services/network.ts';
 import type { NetworkConfig } from '../shared/net/services/network-config.ts';
 import { parseIpv4 } from '../shared/net/wire/addr.ts';
 import { RelayError } from '../shared/relay-error.ts';
+import type { Descriptors } from './descriptors.ts';
 import { NodeClock, nodeRandom } from './host/node-clock.ts';
 import { NodeHostNet } from './host/node-host-net.ts';
 import { removeStaleSocket } from './host/unix-socket.ts';
+import { sizedFor, type NetworkParts } from './network-parts.ts';
 
 export interface ListenOptions {
   config?: Partial<NetworkConfig>;
   forwards?: readonly ForwardSpec[];
   log?: (line: string) => void;
+  /** who hears of the network's exceptions, and its share of the host's sockets */
+  parts?: NetworkParts;
+  /** counts connections of the sockets that are listened on */
+  descriptors?: Descriptors;
   /** default: a plain VirtualNetwork */
   createNetwork?: (options: NetworkOptions) => VirtualNetwork;
 }
@@ -44,6 +50,7 @@ export async function listen(spec: string, options: ListenOptions = {}): Promise
     socket.on('close', () => sockets.delete(socket));
     plugIn(network, socket, options.log);
   });
+  options.descriptors?.admit(server);
   try {
     await bind(server, spec);
     for (const forward of options.forwards ?? []) await network.addForward(forward);
@@ -64,9 +71,11 @@ export async function listen(spec: string, options: ListenOptions = {}): Promise
 }
 
 /** A network on this computer's sockets, without forwards yet. */
-export function openNetwork({ config, log, createNetwork }: ListenOptions): VirtualNetwork {
+export function openNetwork({ config, log, parts, descriptors, createNetwork }: ListenOptions): VirtualNetwork {
   const clock = new NodeClock();
-  const options: NetworkOptions = { clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(config === undefined ? {} : { config }), ...(log === undefined ? {} : { log }) };
+  const options: NetworkOptions = {
+    clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config: { ...sizedFor(descriptors ?? null, true), ...config }, ...(log === undefined ? {} : { log }), ...parts,
+  };
   return createNetwork?.(options) ?? new VirtualNetwork(options);
 }
 
@@ -116,6 +125,8 @@ async function bind(server: Server, spec: string): Promise<void> {
     server.once('error', (error: NodeJS.ErrnoException) => reject(new RelayError('RELAY_LISTEN', `can't listen on ${spec}: ${error.code ?? error.message}`)));
     server.listen(at, resolve);
   });
+  // What fails from now on is one connection that could not be accepted.
+  server.on('error', () => {});
 }
 
 function parseListenSpec(spec: string): { path: string } | { host: string; port: number } {

@@ -3,6 +3,7 @@
  * The sentence is the same in both; `fields` say again in JSON what it is about, by fixed names.
  */
 import { pino, stdTimeFunctions, type Logger } from 'pino';
+import { BugFilter } from '../shared/net/stack/containment.ts';
 import { printable } from './printable.ts';
 
 const MAX_CHARS = 500;
@@ -23,6 +24,9 @@ export class Log {
   readonly #json: Logger | null;
   readonly #maxOnce: number;
   readonly #seen = new Set<string>();
+  readonly #bugs = new BugFilter();
+  /** exceptions of ours that were to be told, the repeated ones too */
+  bugs = 0;
 
   constructor(write: (line: string) => void, options: LogOptions = {}) {
     this.#write = write;
@@ -45,9 +49,20 @@ export class Log {
 
   /** Our own bug: with the stack, whatever the verbosity. */
   bug(text: string, error: unknown, fields: LogFields = {}): void {
+    this.bugs++;
+    this.#tell(text, error, fields);
+  }
+
+  #tell(text: string, error: unknown, fields: LogFields): void {
     if (this.#json !== null) return this.#json.error({ ...printed(fields), err: error instanceof Error ? error : new Error(String(error)) }, loggable(text));
     const stack = error instanceof Error ? (error.stack ?? error.message) : String(error);
     this.#write(`portside: bug: ${loggable(text)}\n${stack}`);
+  }
+
+  /** The same where a guest may cause it as often as it likes: once for each place in our code. */
+  bugOnce(text: string, error: unknown, fields: LogFields = {}): void {
+    this.bugs++;
+    if (this.#bugs.isNews(error)) this.#tell(`${text} (said once for each place in the code; counted as bugs_caught)`, error, fields);
   }
 
   /** Says `text` the first time that `subject` (an Origin, an address) comes up for `topic`; later only with `--verbose`. */

@@ -19,7 +19,7 @@ const COMMANDS: Record<string, () => Promise<Command>> = {
   images: async () => (await import('./cli/images.ts')).images,
 };
 
-/** Runs the command that argv names, or `c2w-net`. Resolves with the exit status; rejects only for our own bugs. */
+/** Runs the command that argv names, or `c2w-net`. Resolves with the exit status: 1 for our own bugs too, which are told with their stack. */
 export async function main(program: 'portside' | 'c2w-net' = 'portside'): Promise<number> {
   const [name, ...args] = process.argv.slice(2);
   const context = makeContext();
@@ -45,7 +45,10 @@ async function perform(command: () => Promise<number>, { name, hint }: { name: s
   try {
     return await command();
   } catch (error) {
-    if (!(error instanceof RelayError)) throw error;
+    if (!(error instanceof RelayError)) {
+      context.warn(`${name}: bug: ${error instanceof Error ? error.stack ?? error.message : String(error)}`);
+      return 1;
+    }
     context.warn(`${name}: ${error.message}`);
     if (error.code !== 'RELAY_BAD_FLAG') return 1;
     context.warn(`Try: ${hint}`);
@@ -72,7 +75,14 @@ function makeContext(): CliContext {
       process.once('SIGTERM', onSignal);
     }),
     onStatsWanted: (handler) => void process.on('SIGUSR1', handler),
-    onStrayRejection: (handler) => void process.on('unhandledRejection', handler),
+    onStray: (handler) => {
+      const hear = (error: unknown): void => {
+        // Who read our output has gone, and would not read of it either.
+        if ((error as NodeJS.ErrnoException | undefined)?.code !== 'EPIPE') handler(error);
+      };
+      process.on('unhandledRejection', hear);
+      process.on('uncaughtException', hear);
+    },
   };
 }
 

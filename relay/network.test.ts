@@ -2,11 +2,12 @@
 import { once } from 'node:events';
 import { createServer, get, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import { VirtualNetwork } from '../shared/net/services/network.ts';
+import { Stack } from '../shared/net/stack/stack.ts';
 import { formatIpv4, formatMac } from '../shared/net/wire/addr.ts';
 import { GATEWAY, HOST_ALIAS, TinyGuest } from './fixture/tiny-guest.ts';
-import { TestRelay, type TestRelayOptions } from './fixture/test-relay.ts';
+import { frame, TestRelay, until, type TestRelayOptions } from './fixture/test-relay.ts';
 import { NodeClock } from './host/node-clock.ts';
 import { NodeHostNet } from './host/node-host-net.ts';
 
@@ -115,6 +116,24 @@ test('-p: a connection to the host port reaches the guest as one of its network'
   const request = await guest.serveOnce(80, 'HTTP/1.0 200 OK\r\n\r\nIt works!');
   expect(request).toMatch(/^GET \/ HTTP\/1\.1\r\n/);
   expect(await page).toBe('It works!');
+});
+
+test('our own bug in a network costs that guest a frame: its link stays, and so does everybody else', async () => {
+  const relay = await start();
+  const other = await joined(relay);
+  const port = await startHttp();
+  const link = await relay.link(await relay.newSession());
+  const lost = vi.spyOn(Stack.prototype, 'onFrame').mockImplementationOnce(() => { throw new Error('on purpose'); });
+  link.ws.send(frame(new Uint8Array(60).fill(0xff, 0, 6)));
+  await until(() => relay.log.length > 0);
+  lost.mockRestore();
+  const guest = new TinyGuest(link);
+  expect((await guest.dhcp()).type).toBe('ack');
+  await guest.arp(GATEWAY);
+  for (const each of [guest, other]) expect(bodyOf(await each.tcp(HOST_ALIAS, port, REQUEST)).equals(BODY)).toBe(true);
+  expect(relay.log).toEqual([expect.stringMatching(/^portside: bug: an exception cost a guest one frame.*\nError: on purpose\n\s+at /)]);
+  expect((await relay.health()).sessions).toMatchObject({ open: 2, linked: 2 });
+  expect((await relay.request('/metrics')).body.toString()).toMatch(/^portside_bugs_caught_total 1$/m);
 });
 
 test('an MTU that the client asked for is the one that DHCP offers and TCP uses', async () => {

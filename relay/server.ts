@@ -19,6 +19,7 @@ import type { Duplex } from 'node:stream';
 import { WebSocketServer } from 'ws';
 import { CONVERTED_PATH } from '../shared/converted.ts';
 import { BARE_SUBPROTOCOL, CLOSE_GOING_AWAY, LINK_PATH, SESSION_PATH, TUNNEL_SUBPROTOCOL, WSPROXY_PATH } from '../shared/link/tunnel.ts';
+import { isExhausted } from '../shared/net/nat/host-error.ts';
 import type { HostNet } from '../shared/net/nat/host-net.ts';
 import type { NetworkOptions } from '../shared/net/services/network.ts';
 import type { Clock, RandomSource } from '../shared/net/stack/clock.ts';
@@ -32,10 +33,12 @@ import type { Limits, ServeConfig, TlsFiles } from './config.ts';
 import { Converted } from './converted.ts';
 import { Forwards } from './forwards.ts';
 import { FrameServer } from './frame-server.ts';
+import type { Descriptors } from './descriptors.ts';
 import { Gate, isLoopback, type OriginVerdict } from './gate.ts';
 import { Images } from './images.ts';
 import { Link } from './link.ts';
 import type { Log } from './log.ts';
+import { logExhausted } from './network-parts.ts';
 import { refuseUpgrade, replyError, replyJson, replyMethods, replyText, setCommonHeaders, shareWith } from './reply.ts';
 import type { SessionNetwork } from './session.ts';
 import { Sessions } from './sessions.ts';
@@ -59,6 +62,8 @@ export interface RelayParts {
   adopt: NetworkApiOptions['adopt'];
   createNetwork: (options: NetworkOptions) => SessionNetwork;
   version: string;
+  /** what this process may open; absent: no bounds */
+  descriptors?: Descriptors;
 }
 
 export class RelayServer {
@@ -77,7 +82,7 @@ export class RelayServer {
   #closing = false;
 
   constructor(parts: RelayParts) {
-    const { config, limits, log, clock, random, hostNet, adopt, createNetwork } = parts;
+    const { config, limits, log, clock, random, hostNet, adopt, createNetwork, descriptors = null } = parts;
     this.#parts = parts;
     this.#startedMs = clock.nowMs();
     this.#gate = new Gate(config);
@@ -87,7 +92,8 @@ export class RelayServer {
     this.#forwards = new Forwards(hostNet, () => this.sessions.latestLinked());
     this.sessions = new Sessions({
       limits, log, clock, random, createNetwork, adopt,
-      hostNetFor: (session, guard) => this.#forwards.hostNetFor(session, guard),
+      descriptors,
+      hostNetFor: (session) => this.#forwards.hostNetFor(session),
       udpForwards: () => this.#forwards.udpForwards(),
     });
     this.#wss = new WebSocketServer({
@@ -114,7 +120,7 @@ export class RelayServer {
   async #startFrames(): Promise<void> {
     const { config, limits, log } = this.#parts;
     const pageOrigins = ['localhost', '127.0.0.1'].map((name) => new URL(`${config.tls === null ? 'http' : 'https'}://${name}:${this.#port}`).origin);
-    this.#frames = new FrameServer({ webDir: config.webDir, limits, log, pageOrigins });
+    this.#frames = new FrameServer({ webDir: config.webDir, limits, log, pageOrigins, ...(this.#parts.descriptors === undefined ? {} : { descriptors: this.#parts.descriptors }) });
     await this.#frames.start();
   }
 
@@ -156,6 +162,7 @@ export class RelayServer {
     const server = config.tls === null ? createServer(options) : secureServer(options, config.tls);
     server.timeout = limits.idleMs;
     server.maxConnections = limits.maxConnections;
+    this.#parts.descriptors?.admit(server);
     server.on('drop', () => log.once('connections', host, `more than ${limits.maxConnections} connections at once: further ones are dropped`));
     server.on('request', (request, response) => void this.#onRequest(request, response));
     server.on('upgrade', (request, socket, head) => this.#onUpgrade(request, socket, head));
@@ -196,7 +203,14 @@ export class RelayServer {
     } catch (error) {
       // The client went away, or was cut by a limit, in the middle of its request.
       if ((error as NodeJS.ErrnoException).code === 'ECONNRESET' && request.socket.destroyed) return;
-      log.bug(`${request.method} ${request.url}`, error);
+      const { code } = error as NodeJS.ErrnoException;
+      if (code !== undefined && isExhausted(code)) {
+        logExhausted(log, code);
+        if (response.headersSent) return void response.destroy();
+        response.setHeader('Retry-After', 1);
+        return replyText(response, 503, 'this computer has no descriptor or memory left for the relay: try again');
+      }
+      log.bugOnce(`${request.method} ${request.url}`, error);
       if (response.headersSent) response.destroy();
       else replyText(response, 500, 'internal error of the relay; its log says more');
     }
@@ -266,7 +280,7 @@ export class RelayServer {
     const site = headers['sec-fetch-site'] ?? 'none';
     if (!isLoopback(addressOf(request)) || isPassedOn || headers.origin !== undefined || site !== 'none') return replyText(response, 403, 'metrics are for programs on this machine');
     const { relayMetrics } = await import('./api/metrics.ts');
-    const { contentType, text } = await relayMetrics({ sessions: this.sessions, links: this.#links, version: this.#parts.version });
+    const { contentType, text } = await relayMetrics({ sessions: this.sessions, links: this.#links, version: this.#parts.version, bugs: this.#parts.log.bugs });
     response.setHeader('Content-Type', contentType);
     response.setHeader('Cache-Control', 'no-store');
     response.end(text);
@@ -304,7 +318,7 @@ export class RelayServer {
         this.#links.add(link);
       });
     } catch (error) {
-      this.#parts.log.bug('upgrade', error);
+      this.#parts.log.bugOnce('upgrade', error);
       socket.destroy();
     }
   }

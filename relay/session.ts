@@ -16,20 +16,23 @@
  *   noticed, and the newer one is the one that somebody looks at.
  * - A session without the tunnel (c2w-net's way) has nothing to resume with: it ends with its link.
  *
- * Everything that enters the network runs inside `#guard` (see guard.ts): an exception is our bug, ends this session with
- * close code 1011 and touches no other. `close` is idempotent and frees everything; the table of sessions (sessions.ts) owns us.
+ * What throws inside the network costs one frame, flow, timer or call (shared/net/stack/containment.ts). What throws outside of it, between
+ * link and port, is our bug as well: it ends this session with close code 1011 and touches no other. `close` is idempotent and frees everything; the
+ * table of sessions (sessions.ts) owns us.
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { CLOSE_INTERNAL, CLOSE_REPLACED } from '../shared/link/tunnel.ts';
 import { FrameDecoder, maxFrameLen } from '../shared/link/qemu-framing.ts';
 import type { HostNet, HostTcp } from '../shared/net/nat/host-net.ts';
 import type { NetworkOptions, NetworkStats, VirtualNetwork } from '../shared/net/services/network.ts';
+import { RelayError } from '../shared/relay-error.ts';
 import type { Clock, ClockTimer, RandomSource } from '../shared/net/stack/clock.ts';
 import type { FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
 import type { Ipv4 } from '../shared/net/wire/addr.ts';
 import { NetworkApi, type ApiNetwork, type NetworkApiOptions } from './api/network-api.ts';
 import type { Limits } from './config.ts';
-import { GuardedClock, guardTcp, type Guard } from './guard.ts';
+import type { Descriptors } from './descriptors.ts';
+import { networkParts, sizedFor } from './network-parts.ts';
 import type { Log } from './log.ts';
 
 const ID_BYTES = 12;
@@ -46,7 +49,9 @@ export interface SessionEnv {
   clock: Clock;
   random: RandomSource;
   createNetwork: (options: NetworkOptions) => SessionNetwork;
-  hostNetFor: (session: Session, guard: Guard) => HostNet;
+  hostNetFor: (session: Session) => HostNet;
+  /** shared by the networks of all sessions; null: no bounds */
+  descriptors: Descriptors | null;
   /** makes a connection of the HTTP server one of the host's network */
   adopt: NetworkApiOptions['adopt'];
   /** host ports whose datagrams a new network takes part in */
@@ -87,7 +92,6 @@ export class Session {
   readonly #env: SessionEnv;
   readonly #tokenHash: Buffer;
   readonly #resumable: boolean;
-  readonly #guard: Guard = (fn) => this.#run(fn);
   #state: SessionState = 'unclaimed';
   #network: SessionNetwork | null = null;
   #api: NetworkApi | null = null;
@@ -157,7 +161,6 @@ export class Session {
     this.#run(() => {
       this.#fromGuestBytes += bytes.length;
       malformed = decoder.push(bytes, 0, bytes.length);
-      // A frame may have ended us: a bug that was caught further in.
       if (!port.closed) port.flush();
     });
     return malformed;
@@ -180,7 +183,7 @@ export class Session {
 
   /** Leads an accepted connection of the host to the guest. */
   forwardTcp(socket: HostTcp, guestPort: number): void {
-    this.#run(() => this.#network?.forwardTcp(guardTcp(socket, this.#guard), guestPort));
+    this.#run(() => this.#network?.forwardTcp(socket, guestPort));
   }
 
   /** The API of this session's network, for whoever has its token; null before the first link. */
@@ -189,8 +192,7 @@ export class Session {
     if (network === null) return null;
     const { limits, adopt } = this.#env;
     return this.#api ??= new NetworkApi(network, {
-      adopt: (socket) => guardTcp(adopt(socket), this.#guard),
-      maxForwards: limits.maxForwardsPerSession, loopbackOnly: true, regexps: false, maxBodyBytes: limits.maxBodyBytes,
+      adopt, maxForwards: limits.maxForwardsPerSession, loopbackOnly: true, regexps: false, maxBodyBytes: limits.maxBodyBytes,
     });
   }
 
@@ -232,13 +234,23 @@ export class Session {
   #makeNetwork(wish: number | undefined): SessionNetwork {
     const { limits, log, clock, random } = this.#env;
     this.#mtu = Math.min(wish ?? limits.mtu, limits.maxMtu);
-    const options: NetworkOptions = { clock: new GuardedClock(clock, this.#guard), random, hostNet: this.#env.hostNetFor(this, this.#guard), config: { mtu: this.#mtu } };
+    const { descriptors } = this.#env;
+    const options: NetworkOptions = {
+      clock, random, hostNet: this.#env.hostNetFor(this), config: { mtu: this.#mtu, ...sizedFor(descriptors, false) },
+      ...networkParts(log, descriptors, false, { session: this.id }),
+    };
     if (log.verbose) options.log = (line) => log.debug(`session ${this.id}: ${line}`, { session: this.id });
     const network = this.#env.createNetwork(options);
     for (const forward of this.#env.udpForwards()) {
-      network.addForward({ protocol: 'udp', ...forward }).catch((error: unknown) => this.#fail(error));
+      network.addForward({ protocol: 'udp', ...forward }).catch((error: unknown) => this.#onUdpForwardFailed(error));
     }
     return network;
+  }
+
+  /** A host without a descriptor for it leaves this session without that port; anything else is our bug. */
+  #onUdpForwardFailed(error: unknown): void {
+    if (!(error instanceof RelayError)) return this.#fail(error);
+    this.#env.log.once('udp-forward', error.message, `session ${this.id} does without a forwarded UDP port: ${error.message}`);
   }
 
   #dropLink(): void {
@@ -264,7 +276,7 @@ export class Session {
   }
 
   #fail(error: unknown): void {
-    this.#env.log.bug(`session ${this.id} is closed, the others live on`, error, { session: this.id });
+    this.#env.log.bugOnce(`session ${this.id} is closed, the others live on`, error, { session: this.id });
     this.close('internal error of the relay', CLOSE_INTERNAL);
   }
 }

@@ -11,6 +11,7 @@ import type { FlowInfo, Forward, ForwardSpec, Lease, NetworkStats, VirtualNetwor
 import type { NetworkConfig } from '../shared/net/services/network-config.ts';
 import type { DnsLogEntry } from '../shared/net/services/dns-log.ts';
 import type { DnsZone } from '../shared/net/services/dns-zones.ts';
+import type { BugPlace } from '../shared/net/stack/containment.ts';
 import type { FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
 import type { Ipv4, Mac } from '../shared/net/wire/addr.ts';
 import type { SessionNetwork } from './session.ts';
@@ -53,6 +54,7 @@ class SharedNetwork implements SessionNetwork {
   addZone(zone: DnsZone): void { this.#network.addZone(zone); }
   dnsLog(): DnsLogEntry[] { return this.#network.dnsLog(); }
   stats(): NetworkStats { return this.#network.stats(); }
+  caught(place: BugPlace, error: unknown): void { this.#network.caught(place, error); }
   close(): void {}
 
   #guestIp(): Ipv4 | undefined {

@@ -22,7 +22,7 @@ export async function networkMetrics(stats: NetworkStats): Promise<MetricsText> 
 }
 
 /** The relay's: sessions, links, the sums over all networks it ever had, and the process. */
-export async function relayMetrics(relay: { sessions: Sessions; links: ReadonlySet<{ queuedBytes: number }>; version: string }): Promise<MetricsText> {
+export async function relayMetrics(relay: { sessions: Sessions; links: ReadonlySet<{ queuedBytes: number }>; version: string; bugs: number }): Promise<MetricsText> {
   const registry = new Registry();
   const open = relay.sessions.stats();
   const sessions = new Gauge({ name: 'portside_sessions', help: 'sessions that are open, by state', labelNames: ['state'], registers: [registry] });
@@ -34,7 +34,8 @@ export async function relayMetrics(relay: { sessions: Sessions; links: ReadonlyS
   addCounter(registry, 'portside_stream_from_guest_bytes_total', 'bytes of the links from guests', totals.fromGuestBytes);
   addCounter(registry, 'portside_stream_to_guest_bytes_total', 'bytes of the links to guests', totals.toGuestBytes);
   new Gauge({ name: 'portside_info', help: 'version of the relay', labelNames: ['version'], registers: [registry] }).set({ version: relay.version }, 1);
-  addNetwork(registry, totals.network);
+  // Those of the networks are among the relay's.
+  addNetwork(registry, { ...totals.network, bugsCaught: relay.bugs });
   return render(Registry.merge([registry, processRegistry()]));
 }
 

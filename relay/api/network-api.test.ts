@@ -5,7 +5,7 @@ import { request as httpRequest } from 'node:http';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { ApiGuest } from '../fixture/api-guest.ts';
 import { until } from '../fixture/test-relay.ts';
@@ -172,6 +172,24 @@ describe('zones, addresses, numbers', () => {
     const many = { Name: 'many.', Records: Array.from({ length: 1500 }, () => ({ Name: 'a', IP: '10.0.0.1' })) };
     expect([(await ask('/services/dns/add', many)).status, (await ask('/services/dns/add', many)).status, (await ask('/services/dns/add', many)).status]).toEqual([200, 200, 400]);
     expect(network.zones().length).toBe(4);
+  });
+
+  test('our own bug while a request is answered: one answer of 500, counted, told once, and the next is answered', async () => {
+    const bugs: string[] = [];
+    const clock = new NodeClock();
+    const other = new VirtualNetwork({ clock, random: nodeRandom, hostNet: new NodeHostNet(clock), onBug: (place, error) => bugs.push(`${place}: ${String(error)}`) });
+    const itsApi = await serveNetworkApi(other, `unix:${join(folder, 'other.sock')}`, new Log((line) => lines.push(line)));
+    const asked = (path: string): Promise<Answer> => ask(path, undefined, { spec: itsApi.spec });
+    vi.spyOn(other, 'flows').mockImplementation(() => { throw new Error('on purpose'); });
+    expect([(await asked('/flows')).status, (await asked('/flows')).status, (await asked('/leases')).status]).toEqual([500, 500, 200]);
+    expect([bugs, lines]).toEqual([['call: Error: on purpose', 'call: Error: on purpose'], []]);
+    expect((await asked('/metrics')).text).toMatch(/^portside_bugs_caught_total 2$/m);
+    // A network that nobody listens to: the server says it.
+    vi.spyOn(network, 'flows').mockImplementation(() => { throw new Error('on purpose'); });
+    expect([(await ask('/flows')).status, (await ask('/flows')).status, (await ask('/leases')).status]).toEqual([500, 500, 200]);
+    expect(lines).toEqual([expect.stringMatching(/^portside: bug: GET \/flows.*\nError: on purpose\n\s+at /)]);
+    await itsApi.close();
+    other.close();
   });
 
   test('leases, stations, counters, flows, metrics', async () => {

@@ -31,7 +31,7 @@ import { readJson, textField } from './json-body.ts';
 import { gvproxyStats } from './network-stats.ts';
 
 export type ApiNetwork = Pick<VirtualNetwork,
-  'config' | 'addForward' | 'forwards' | 'forwardTcp' | 'leases' | 'stats' | 'flows' | 'stations' | 'zones' | 'addZone' | 'dnsLog'>;
+  'config' | 'addForward' | 'forwards' | 'forwardTcp' | 'leases' | 'stats' | 'flows' | 'stations' | 'zones' | 'addZone' | 'dnsLog' | 'caught'>;
 
 export interface NetworkApiOptions {
   /** makes listeners on UNIX sockets; absent: `unix` is refused */
@@ -83,8 +83,10 @@ export class NetworkApi {
         default: return sendError(response, 404, '404 page not found');
       }
     } catch (error) {
-      if (!(error instanceof ApiError)) throw error;
-      sendError(response, error.status, error.message);
+      if (error instanceof ApiError) return sendError(response, error.status, error.message);
+      // Thrown on where the network has nobody to tell; the server around us answers then.
+      this.#network.caught('call', error);
+      sendError(response, 500, 'internal error of the relay; its log says more');
     }
   }
 

@@ -9,6 +9,7 @@ import { chmodSync } from 'node:fs';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { RelayError } from '../../shared/relay-error.ts';
 import { Gate } from '../gate.ts';
+import type { Descriptors } from '../descriptors.ts';
 import { NodeClock } from '../host/node-clock.ts';
 import { NodeHostNet } from '../host/node-host-net.ts';
 import { removeStaleSocket } from '../host/unix-socket.ts';
@@ -31,7 +32,7 @@ const HEADERS_MS = 10_000;
 const REQUEST_MS = 15_000;
 
 /** Rejects with RELAY_LISTEN when `spec` is none, or can't be listened on. */
-export async function serveNetworkApi(network: ApiNetwork, spec: string, log: Log): Promise<ServingApi> {
+export async function serveNetworkApi(network: ApiNetwork, spec: string, log: Log, descriptors?: Descriptors): Promise<ServingApi> {
   const at = parseServicesSpec(spec);
   const hostNet = new NodeHostNet(new NodeClock());
   const api = new NetworkApi(network, {
@@ -43,6 +44,7 @@ export async function serveNetworkApi(network: ApiNetwork, spec: string, log: Lo
     void answer(request, response);
   });
   server.maxConnections = MAX_CONNECTIONS;
+  descriptors?.admit(server);
   async function answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     try {
       const refusal = refusalOf(request, gate);
@@ -55,7 +57,7 @@ export async function serveNetworkApi(network: ApiNetwork, spec: string, log: Lo
       await api.handle(path, request, response);
     } catch (error) {
       if (request.socket.destroyed) return;
-      log.bug(`${request.method} ${request.url}`, error);
+      log.bugOnce(`${request.method} ${request.url}`, error);
       sendError(response, 500, 'internal error of the relay; its log says more');
     }
   }

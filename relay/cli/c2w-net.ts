@@ -15,7 +15,9 @@ import { parseIpv4, parseMac } from '../../shared/net/wire/addr.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { withoutNetFlag } from '../../shared/wasi/arguments.ts';
 import type { ForwardRequest, ServeConfig } from '../config.ts';
+import { Descriptors } from '../descriptors.ts';
 import { Log } from '../log.ts';
+import { networkParts } from '../network-parts.ts';
 import { C2W_NET_TABLE } from './command-tables.ts';
 import type { CliContext } from './context.ts';
 import { parseForward, parseGoFlags, parseNumber, parseTls } from './flags.ts';
@@ -99,7 +101,8 @@ async function listenForPages(command: C2wNetCommand, context: CliContext): Prom
   const { host, port } = parseAddress(command.words[0]);
   const log = new Log((line) => context.warn(line), { verbose: command.verbose });
   const [{ openNetwork }, { shareNetwork }, { serveUntilStopped }] = await Promise.all([import('../listen.ts'), import('../shared-network.ts'), import('./serve.ts')]);
-  const network = openNetwork({ config: networkConfig(command), ...(command.verbose ? { log: (line: string) => log.debug(line) } : {}) });
+  const descriptors = Descriptors.ofProcess();
+  const network = openNetwork({ config: networkConfig(command), parts: networkParts(log, descriptors, true), descriptors, ...(command.verbose ? { log: (line: string) => log.debug(line) } : {}) });
   const dist = join(context.root, 'dist');
   const config: ServeConfig = {
     port, host, allowOrigins: command.allowOrigins, allowHosts: command.allowHosts, tls: command.tls, linkAnywhere: true,
@@ -109,7 +112,7 @@ async function listenForPages(command: C2wNetCommand, context: CliContext): Prom
   };
   try {
     for (const forward of command.forwards) if (forward.protocol === 'udp') await network.addForward(forwardSpec(forward));
-    return await serveUntilStopped(config, context, shareNetwork(network), (relay) => log.info(`listening on ${relay.url.replace(/^http/, 'ws')}`));
+    return await serveUntilStopped(config, context, shareNetwork(network), (relay) => log.info(`listening on ${relay.url.replace(/^http/, 'ws')}`), descriptors);
   } finally {
     network.close();
   }
@@ -117,10 +120,14 @@ async function listenForPages(command: C2wNetCommand, context: CliContext): Prom
 
 async function connectOnce(command: C2wNetCommand, context: CliContext): Promise<number> {
   const log = new Log((line) => context.warn(line), { verbose: command.verbose });
+  context.onStray((error) => log.bugOnce('an exception that nobody caught', error));
+  const descriptors = Descriptors.ofProcess();
   const { connect } = await import('../connect.ts');
   const connecting = await connect(command.words[0], {
     config: networkConfig(command),
     forwards: command.forwards.map(forwardSpec),
+    parts: networkParts(log, descriptors, true),
+    descriptors,
     onceWithinMs: CONNECT_MS,
     say: (line) => log.info(line),
     ...(command.verbose ? { log: (line: string) => log.debug(line) } : {}),

@@ -12,8 +12,8 @@ export interface CliContext {
   stopped(): Promise<void>;
   /** SIGUSR1 */
   onStatsWanted(handler: () => void): void;
-  /** Promises that fail with nobody waiting: our own bugs, which must not end the process for everyone. */
-  onStrayRejection(handler: (reason: unknown) => void): void;
+  /** Exceptions that nobody catches, and promises that fail with nobody waiting: our own bugs, which must not end the process for everyone. */
+  onStray(handler: (error: unknown) => void): void;
 }
 
 /** Exit status for a command line that is wrong; all other failures are 1. */

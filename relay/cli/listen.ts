@@ -4,7 +4,9 @@ import type { ForwardSpec, VirtualNetwork } from '../../shared/net/services/netw
 import { DEFAULT_NETWORK_CONFIG, type NetworkConfig } from '../../shared/net/services/network-config.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { listen as openNetwork, parseForward, type ListenOptions } from '../listen.ts';
+import { Descriptors } from '../descriptors.ts';
 import { Log } from '../log.ts';
+import { networkParts } from '../network-parts.ts';
 import { withCapture } from './capture.ts';
 import { LISTEN_FLAGS } from './command-tables.ts';
 import type { CliContext } from './context.ts';
@@ -42,13 +44,18 @@ interface Attended {
 export async function attend(command: ListenCommand, context: CliContext, open: (options: ListenOptions, log: Log) => Promise<Attended>): Promise<number> {
   const { defaults, given, forwards, pcap, verbose } = command;
   const log = new Log((line) => context.warn(line), { verbose, format: command.logFormat });
-  const services = new Services(command, log);
-  const options: ListenOptions = services.configure({ config: defaults, forwards }, given);
+  let hear = (error: unknown): void => log.bugOnce('an exception that nobody caught', error);
+  context.onStray((error) => hear(error));
+  const descriptors = Descriptors.ofProcess();
+  const services = new Services(command, log, descriptors);
+  const options: ListenOptions = { ...services.configure({ config: defaults, forwards }, given), parts: networkParts(log, descriptors, true), descriptors };
   if (verbose) options.log = (line) => log.debug(line);
   const stopped = context.stopped();
   return withCapture(pcap, context, async (capture) => {
     if (capture !== null) options.createNetwork = capture.createNetwork;
     const listening = await services.watching(() => open(options, log));
+    // Counted where the others are.
+    hear = (error) => listening.network.caught('call', error);
     try {
       await services.open(listening.network);
       context.onStatsWanted(() => context.warn(JSON.stringify(listening.network.stats())));

@@ -4,6 +4,9 @@ import { join, resolve } from 'node:path';
 import { RelayError } from '../../shared/relay-error.ts';
 import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
 import { MEMORY_ADVICE, parseMemory } from '../../shared/wasi/memory-size.ts';
+import { Descriptors } from '../descriptors.ts';
+import { Log } from '../log.ts';
+import { networkParts } from '../network-parts.ts';
 import type { ElsewhereOptions } from '../run/run-elsewhere.ts';
 import type { RunOptions } from '../run/run.ts';
 import { Images } from '../images.ts';
@@ -23,8 +26,17 @@ export interface RunCommand extends RunOptions {
 export async function run(args: string[], context: CliContext): Promise<number> {
   const options: RunCommand = { ...await parseRun(args, context), report: (line) => context.warn(line) };
   const { elsewhere } = options;
+  if (options.net) addParts(options, context);
   const runIt = elsewhere === undefined ? (await import('../run/run.ts')).run : await runnerElsewhere(elsewhere, context);
   return withCapture(options.pcap ?? null, context, (capture) => runIt(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
+}
+
+/** What goes wrong in its network costs the container a frame or a flow, and is told here. */
+function addParts(options: RunCommand, context: CliContext): void {
+  const log = new Log((line) => context.warn(line), { verbose: options.log !== undefined });
+  context.onStray((error) => log.bugOnce('an exception that nobody caught', error));
+  options.descriptors = Descriptors.ofProcess();
+  options.parts = networkParts(log, options.descriptors, true);
 }
 
 async function runnerElsewhere({ runtime: name, old, ...settings }: NonNullable<RunCommand['elsewhere']>, context: CliContext): Promise<(options: RunOptions) => Promise<number>> {

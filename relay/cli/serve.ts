@@ -5,6 +5,7 @@ import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { DEFAULT_LIMITS, DEFAULT_PORT, type Limits, type ServeConfig } from '../config.ts';
 import { isLoopback, parseOrigin } from '../gate.ts';
+import { Descriptors } from '../descriptors.ts';
 import { NodeClock, nodeRandom } from '../host/node-clock.ts';
 import { NodeHostNet } from '../host/node-host-net.ts';
 import { Log } from '../log.ts';
@@ -25,11 +26,12 @@ export async function serve(args: string[], context: CliContext): Promise<number
 }
 
 /** Builds the relay and runs it until a signal comes; `onReady` is called when it listens. */
-export async function serveUntilStopped(config: ServeConfig, context: CliContext, createNetwork: RelayParts['createNetwork'], onReady: (relay: RelayServer, log: Log) => void | Promise<void>): Promise<number> {
+export async function serveUntilStopped(config: ServeConfig, context: CliContext, createNetwork: RelayParts['createNetwork'], onReady: (relay: RelayServer, log: Log) => void | Promise<void>, descriptors = Descriptors.ofProcess()): Promise<number> {
   const limits: Limits = config.mtu === null ? DEFAULT_LIMITS : { ...DEFAULT_LIMITS, mtu: config.mtu, maxMtu: config.mtu };
   const clock = new NodeClock();
   const log = new Log((line) => context.warn(line), { verbose: config.verbose, maxOnce: limits.maxLoggedRefusals, format: config.logFormat });
-  context.onStrayRejection((reason) => log.bug('a promise failed with nobody waiting', reason));
+  context.onStray((error) => log.bugOnce('an exception that nobody caught', error));
+  descriptors.onRefused = () => log.once('connections', '', `more than ${descriptors.shares.connections} connections at once: further ones are closed (ulimit -n allows no more)`);
   const hostNet = new NodeHostNet(clock);
   const relay = new RelayServer({
     config, limits, clock, log,
@@ -38,6 +40,7 @@ export async function serveUntilStopped(config: ServeConfig, context: CliContext
     adopt: (socket) => hostNet.adopt(socket),
     createNetwork,
     version: context.version,
+    descriptors,
   });
   const stopped = context.stopped();
   try {

@@ -11,6 +11,7 @@ import type { ForwardSpec, VirtualNetwork } from '../../shared/net/services/netw
 import type { NetworkConfig } from '../../shared/net/services/network-config.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { parseServicesSpec, serveNetworkApi, type ServingApi } from '../api/serve-network-api.ts';
+import type { Descriptors } from '../descriptors.ts';
 import { Notifier } from '../host/notifier.ts';
 import type { Log, LogFormat } from '../log.ts';
 import { parseNetworkFile, type NetworkFile } from '../network-file.ts';
@@ -44,11 +45,13 @@ export class Services {
   readonly specs: string[] = [];
   readonly #command: ServicesCommand;
   readonly #log: Log;
+  readonly #descriptors: Descriptors | undefined;
   readonly #notifier: Notifier | null;
   readonly #apis: ServingApi[] = [];
 
-  constructor(command: ServicesCommand, log: Log) {
+  constructor(command: ServicesCommand, log: Log, descriptors?: Descriptors) {
     this.#command = command;
+    this.#descriptors = descriptors;
     this.#log = log;
     this.#notifier = command.notification === null ? null : new Notifier(command.notification, (subject, text) => log.once('notification', subject, text));
   }
@@ -76,7 +79,7 @@ export class Services {
   async open(network: VirtualNetwork): Promise<void> {
     try {
       for (const spec of this.#command.services) {
-        const api = await serveNetworkApi(network, spec, this.#log);
+        const api = await serveNetworkApi(network, spec, this.#log, this.#descriptors);
         this.#apis.push(api);
         this.specs.push(api.spec);
       }

@@ -1,5 +1,11 @@
-/** The host's network through Node. */
-import { execFile } from 'node:child_process';
+/*
+ * The host's network through Node.
+ *
+ * Any call may find the host without descriptors, memory or ports. What returns a promise rejects then; what returns a socket throws the errno, or says it by
+ * `onClose` and `onError`: a network's own seam (contained-host-net.ts) makes one of both. What asks about the host (resolvers, hasIpv6) says what it knew before. Nothing
+ * throws out of an event.
+ */
+import { spawn } from 'node:child_process';
 import type { Socket as DgramSocket } from 'node:dgram';
 import { createSocket } from 'node:dgram';
 import { readFileSync, statSync } from 'node:fs';
@@ -86,20 +92,23 @@ export class NodeHostNet implements HostNet {
   }
 
   connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
-    const socket = createSocket({ type: typeof ip === 'number' ? 'udp4' : 'udp6', recvBufferSize: UDP_RECEIVE_BUFFER });
-    const udp = new NodeUdp(socket, handlers);
+    const socket = createSocket(typeof ip === 'number' ? 'udp4' : 'udp6');
+    const udp = new NodeUdp(socket, handlers, true);
     socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
     return udp;
   }
 
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
     return new Promise((resolve, reject) => {
-      const socket = createSocket({ type: 'udp4', recvBufferSize: UDP_RECEIVE_BUFFER });
-      const onError = (error: NodeJS.ErrnoException): void => reject(forwardError(error, ip, port));
+      const socket = createSocket('udp4');
+      const onError = (error: NodeJS.ErrnoException): void => {
+        socket.close();
+        reject(forwardError(error, ip, port));
+      };
       socket.once('error', onError);
       socket.bind(port, formatIpv4(ip), () => {
         socket.removeListener('error', onError);
-        const udp = new NodeUdp(socket, handlers);
+        const udp = new NodeUdp(socket, handlers, false);
         udp.onReady();
         resolve(udp);
       });
@@ -116,8 +125,10 @@ export class NodeHostNet implements HostNet {
         this.#resolvers = parseResolvConf(readFileSync(this.#resolvConf, 'utf8'));
         this.#resolversMtimeMs = mtimeMs;
       }
-    } catch {
-      this.#resolvers = [];
+    } catch (error) {
+      // No file, no resolvers. That it can't be read just now says nothing about what is in it.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') this.#resolvers = [];
+      this.#resolversMtimeMs = -1;
     }
     return this.#resolvers;
   }
@@ -126,7 +137,13 @@ export class NodeHostNet implements HostNet {
     const nowMs = this.#clock.nowMs();
     if (nowMs - this.#interfacesReadMs < INTERFACES_EVERY_MS) return this.#hasIpv6;
     this.#interfacesReadMs = nowMs;
-    const addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    let addresses;
+    try {
+      addresses = Object.values(networkInterfaces()).flatMap((list) => list ?? []);
+    } catch {
+      // Asking takes a descriptor: what was true before probably still is.
+      return this.#hasIpv6;
+    }
     this.#hasIpv6 = addresses.some(({ family, internal, address }) => {
       const ip = family === 'IPv6' && !internal ? parseIpv6(address) : null;
       return ip !== null && !isLinkLocal6(ip);
@@ -138,7 +155,14 @@ export class NodeHostNet implements HostNet {
     return new Promise((resolve) => {
       const args = ['-n', '-c', '1', '-W', String(PING_WAIT_S), '-s', String(payloadLen), '-t', String(Math.max(1, ttl - 1)), formatIp(ip)];
       const startMs = this.#clock.nowMs();
-      execFile('ping', args, { timeout: (PING_WAIT_S + 1) * 1000 }, (error) => resolve(error === null ? this.#clock.nowMs() - startMs : null));
+      try {
+        // Its exit status says it all: without pipes it costs no descriptors while it waits.
+        const child = spawn('ping', args, { timeout: (PING_WAIT_S + 1) * 1000, stdio: 'ignore' });
+        child.on('error', () => resolve(null));
+        child.on('exit', (code) => resolve(code === 0 ? this.#clock.nowMs() - startMs : null));
+      } catch {
+        resolve(null);
+      }
     });
   }
 }
@@ -251,13 +275,16 @@ class NodeTcp implements HostTcp {
 class NodeUdp implements HostUdp, HostListener {
   readonly #socket: DgramSocket;
   readonly #handlers: HostUdpHandlers;
+  readonly #isConnected: boolean;
   /** what was to be sent or set before the socket was connected */
   #early: (() => void)[] | null = [];
   #isClosed = false;
 
-  constructor(socket: DgramSocket, handlers: HostUdpHandlers) {
+  /** `isConnected`: to one peer. */
+  constructor(socket: DgramSocket, handlers: HostUdpHandlers, isConnected: boolean) {
     this.#socket = socket;
     this.#handlers = handlers;
+    this.#isConnected = isConnected;
     socket.on('message', (bytes, peer) => {
       if (!this.#isClosed) this.#handlers.onMessage(bytes, parseIpv4(peer.address) ?? (0 as Ipv4), peer.port);
     });
@@ -269,6 +296,12 @@ class NodeUdp implements HostUdp, HostListener {
   }
 
   onReady(): void {
+    if (this.#isClosed) return;
+    try {
+      this.#socket.setRecvBufferSize(UDP_RECEIVE_BUFFER);
+    } catch {
+      // The host gives less.
+    }
     const early = this.#early ?? [];
     this.#early = null;
     for (const act of early) act();
@@ -281,15 +314,23 @@ class NodeUdp implements HostUdp, HostListener {
   send(bytes: Uint8Array, ip?: Ipv4, port?: number): void {
     if (this.#isClosed) return;
     if (this.#early !== null) return this.#later(() => this.send(bytes, ip, port));
-    if (this.#socket.getSendQueueSize() > UDP_QUEUE_MAX) return;
-    if (ip === undefined || port === undefined) this.#socket.send(bytes, this.#onSent);
-    else this.#socket.send(bytes, port, formatIpv4(ip), this.#onSent);
+    try {
+      if (this.#socket.getSendQueueSize() > UDP_QUEUE_MAX) return;
+      if (ip === undefined || port === undefined) this.#socket.send(bytes, this.#onSent);
+      else this.#socket.send(bytes, port, formatIpv4(ip), this.#onSent);
+    } catch (error) {
+      this.onFailed(error as NodeJS.ErrnoException);
+    }
   }
 
   setTtl(ttl: number): void {
     if (this.#isClosed) return;
     if (this.#early !== null) return this.#later(() => this.setTtl(ttl));
-    this.#socket.setTTL(ttl);
+    try {
+      this.#socket.setTTL(ttl);
+    } catch {
+      // The socket has failed: its error is on the way.
+    }
   }
 
   #later(act: () => void): void {
@@ -297,7 +338,11 @@ class NodeUdp implements HostUdp, HostListener {
   }
 
   readonly #onSent = (error: Error | null): void => {
-    if (error !== null && error !== undefined) this.onFailed(error);
+    if (error === null || error === undefined) return;
+    // A queue that is full, or one of many peers that is not to be reached: a datagram is lost, as datagrams are, and the socket is as good as before.
+    const { code } = error as NodeJS.ErrnoException;
+    if (!this.#isConnected || code === 'ENOBUFS' || code === 'ENOMEM' || code === 'EAGAIN') return;
+    this.onFailed(error);
   };
 
   close(): void {

@@ -60,10 +60,11 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
 }
 
 function openNetwork(listen: string, options: ElsewhereOptions): ReturnType<typeof connect> {
-  const { forwards, mac, mtu, log, createNetwork } = options;
+  const { forwards, mac, mtu, log, parts, descriptors, createNetwork } = options;
   const ip = DEFAULT_NETWORK_CONFIG.defaultGuestIp;
   return connect(listen, {
     config: { ...(mac === undefined ? {} : { staticLeases: new Map([[parseMac(mac)!, ip]]) }), ...(mtu === undefined ? {} : { mtu }) },
+    ...(parts === undefined ? {} : { parts }), ...(descriptors === undefined ? {} : { descriptors }),
     forwards: forwards.map(({ protocol, hostIp, hostPort, guestPort }) => ({ protocol, hostIp: parseIpv4(hostIp)!, hostPort, guestPort })),
     ...(log === undefined ? {} : { log, say: log }),
     ...(createNetwork === undefined ? {} : { createNetwork }),

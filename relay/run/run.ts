@@ -19,6 +19,8 @@ import { RelayError } from '../../shared/relay-error.ts';
 import { argumentsFit, guestArguments, guestEnvironment, memoryFits, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
+import type { Descriptors } from '../descriptors.ts';
+import { sizedFor, type NetworkParts } from '../network-parts.ts';
 import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NetworkLink } from './network-link.ts';
 import { saveTo } from './save-on-disk.ts';
@@ -49,6 +51,9 @@ export interface RunOptions {
   mtu?: number;
   /** debug lines of the network */
   log?: (line: string) => void;
+  /** who hears of the network's exceptions, and its share of the host's sockets */
+  parts?: NetworkParts;
+  descriptors?: Descriptors;
   /** default: a plain VirtualNetwork */
   createNetwork?: (options: NetworkOptions) => VirtualNetwork;
 }
@@ -136,7 +141,10 @@ async function openNetwork(memory: ContainerMemory, options: RunOptions): Promis
     import('../host/node-clock.ts'),
   ]);
   const clock = new NodeClock();
-  const networkOptions: NetworkOptions = { clock, random: nodeRandom, hostNet: new NodeHostNet(clock), ...(options.mtu === undefined ? {} : { config: { mtu: options.mtu } }), ...(options.log === undefined ? {} : { log: options.log }) };
+  const networkOptions: NetworkOptions = {
+    clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config: { ...sizedFor(options.descriptors ?? null, true), ...(options.mtu === undefined ? {} : { mtu: options.mtu }) },
+    ...(options.log === undefined ? {} : { log: options.log }), ...options.parts,
+  };
   const network = options.createNetwork?.(networkOptions) ?? new VirtualNetwork(networkOptions);
   try {
     for (const { protocol, hostIp, hostPort, guestPort } of options.forwards) {

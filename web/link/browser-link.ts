@@ -10,7 +10,7 @@
  * Loaded only when it is wanted: with a relay, no page carries a TCP/IP stack.
  */
 import type { NetMode, NetStatus } from '../protocol.ts';
-import { BrowserNetwork, GuestSink, receiveFrames, seatIp } from '../net/browser-network.ts';
+import { BrowserNetwork, bugsToConsole, GuestSink, receiveFrames, seatIp } from '../net/browser-network.ts';
 import { PortServer } from '../net/port-server.ts';
 import { strictPort } from '../net/strict-port.ts';
 import { Authority, makeAuthority } from '../net/tls/authority.ts';
@@ -106,7 +106,7 @@ class Gateway {
 
   constructor(pump: Pump, name: string | null, seat: number, authority: Authority, pageOrigin: string) {
     const network = new BrowserNetwork({
-      pageOrigin, fetch: (url, init) => fetch(url, init),
+      onBug: bugsToConsole(), pageOrigin, fetch: (url, init) => fetch(url, init),
       acceptTls: (stream, reader, { host }) => acceptTls(stream, reader, (serverName) => authority.certificateFor(serverName ?? host)),
     });
     this.#network = network;

@@ -9,6 +9,7 @@
 import { getU32 } from '../../shared/bytes.ts';
 import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { DEFAULT_NETWORK_CONFIG } from '../../shared/net/services/network-config.ts';
+import { BugFilter, type OnBug } from '../../shared/net/stack/containment.ts';
 import type { FrameBatch, FrameSink, LinkPort } from '../../shared/net/stack/link-port.ts';
 import type { Mac, UnicastIpv4 } from '../../shared/net/wire/addr.ts';
 import { parseMac } from '../../shared/net/wire/addr.ts';
@@ -31,6 +32,16 @@ export interface NetworkEnv {
   /** null: no TLS, and so no HTTPS */
   readonly acceptTls: PageServices['acceptTls'];
   readonly mtu?: number;
+  /** absent: exceptions of the network are thrown again, for tests */
+  readonly onBug?: OnBug;
+}
+
+/** Into the browser's console, once for each place: the network goes on. */
+export function bugsToConsole(): OnBug {
+  const filter = new BugFilter();
+  return (place, error) => {
+    if (filter.isNews(error)) console.error(`portside: bug: an exception cost the container one ${place} of its network, which goes on`, error);
+  };
 }
 
 export function seatIp(seat: number): UnicastIpv4 {
@@ -54,6 +65,7 @@ export class BrowserNetwork {
         ipv6: false, staticLeases: new Map(seats), maxTcpFlows: TCP_FLOWS_MAX, maxUdpFlows: UDP_FLOWS_MAX, tcpMemoryBudget: TCP_MEMORY_BUDGET, maxLinks: LINKS_MAX,
         ...(env.mtu === undefined ? {} : { mtu: env.mtu }),
       },
+      ...(env.onBug === undefined ? {} : { onBug: env.onBug }),
     });
   }
 

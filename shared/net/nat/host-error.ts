@@ -1,6 +1,13 @@
 /** From a host socket's errno to what the guest gets to see. */
 import { ICMP_ADMIN_PROHIBITED, ICMP_HOST_UNREACHABLE, ICMP_NET_UNREACHABLE } from '../wire/icmp.ts';
 
+const EXHAUSTED: ReadonlySet<string | null> = new Set(['EMFILE', 'ENFILE', 'ENOBUFS', 'ENOMEM', 'EAGAIN', 'EADDRNOTAVAIL']);
+
+/** The host lacks descriptors, memory or ports: its own trouble, which passes. */
+export function isExhausted(error: string | null): boolean {
+  return EXHAUSTED.has(error);
+}
+
 export type DialVerdict =
   /** RST */
   | { readonly kind: 'refuse' }

@@ -18,6 +18,8 @@ export interface HostTcpHandlers {
   onTaken(): void;
   /** The last call: after both directions ended (null) or an error. */
   onClose(error: string | null): void;
+  /** In place of the last call, which threw: nothing is to be left. */
+  onLost?(): void;
 }
 
 /** A host TCP socket, or anything that behaves as one. Half-open is allowed in each direction. */
@@ -65,6 +67,12 @@ export interface HostListener {
 export interface HostResolver {
   readonly ip: IpAddress;
   readonly port: number;
+}
+
+/** How many sockets of the host a network may hold. */
+export interface SocketBudget {
+  /** Room for one more, as what gives it back: to be called once. Null: there is none. `isOwn`: the gateway's own, for names. */
+  take(isOwn: boolean): (() => void) | null;
 }
 
 export interface HostNet {

@@ -1,5 +1,6 @@
 /** Ports of the host that lead into guests. */
 import { RelayError } from '../../relay-error.ts';
+import type { Containment } from '../stack/containment.ts';
 import type { Ipv4, UnicastIpv4 } from '../wire/addr.ts';
 import type { HostListener, HostNet, HostUdp } from './host-net.ts';
 import type { TcpNat } from './tcp-nat.ts';
@@ -26,11 +27,13 @@ export class PortForwards {
   readonly #hostNet: HostNet;
   readonly #tcp: TcpNat;
   readonly #udp: UdpNat;
+  readonly #containment: Containment;
   readonly #forwards = new Set<Forward>();
   #isClosed = false;
 
-  constructor(hostNet: HostNet, tcp: TcpNat, udp: UdpNat) {
+  constructor(hostNet: HostNet, containment: Containment, tcp: TcpNat, udp: UdpNat) {
     this.#hostNet = hostNet;
+    this.#containment = containment;
     this.#tcp = tcp;
     this.#udp = udp;
   }
@@ -44,12 +47,15 @@ export class PortForwards {
     const { guestIp, guestPort } = spec;
     let listener: HostListener;
     let udp: (HostUdp & HostListener) | null = null;
+    /** before it is a forward, a socket may hear datagrams and errors already */
+    let isBroken = false;
+    let close = (): void => void (isBroken = true);
     if (spec.protocol === 'tcp') {
       listener = await this.#hostNet.listenTcp(spec.hostIp, spec.hostPort, (socket) => this.#tcp.forward(socket, guestIp, guestPort));
     } else {
       udp = await this.#hostNet.bindUdp(spec.hostIp, spec.hostPort, {
-        onMessage: (bytes, srcIp, srcPort) => this.#udp.onForwarded(udp!, guestIp, guestPort, srcIp, srcPort, bytes),
-        onError: () => forward.close(),
+        onMessage: (bytes, srcIp, srcPort) => { if (udp !== null) this.#udp.onForwarded(udp, guestIp, guestPort, srcIp, srcPort, bytes); },
+        onError: () => close(),
       });
       listener = udp;
     }
@@ -63,12 +69,13 @@ export class PortForwards {
       },
     };
     this.#forwards.add(forward);
-    if (this.#isClosed) forward.close();
+    close = () => forward.close();
+    if (this.#isClosed || isBroken) forward.close();
     return forward;
   }
 
   close(): void {
     this.#isClosed = true;
-    for (const forward of this.#forwards) forward.close();
+    for (const forward of this.#forwards) this.#containment.run('call', () => forward.close());
   }
 }

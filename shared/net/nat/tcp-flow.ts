@@ -189,6 +189,13 @@ export class TcpFlow implements TcpHandler {
     if (!this.#isGuestOver) this.#connection?.setHeld(this.#host!.pendingBytes);
   }
 
+  /** The host's socket is gone, and we could not hear it: both sides end. */
+  abandon(): void {
+    this.#isHostOver = true;
+    this.close();
+    this.#checkOver();
+  }
+
   onHostClose(error: string | null): void {
     if (error === 'ECONNREFUSED' && this.#pending !== null && this.#dialSecond !== null) return this.#dialSecond();
     this.#isHostOver = true;
@@ -231,4 +238,5 @@ class HostEnd implements HostTcpHandlers {
   onEnd(): void { this.#flow.onHostEnd(); }
   onTaken(): void { this.#flow.onHostTaken(); }
   onClose(error: string | null): void { this.#flow.onHostClose(error); }
+  onLost(): void { this.#flow.abandon(); }
 }

@@ -90,6 +90,6 @@ export class TcpNat {
   }
 
   close(): void {
-    for (const flow of this.#flows) flow.close();
+    for (const flow of this.#flows) this.#stack.containment.run('call', () => flow.close());
   }
 }

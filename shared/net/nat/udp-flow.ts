@@ -16,6 +16,7 @@ import { formatEndpoint, type IpAddress } from '../wire/addr6.ts';
 import { ICMP_ADMIN_PROHIBITED, ICMP_HOST_UNREACHABLE, ICMP_NET_UNREACHABLE, ICMP_PORT_UNREACHABLE } from '../wire/icmp.ts';
 import type { FlowInfo } from './flow-list.ts';
 import type { HostAliases } from './host-aliases.ts';
+import { isExhausted } from './host-error.ts';
 import type { HostNet, HostUdp } from './host-net.ts';
 import type { Policy } from './policy.ts';
 import { isAllowed } from './policy.ts';
@@ -159,7 +160,7 @@ export class UdpNat {
   }
 
   close(): void {
-    for (const flow of this.#flows.values()) flow.close();
+    for (const flow of this.#flows.values()) this.#stack.containment.run('call', () => flow.close());
     this.#forwarded.clear();
   }
 }
@@ -256,6 +257,8 @@ class UdpFlow implements Wakeable {
       const code = error === 'ECONNREFUSED' ? ICMP_PORT_UNREACHABLE
         : error === 'EHOSTUNREACH' ? ICMP_HOST_UNREACHABLE
         : error === 'ENETUNREACH' ? ICMP_NET_UNREACHABLE
+        // What the host lacks now it may have later.
+        : isExhausted(error) ? ICMP_HOST_UNREACHABLE
         : error === 'EACCES' || error === 'EPERM' ? ICMP_ADMIN_PROHIBITED : -1;
       if (code >= 0) this.#stack.sendIcmpError(neighbor, this.#quote, code);
     }
@@ -267,6 +270,10 @@ class UdpFlow implements Wakeable {
     const dueMs = this.#lastMs + this.#patienceMs;
     if (dueMs <= nowMs) this.close();
     else this.#stack.timers.schedule(this, dueMs);
+  }
+
+  onWakeFailed(): void {
+    this.close();
   }
 
   close(): void {

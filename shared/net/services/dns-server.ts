@@ -228,10 +228,10 @@ export class DnsServer {
     }
     const inquiry: Inquiry = {
       key, query, question, isTcp, waiters: [waiter], attempts: 0, upstream: null, upstreamId: 0, tcp: null,
-      wakeAtMs: Infinity, onWake: () => this.#attempt(inquiry),
+      wakeAtMs: Infinity, onWake: () => this.#attempt(inquiry), onWakeFailed: () => this.#settle(inquiry, null),
     };
     this.#inquiries.set(key, inquiry);
-    this.#attempt(inquiry);
+    if (!this.#stack.containment.run('call', () => this.#attempt(inquiry))) this.#settle(inquiry, null);
   }
 
   #attempt(inquiry: Inquiry): void {
@@ -267,6 +267,7 @@ export class DnsServer {
         upstream.isRetired = true;
         this.#closeIfIdle(upstream);
       },
+      onWakeFailed: () => this.#dropUpstream(upstream),
       socket: this.#hostNet.connectUdp(ip, port, {
         onMessage: (bytes) => this.#onAnswer(upstream, bytes),
         onError: () => this.#onUpstreamError(upstream),
@@ -332,7 +333,7 @@ export class DnsServer {
     this.#leaveUpstream(inquiry);
     if (answer !== null) this.#toCache(inquiry.key.slice(1), copyOf(answer), inquiry.question.end);
     for (const { query, question, reply } of inquiry.waiters) {
-      reply(answer === null ? emitDnsStatus(query, question, DNS_SERVFAIL) : answerTo(query, question.end, answer));
+      this.#stack.containment.run('call', () => reply(answer === null ? emitDnsStatus(query, question, DNS_SERVFAIL) : answerTo(query, question.end, answer)));
     }
   }
 

@@ -35,6 +35,10 @@ export class DnsTcpSession implements TcpHandler, Wakeable {
     this.close();
   }
 
+  onWakeFailed(): void {
+    this.close();
+  }
+
   close(): void {
     this.#connection?.abort();
   }

@@ -1,5 +1,7 @@
 /** One virtual network: switch, gateway stack, NAT, DHCP and DNS. Its constructor is the bill of materials. */
 import type { Clock, RandomSource } from '../stack/clock.ts';
+import { Containment, type BugPlace, type OnBug } from '../stack/containment.ts';
+import { Counters } from '../stack/counters.ts';
 import type { FrameSink, LinkPort } from '../stack/link-port.ts';
 import type { FlowIp } from '../stack/ipv6-table.ts';
 import type { StackConfig } from '../stack/stack.ts';
@@ -8,7 +10,8 @@ import type { PendingConnection } from '../stack/tcp/pending.ts';
 import type { Datagram } from '../stack/udp.ts';
 import type { EchoRequest } from '../stack/icmp.ts';
 import type { FlowInfo } from '../nat/flow-list.ts';
-import type { HostNet, HostTcp } from '../nat/host-net.ts';
+import type { HostNet, HostTcp, SocketBudget } from '../nat/host-net.ts';
+import { ContainedHostNet } from '../nat/contained-host-net.ts';
 import { HostAliases } from '../nat/host-aliases.ts';
 import { isAllowed } from '../nat/policy.ts';
 import type { Forward, ForwardSpec } from '../nat/port-forward.ts';
@@ -38,6 +41,12 @@ export interface NetworkOptions {
   config?: Partial<NetworkConfig>;
   /** debug lines, at most one per dropped frame and lease; absent: none are built */
   log?: (line: string) => void;
+  /** Hears of each exception of ours, which cost one frame, flow, timer or call. Absent: it is thrown again, for tests. */
+  onBug?: OnBug;
+  /** The host had no descriptor, memory or port for a socket, by its errno name. Called as often as that happens. */
+  onExhausted?: (error: string) => void;
+  /** how many sockets of the host this network may hold; absent: as many as the host gives */
+  sockets?: SocketBudget;
 }
 
 export type NetworkStats = Record<string, number>;
@@ -55,7 +64,7 @@ const DNS_TCP_MAX = 256;
 export class VirtualNetwork {
   readonly config: NetworkConfig;
   readonly #clock: Clock;
-  readonly #hostNet: HostNet;
+  readonly #hostNet: ContainedHostNet;
   readonly #stack: Stack;
   readonly #aliases: HostAliases;
   readonly #tcpNat: TcpNat;
@@ -70,19 +79,23 @@ export class VirtualNetwork {
   #pingTokensAtMs = 0;
   #isClosed = false;
 
-  constructor({ clock, random, hostNet, config, log }: NetworkOptions) {
+  constructor({ clock, random, hostNet: bareHostNet, config, log, onBug, onExhausted, sockets }: NetworkOptions) {
     this.config = { ...DEFAULT_NETWORK_CONFIG, ...config };
     checkConfig(this.config);
     const { policy, hostAliases, hostAliases6 } = this.config;
     this.#clock = clock;
+    const containment = new Containment(new Counters(log), onBug);
+    const soon = (fn: () => void): void => clock.soon(() => void containment.run('host', fn));
+    const seam = { containment, soon, onExhausted, budget: sockets };
+    const hostNet = new ContainedHostNet(bareHostNet, seam, false);
     this.#hostNet = hostNet;
-    this.#stack = new Stack(clock, random, stackConfig(this.config, hostNet), log);
+    this.#stack = new Stack(clock, random, stackConfig(this.config, () => hostNet.hasIpv6()), log, containment);
     this.#aliases = new HostAliases(this.#stack.addresses, hostAliases, hostAliases6);
     this.#tcpNat = new TcpNat(this.#stack, hostNet, policy, this.#aliases);
     this.#udpNat = new UdpNat(this.#stack, hostNet, policy, this.#aliases, this.config.udpIdleMs, this.config.maxUdpFlows);
     this.#dhcp = new DhcpServer(this.#stack, this.config, log);
-    this.#dns = new DnsServer(this.#stack, hostNet, this.config, this.#dhcp);
-    this.#forwards = new PortForwards(hostNet, this.#tcpNat, this.#udpNat);
+    this.#dns = new DnsServer(this.#stack, new ContainedHostNet(bareHostNet, seam, true), this.config, this.#dhcp);
+    this.#forwards = new PortForwards(hostNet, containment, this.#tcpNat, this.#udpNat);
     this.#stack.tcp.onSyn = (pending) => this.#onSyn(pending);
     this.#stack.udp.onDatagram = (datagram) => this.#onDatagram(datagram);
     this.#stack.udp.onDhcp = (station, bytes, start, end) => this.#dhcp.onMessage(station, bytes, start, end);
@@ -106,8 +119,16 @@ export class VirtualNetwork {
 
   /** Joins an accepted host socket to `guestPort`: dials the guest, relays, closes. Throws as `addForward` rejects, when no guest can have `guestIp`. */
   forwardTcp(socket: HostTcp, guestPort: number, guestIp?: Ipv4): void {
-    if (this.#isClosed) return socket.reset();
-    this.#tcpNat.forward(socket, this.#guestAddress(guestIp), guestPort);
+    const { containment } = this.#stack;
+    const address = this.#guestAddress(guestIp);
+    const host = this.#hostNet.adopt(socket);
+    if (host === null) return;
+    if (this.#isClosed || !containment.run('call', () => this.#tcpNat.forward(host, address, guestPort))) host.reset();
+  }
+
+  /** For who calls: what came out of a call that is none of RelayError. Counted and told as the network's own; thrown again where nobody is to hear of it. */
+  caught(place: BugPlace, error: unknown): void {
+    this.#stack.containment.caught(place, error);
   }
 
   #guestAddress(ip: Ipv4 | undefined): UnicastIpv4 {
@@ -184,12 +205,8 @@ export class VirtualNetwork {
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    this.#forwards.close();
-    for (const session of this.#dnsSessions) session.close();
-    this.#tcpNat.close();
-    this.#udpNat.close();
-    this.#dns.close();
-    this.#stack.close();
+    const { containment } = this.#stack;
+    for (const part of [this.#forwards, ...this.#dnsSessions, this.#tcpNat, this.#udpNat, this.#dns, this.#stack]) containment.run('call', () => part.close());
   }
 
   // ---- what the gateway does with what is for it or beyond it ----
@@ -224,11 +241,15 @@ export class VirtualNetwork {
     this.#pingsOpen++;
     addresses.retain(request.guestIp);
     addresses.retain(request.dst);
-    void this.#hostNet.ping(ip, request.data.length, request.ttl).then((rttMs) => {
+    const onDone = (rttMs: number | null): void => {
       this.#pingsOpen--;
-      if (rttMs !== null && !this.#isClosed) this.#stack.icmp.reply(request);
+      if (rttMs !== null && !this.#isClosed) this.#stack.containment.run('host', () => this.#stack.icmp.reply(request));
       addresses.release(request.guestIp);
       addresses.release(request.dst);
+    };
+    void this.#hostNet.ping(ip, request.data.length, request.ttl).then(onDone, (error: unknown) => {
+      onDone(null);
+      this.#stack.containment.caught('host', error);
     });
   }
 
@@ -243,7 +264,7 @@ export class VirtualNetwork {
   }
 }
 
-function stackConfig(config: NetworkConfig, hostNet: HostNet): StackConfig {
+function stackConfig(config: NetworkConfig, hasRoute: () => boolean): StackConfig {
   return {
     subnet: config.subnet, prefixLen: config.prefixLen, gatewayIp: config.gatewayIp, gatewayMac: config.gatewayMac,
     aliases: [...config.hostAliases.keys()], mtu: config.mtu, maxLinks: config.maxLinks, maxTcpFlows: config.maxTcpFlows,
@@ -251,7 +272,7 @@ function stackConfig(config: NetworkConfig, hostNet: HostNet): StackConfig {
     tcpTimestamps: config.tcpTimestamps, verifyChecksums: config.verifyChecksums,
     ipv6: !config.ipv6 || config.mtu < IPV6_MTU_MIN ? null : {
       prefix: config.prefix6, gatewayIp: config.gatewayIp6, linkLocalIp: config.linkLocalIp6,
-      aliases: config.hostAliases6.map(([alias]) => alias), hasRoute: () => hostNet.hasIpv6(),
+      aliases: config.hostAliases6.map(([alias]) => alias), hasRoute,
     },
   };
 }

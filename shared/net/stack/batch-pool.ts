@@ -39,6 +39,13 @@ export class Batch implements FrameBatch {
     this.#isLent = false;
     this.#pool.put(this);
   }
+
+  /** As `release`, where nobody knows any more who still reads the bytes: no other batch gets them. Idempotent. */
+  abandon(): void {
+    if (!this.#isLent) return;
+    this.#isLent = false;
+    this.#pool.forget();
+  }
 }
 
 export class BatchPool {
@@ -52,6 +59,10 @@ export class BatchPool {
   take(): Batch {
     this.#held++;
     return new Batch(this);
+  }
+
+  forget(): void {
+    this.#held--;
   }
 
   put(batch: Batch): void {

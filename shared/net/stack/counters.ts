@@ -18,6 +18,10 @@ export class Counters {
   icmpErrorsSent = 0;
   dnsQueries = 0;
   dnsCacheHits = 0;
+  /** sockets that the host had no descriptor, memory or port for */
+  hostExhausted = 0;
+  /** our own exceptions (containment.ts) */
+  bugsCaught = 0;
   readonly #drops = new Map<Drop, number>(DROP_REASONS.map((reason) => [reason, 0]));
   readonly #log: ((line: string) => void) | undefined;
 

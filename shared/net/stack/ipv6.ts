@@ -100,13 +100,15 @@ export class Ipv6Layer {
     const src = this.#hold(this.#lastSrc, bytes, start + 8);
     if (src === null) return counters.drop('ipv6-address-cap');
     const dst = this.#hold(this.#lastDst, bytes, start + 24);
-    if (dst !== null) {
+    try {
+      if (dst === null) return counters.drop('ipv6-address-cap');
       this.#lastSrc = src;
       this.#lastDst = dst;
       this.#receive(station, src, dst);
-      addresses.release(dst);
-    } else counters.drop('ipv6-address-cap');
-    addresses.release(src);
+    } finally {
+      if (dst !== null) addresses.release(dst);
+      addresses.release(src);
+    }
   }
 
   #hold(last: Ipv6Handle | null, bytes: Uint8Array, at: number): Ipv6Handle | null {

@@ -126,9 +126,12 @@ export class Ndp {
     if (linkAddress !== null && linkAddress !== station.mac) return counters.drop('ndp-malformed');
     const handle = addresses.acquireAddress(target);
     if (handle === null) return counters.drop('ipv6-address-cap');
-    if (!this.#layer.isGuestAddress(target, handle)) counters.drop('ndp-malformed');
-    else if (this.learn(handle, station) === null) counters.drop('ipv6-neighbor-cap');
-    addresses.release(handle);
+    try {
+      if (!this.#layer.isGuestAddress(target, handle)) counters.drop('ndp-malformed');
+      else if (this.learn(handle, station) === null) counters.drop('ipv6-neighbor-cap');
+    } finally {
+      addresses.release(handle);
+    }
   }
 
   // ---- router advertisements ----

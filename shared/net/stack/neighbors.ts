@@ -90,7 +90,7 @@ export class Neighbors {
     if (known !== undefined && known.station !== null) return done(true);
     let question = this.#questions.get(ip);
     if (question === undefined) {
-      const made: Question = { asked: 0, waiting: [], wakeAtMs: Infinity, onWake: (nowMs) => this.#ask(ip, made, nowMs) };
+      const made: Question = { asked: 0, waiting: [], wakeAtMs: Infinity, onWake: (nowMs) => this.#ask(ip, made, nowMs), onWakeFailed: () => this.#answer(ip, made, false) };
       question = made;
       this.#questions.set(ip, question);
       this.#timers.schedule(question, 0);

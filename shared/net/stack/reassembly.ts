@@ -110,6 +110,10 @@ export class Reassembler implements Wakeable {
     }
   }
 
+  onWakeFailed(): void {
+    this.close();
+  }
+
   close(): void {
     this.#partials.clear();
     this.#timers.cancel(this);

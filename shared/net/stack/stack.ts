@@ -20,6 +20,7 @@ import { emitIpv6, IPV6_HEADER_LEN } from '../wire/ipv6.ts';
 import { ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.ts';
 import { BatchPool } from './batch-pool.ts';
 import type { Clock, RandomSource } from './clock.ts';
+import { Containment } from './containment.ts';
 import { Counters } from './counters.ts';
 import { Icmp } from './icmp.ts';
 import type { Ipv6Config } from './ipv6.ts';
@@ -59,12 +60,15 @@ export interface StackConfig {
 /** of the one datagram that may come from 0.0.0.0 and go to everyone */
 const DHCP_SERVER_PORT = 67;
 const VLAN_TAG_LEN = 4;
+/** after a look at the host's IPv6 that threw */
+const REFRESH_AGAIN_MS = 10_000;
 
 export class Stack implements SwitchHost, TcpHost {
   readonly clock: Clock;
   readonly random: RandomSource;
   readonly config: StackConfig;
   readonly counters: Counters;
+  readonly containment: Containment;
   readonly timers: TimerQueue;
   readonly pool = new BatchPool();
   readonly switch: Switch;
@@ -92,7 +96,7 @@ export class Stack implements SwitchHost, TcpHost {
   #isFlushing = false;
   #isClosed = false;
 
-  constructor(clock: Clock, random: RandomSource, config: StackConfig, log?: (line: string) => void) {
+  constructor(clock: Clock, random: RandomSource, config: StackConfig, log?: (line: string) => void, containment: Containment = new Containment(new Counters(log))) {
     this.clock = clock;
     this.random = random;
     this.config = config;
@@ -103,9 +107,10 @@ export class Stack implements SwitchHost, TcpHost {
     this.maxLinks = config.maxLinks;
     this.#broadcastIp = ((config.subnet | ~maskOf(config.prefixLen)) >>> 0) as Ipv4;
     this.#identification = random.u32() & 0xffff;
-    this.counters = new Counters(log);
-    this.timers = new TimerQueue(clock, (nowMs) => (this.nowMs = nowMs), () => this.flush());
-    this.switch = new Switch(this, this.pool, this.counters);
+    this.containment = containment;
+    this.counters = containment.counters;
+    this.timers = new TimerQueue(clock, this.containment, (nowMs) => (this.nowMs = nowMs), () => this.flush());
+    this.switch = new Switch(this, this.pool, this.containment);
     this.neighbors = new Neighbors(
       this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => isUnicast(ip) && this.isOurs(ip), (ip) => this.isGuestAddress(ip), log,
     );
@@ -128,7 +133,7 @@ export class Stack implements SwitchHost, TcpHost {
 
   attach(sink: FrameSink): LinkPort {
     const port = this.switch.attach(sink);
-    this.ipv6?.ndp.onAttach(port);
+    this.containment.run('call', () => this.ipv6?.ndp.onAttach(port));
     // What waited for a way goes out when the caller has its port.
     this.wantFlush();
     return port;
@@ -145,8 +150,18 @@ export class Stack implements SwitchHost, TcpHost {
   // ---- from guests ----
 
   onBatchStart(): void {
-    this.nowMs = this.clock.nowMs();
-    if (this.nowMs >= this.#refreshAtMs) this.#refreshAtMs = this.ipv6!.ndp.refresh();
+    this.#readClock();
+    if (this.nowMs < this.#refreshAtMs) return;
+    this.#refreshAtMs = this.nowMs + REFRESH_AGAIN_MS;
+    this.containment.run('frame', () => { this.#refreshAtMs = this.ipv6!.ndp.refresh(); });
+  }
+
+  #readClock(): void {
+    try {
+      this.nowMs = this.clock.nowMs();
+    } catch (error) {
+      this.containment.caught('call', error);
+    }
   }
 
   onFrame(station: Station, bytes: Uint8Array, start: number, end: number): void {
@@ -288,11 +303,15 @@ export class Stack implements SwitchHost, TcpHost {
 
   wantFlush(): void {
     if (this.#isFlushWanted || this.#isFlushing || this.#isClosed) return;
-    this.#isFlushWanted = true;
-    this.nowMs = this.clock.nowMs();
-    this.clock.soon(() => {
-      if (this.#isFlushWanted) this.flush();
-    });
+    this.#readClock();
+    try {
+      this.clock.soon(() => {
+        if (this.#isFlushWanted) this.flush();
+      });
+      this.#isFlushWanted = true;
+    } catch (error) {
+      this.containment.caught('call', error);
+    }
   }
 
   /** Answers everything. What handlers cause meanwhile is done in the same flush. */
@@ -300,11 +319,17 @@ export class Stack implements SwitchHost, TcpHost {
     if (this.#isFlushing || this.#isClosed) return;
     this.#isFlushing = true;
     this.#isFlushWanted = false;
-    this.nowMs = this.clock.nowMs();
-    this.onFlush?.();
-    this.tcp.runTurns();
-    this.switch.flushPorts();
-    this.#isFlushing = false;
+    try {
+      this.#readClock();
+      if (this.onFlush !== null) this.containment.run('flush', this.onFlush);
+      this.tcp.runTurns();
+      this.switch.flushPorts();
+      this.timers.arm();
+    } catch (error) {
+      this.containment.caught('flush', error);
+    } finally {
+      this.#isFlushing = false;
+    }
     // A sink that drained while its batch was being sent.
     if (this.tcp.hasDirty) this.wantFlush();
   }
@@ -312,14 +337,15 @@ export class Stack implements SwitchHost, TcpHost {
   /** Idempotent. */
   close(): void {
     if (this.#isClosed) return;
-    this.tcp.close();
-    this.switch.flushPorts();
+    const { containment } = this;
+    containment.run('call', () => this.tcp.close());
+    containment.run('call', () => this.switch.flushPorts());
     this.#isClosed = true;
-    this.neighbors.close();
-    this.#reassembler.close();
-    this.ipv6?.close();
-    this.timers.close();
-    this.switch.close();
+    containment.run('call', () => this.neighbors.close());
+    containment.run('call', () => this.#reassembler.close());
+    containment.run('call', () => this.ipv6?.close());
+    containment.run('call', () => this.timers.close());
+    containment.run('call', () => this.switch.close());
   }
 }
 

@@ -17,6 +17,7 @@ import { ETHERNET_HEADER_LEN } from '../wire/ethernet.ts';
 import type { BatchPool } from './batch-pool.ts';
 import { BATCH_LEN } from './batch-pool.ts';
 import type { Batch } from './batch-pool.ts';
+import type { Containment, Unfinished } from './containment.ts';
 import type { Counters } from './counters.ts';
 import type { FrameSink, LinkPort } from './link-port.ts';
 
@@ -50,16 +51,18 @@ export class Switch {
   readonly counters: Counters;
   readonly pool: BatchPool;
   readonly host: SwitchHost;
+  readonly containment: Containment;
   readonly #ports = new Set<Port>();
   readonly #stations = new Map<Mac, Station>();
   /** A station was heard for the first time since it came, or its link is gone. */
   onPresence: ((mac: Mac, isPresent: boolean) => void) | null = null;
   #portsMade = 0;
 
-  constructor(host: SwitchHost, pool: BatchPool, counters: Counters) {
+  constructor(host: SwitchHost, pool: BatchPool, containment: Containment) {
     this.host = host;
     this.pool = pool;
-    this.counters = counters;
+    this.containment = containment;
+    this.counters = containment.counters;
   }
 
   get portCount(): number {
@@ -81,7 +84,7 @@ export class Switch {
       station.port = null;
       if (!station.isPresent) continue;
       station.isPresent = false;
-      this.onPresence?.(station.mac, false);
+      this.#tellPresence(station.mac, false);
     }
     const silent = [...this.#ports].findLast((other) => other.isSilent);
     if (silent !== undefined) this.#adopt(silent);
@@ -107,7 +110,7 @@ export class Switch {
       if (this.#stations.size >= STATIONS_MAX) {
         const [oldest] = this.#stations.values();
         this.#stations.delete(oldest.mac);
-        if (oldest.isPresent) this.onPresence?.(oldest.mac, false);
+        if (oldest.isPresent) this.#tellPresence(oldest.mac, false);
         this.counters.drop('switch-table-full');
       }
       station = { mac, port, isPresent: false, knownIp: 0 };
@@ -118,9 +121,14 @@ export class Switch {
     }
     if (!station.isPresent) {
       station.isPresent = true;
-      this.onPresence?.(mac, true);
+      this.#tellPresence(mac, true);
     }
     return station;
+  }
+
+  #tellPresence(mac: Mac, isPresent: boolean): void {
+    const { onPresence } = this;
+    if (onPresence !== null) this.containment.run('call', () => onPresence(mac, isPresent));
   }
 
   /** A frame for another link, for everyone, or for nobody. */
@@ -167,7 +175,7 @@ export class Switch {
  * Towards the guest, frames are written straight into the batch: `reserve(len)` says where. When the sink is full, one
  * more batch is filled and kept; TCP looks at `isFull` and stops before that, datagrams beyond it are dropped.
  */
-export class Port implements LinkPort {
+export class Port implements LinkPort, Unfinished {
   /** counts the links that the switch ever had */
   readonly number: number;
   bytes: Uint8Array = new Uint8Array(0);
@@ -179,6 +187,8 @@ export class Port implements LinkPort {
   readonly #switch: Switch;
   readonly #sink: FrameSink;
   #batch: Batch | null = null;
+  /** where in the batch the last frame begins, its length included */
+  #lastAt = 0;
   #isInBatch = false;
   readonly #gatewayHigh: number;
   readonly #gatewayLow: number;
@@ -201,6 +211,16 @@ export class Port implements LinkPort {
   }
 
   receive(bytes: Uint8Array, start: number, end: number): void {
+    const { containment } = this.#switch;
+    containment.unfinished = null;
+    try {
+      this.#receive(bytes, start, end);
+    } catch (error) {
+      containment.caught('frame', error);
+    }
+  }
+
+  #receive(bytes: Uint8Array, start: number, end: number): void {
     const { counters, host } = this.#switch;
     if (this.closed) return counters.drop('link-closed');
     if (!this.#isInBatch) {
@@ -237,9 +257,12 @@ export class Port implements LinkPort {
     this.isFull = false;
     this.sendBatch();
     if (this.isFull) return;
-    const waiters = this.#drainWaiters.splice(0);
-    for (const waiter of waiters) waiter();
+    this.#wakeWaiters();
     this.#switch.host.flush();
+  }
+
+  #wakeWaiters(): void {
+    for (const waiter of this.#drainWaiters.splice(0)) this.#switch.containment.run('link', waiter);
   }
 
   /** Calls `fn` once when the port is no longer full. */
@@ -265,6 +288,8 @@ export class Port implements LinkPort {
       this.bytes = batch.bytes;
     }
     const at = batch.end;
+    this.#lastAt = at;
+    this.#switch.containment.unfinished = this;
     const bytes = batch.bytes;
     bytes[at] = 0;
     bytes[at + 1] = frameLen >>> 16;
@@ -282,7 +307,26 @@ export class Port implements LinkPort {
     const batch = this.#batch;
     if (batch === null || this.isFull) return;
     this.#batch = null;
-    if (!this.#sink.sendBatch(batch)) this.isFull = true;
+    try {
+      if (!this.#sink.sendBatch(batch)) this.isFull = true;
+    } catch (error) {
+      batch.abandon();
+      this.#switch.containment.caught('link', error);
+    }
+  }
+
+  /** Takes the last frame back, whose writer threw. */
+  undo(): void {
+    const batch = this.#batch;
+    if (batch === null || batch.end <= this.#lastAt) return;
+    const { counters } = this.#switch;
+    counters.framesToGuest--;
+    counters.bytesToGuest -= batch.end - this.#lastAt - LENGTH_LEN;
+    batch.end = this.#lastAt;
+    batch.frames--;
+    if (batch.end > 0) return;
+    this.#batch = null;
+    batch.release();
   }
 
   close(): void {
@@ -290,9 +334,9 @@ export class Port implements LinkPort {
     this.closed = true;
     this.#batch?.release();
     this.#batch = null;
-    this.#switch.detach(this);
+    this.#switch.containment.run('link', () => this.#switch.detach(this));
     // Flows that waited for this port must not wait for ever: they find out that it is gone, and try again by timer.
     this.isFull = false;
-    for (const waiter of this.#drainWaiters.splice(0)) waiter();
+    this.#wakeWaiters();
   }
 }

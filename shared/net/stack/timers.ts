@@ -6,11 +6,14 @@
  * leaves the old one behind as stale. Invariant: an owner with `wakeAtMs` below Infinity has an entry of that time.
  */
 import type { Clock, ClockTimer } from './clock.ts';
+import type { Containment } from './containment.ts';
 
 export interface Wakeable {
   /** when the queue will call `onWake`, Infinity for never; the queue's to write */
   wakeAtMs: number;
   onWake(nowMs: number): void;
+  /** `onWake` threw, and nobody will wake the owner again: it ends. */
+  onWakeFailed?(): void;
 }
 
 interface Entry {
@@ -22,6 +25,7 @@ export class TimerQueue {
   readonly #clock: Clock;
   readonly #beforeWake: (nowMs: number) => void;
   readonly #afterWake: () => void;
+  readonly #containment: Containment;
   #heap: Entry[] = [];
   #timer: ClockTimer | null = null;
   #timerAtMs = Infinity;
@@ -29,8 +33,9 @@ export class TimerQueue {
   #isClosed = false;
 
   /** `beforeWake` runs before the first of those that are due, `afterWake` when all have been woken. */
-  constructor(clock: Clock, beforeWake: (nowMs: number) => void, afterWake: () => void) {
+  constructor(clock: Clock, containment: Containment, beforeWake: (nowMs: number) => void, afterWake: () => void) {
     this.#clock = clock;
+    this.#containment = containment;
     this.#beforeWake = beforeWake;
     this.#afterWake = afterWake;
   }
@@ -47,7 +52,7 @@ export class TimerQueue {
     owner.wakeAtMs = atMs;
     if (this.#heap.length > 64 && this.#heap.length > 4 * this.#live) this.#dropStale();
     this.#push({ atMs, owner });
-    this.#arm();
+    this.#tryToArm();
   }
 
   /** Forgets the owner. Idempotent. */
@@ -75,17 +80,40 @@ export class TimerQueue {
     this.#timerAtMs = Infinity;
   }
 
+  /** Makes sure that the host's timer runs, which may have been refused before. */
+  arm(): void {
+    if (this.#heap.length > 0 && this.#heap[0].atMs < this.#timerAtMs) this.#tryToArm();
+  }
+
+  /** It is no fault of the owner's when the host starts no timer. */
+  #tryToArm(): void {
+    try {
+      this.#arm();
+    } catch (error) {
+      this.#containment.caught('timer', error);
+    }
+  }
+
   #arm(): void {
     const top = this.#heap[0];
     if (top === undefined || top.atMs >= this.#timerAtMs) return;
-    this.#timer?.cancel();
-    this.#timerAtMs = top.atMs;
+    this.#disarm();
     this.#timer = this.#clock.startTimer(Math.max(0, top.atMs - this.#clock.nowMs()), () => this.#onTimer());
+    this.#timerAtMs = top.atMs;
   }
 
   #onTimer(): void {
     this.#timer = null;
     this.#timerAtMs = Infinity;
+    try {
+      this.#wakeAll();
+    } catch (error) {
+      this.#containment.caught('timer', error);
+    }
+    this.#tryToArm();
+  }
+
+  #wakeAll(): void {
     const nowMs = this.#clock.nowMs();
     this.#beforeWake(nowMs);
     while (this.#heap.length > 0 && this.#heap[0].atMs <= nowMs) {
@@ -93,10 +121,22 @@ export class TimerQueue {
       if (owner.wakeAtMs !== atMs) continue;
       owner.wakeAtMs = Infinity;
       this.#live--;
-      owner.onWake(nowMs);
+      this.#containment.unfinished = null;
+      try {
+        owner.onWake(nowMs);
+      } catch (error) {
+        this.#onFailed(owner, error);
+      }
     }
     this.#afterWake();
-    this.#arm();
+  }
+
+  /** The others are woken as if nothing had happened. */
+  #onFailed(owner: Wakeable, error: unknown): void {
+    this.#containment.undo();
+    this.#containment.run('timer', () => owner.onWakeFailed?.());
+    this.#containment.unfinished = null;
+    this.#containment.caught('timer', error);
   }
 
   #dropStale(): void {

@@ -193,6 +193,19 @@ export class TcpConnection implements Wakeable {
     this.#end('aborted');
   }
 
+  /** `abort` after an exception of ours, whatever of it works. Throws what its handler throws. */
+  fail(): void {
+    try {
+      this.abort();
+    } finally {
+      this.#end('aborted');
+    }
+  }
+
+  onWakeFailed(): void {
+    this.fail();
+  }
+
   /** How many delivered bytes the application has not got rid of. */
   setHeld(bytes: number): void {
     const change = bytes - this.rcv.held;

@@ -9,6 +9,7 @@ import { IPPROTO_TCP, IPV4_HEADER_LEN } from '../../wire/ipv4.ts';
 import { IPV6_HEADER_LEN } from '../../wire/ipv6.ts';
 import { emitTcp, TCP_ACK, TCP_FIN, TCP_HEADER_LEN, TCP_RST, TCP_SYN, TcpView } from '../../wire/tcp.ts';
 import { TcpOptions } from '../../wire/tcp-options.ts';
+import type { Containment } from '../containment.ts';
 import type { Counters } from '../counters.ts';
 import { FlowTable } from '../flow-table.ts';
 import type { FlowIp, Ipv6Table } from '../ipv6-table.ts';
@@ -43,6 +44,7 @@ export interface TcpHost {
   readonly random: RandomSource;
   readonly timers: TimerQueue;
   readonly counters: Counters;
+  readonly containment: Containment;
   readonly addresses: Ipv6Table;
   /** time of this batch, in `ms` */
   readonly nowMs: number;
@@ -157,7 +159,12 @@ export class Tcp {
         flow.abort();
         return this.#onNewFlow(neighbor, src, dst, ipStart);
       }
-      return flow.onSegment(view, options);
+      try {
+        return flow.onSegment(view, options);
+      } catch (error) {
+        this.#fail(flow);
+        throw error;
+      }
     }
     if (flow !== null) {
       flow.onSegment(view);
@@ -191,7 +198,14 @@ export class Tcp {
     this.addresses.retain(src);
     this.addresses.retain(dst);
     this.#pendingCount++;
-    this.onSyn(pending);
+    try {
+      this.onSyn(pending);
+    } catch (error) {
+      this.#host.containment.undo();
+      pending.refuse();
+      this.#host.containment.unfinished = null;
+      throw error;
+    }
   }
 
   acceptPending(pending: PendingSyn, options: TcpOptions, window: number, handler: TcpHandler): TcpConnection {
@@ -263,16 +277,31 @@ export class Tcp {
 
   /** Gives every dirty connection its turns, round robin, until none has more to send. */
   runTurns(): void {
+    const { containment } = this.#host;
     while (this.#dirty.length > 0) {
       const round = this.#dirty;
       this.#dirty = this.#next;
       for (const connection of round) {
         connection.isDirty = false;
-        if (connection.turn()) this.markDirty(connection);
+        containment.unfinished = null;
+        try {
+          if (connection.turn()) this.markDirty(connection);
+        } catch (error) {
+          this.#fail(connection);
+          containment.caught('turn', error);
+        }
       }
       round.length = 0;
       this.#next = round;
     }
+  }
+
+  /** Ends a connection in whose handling something threw. */
+  #fail(connection: TcpConnection): void {
+    const { containment } = this.#host;
+    containment.undo();
+    containment.run('turn', () => connection.fail());
+    containment.unfinished = null;
   }
 
   /** RFC 9293 §3.10.7.1: the reset that a segment of no connection gets. */
@@ -301,14 +330,19 @@ export class Tcp {
 
   /** Guests on this station are reached another way: what they missed is sent again now. */
   onStationMoved(station: Station): void {
-    for (const flow of this.#table.values()) if (flow instanceof TcpConnection && flow.neighbor.station === station) flow.onPathChanged();
+    for (const flow of this.#table.values()) {
+      if (!(flow instanceof TcpConnection) || flow.neighbor.station !== station) continue;
+      if (!this.#host.containment.run('link', () => flow.onPathChanged())) this.#fail(flow);
+    }
   }
 
   /** Resets everything. */
   close(): void {
     for (const flow of this.#table.values()) {
-      if (flow instanceof TcpConnection) flow.abort();
-      else flow.cancel();
+      this.#host.containment.run('call', () => {
+        if (flow instanceof TcpConnection) flow.fail();
+        else flow.cancel();
+      });
     }
     this.#dirty = [];
   }
