@@ -22,6 +22,7 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal, type ITheme } from '@xterm/xterm';
+import { CHAR_WIDTHS } from './char-widths.ts';
 import { withCtrl } from './keys.ts';
 import type { TerminalSettings } from './settings.ts';
 import { ring } from './bell.ts';
@@ -70,8 +71,12 @@ export class TerminalView {
       cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
       screenReaderMode: settings.screenReader,
       macOptionIsMeta: false,
+      // Of `unicode` below.
+      allowProposedApi: true,
       rightClickSelectsWord: false,
     });
+    this.#xterm.unicode.register(CHAR_WIDTHS);
+    this.#xterm.unicode.activeVersion = CHAR_WIDTHS.version;
     this.#xterm.loadAddon(this.#fit);
     this.#xterm.loadAddon(new WebLinksAddon(openLink));
     this.#xterm.options.linkHandler = { activate: openLink };
