@@ -264,3 +264,30 @@ test('the example page works, and axe finds nothing', async ({ page }) => {
     expect(violations.map(({ id, nodes }) => `${id} ${nodes[0]?.html}`)).toEqual([]);
   }
 });
+
+test('moving the element keeps its container and its text; taking it out ends it', async ({ page }) => {
+  await page.goto(url);
+  await expect.poll(() => text(page)).toContain('from the element');
+  await page.evaluate(() => {
+    const element = document.querySelector('portside-terminal')!;
+    Object.assign(globalThis, { before: (element as unknown as Element & { container: object }).container });
+    document.body.append(Object.assign(document.createElement('div'), { id: 'other' }));
+    document.getElementById('other')!.append(element);
+  });
+  const isSame = (): Promise<boolean> => page.evaluate(() => (document.querySelector('portside-terminal') as unknown as { container: object | null }).container === (globalThis as unknown as { before: object }).before);
+  expect(await isSame()).toBe(true);
+  // Out and in again, as frameworks do it, with a turn of the event loop in between.
+  await page.evaluate(async () => {
+    const element = document.querySelector('portside-terminal')!;
+    element.remove();
+    await new Promise((resolve) => { setTimeout(resolve); });
+    document.body.prepend(element);
+  });
+  await page.evaluate(() => { (document.body as unknown as { moveBefore?: (node: Node, before: null) => void }).moveBefore?.(document.querySelector('portside-terminal')!, null); });
+  expect(await isSame()).toBe(true);
+  await page.locator('portside-terminal').click();
+  await page.keyboard.type('still here\n');
+  await expect.poll(() => text(page)).toMatch(/still here\s+still here/);
+  await page.evaluate(() => document.querySelector('portside-terminal')!.remove());
+  await expect.poll(() => page.evaluate(() => (globalThis as unknown as { before: { state: string } }).before.state)).toBe('stopped');
+});

@@ -4,8 +4,8 @@
  *   <portside-terminal image="busybox" cmd="sh -l" net="none" memory="1G" base="/portside/">     with a container of its own
  *   <portside-terminal bare>            without: `new Container({ terminal: element })`, `container.openTerminal({ terminal: element })`
  *
- * A container of its own starts when the element comes into the document and ends when it leaves; a change of an attribute that says what to
- * start starts it anew. How the terminal looks is said by `theme`, `font`, `font-size`, `scrollback`, `bell`, `screen-reader`, or
+ * A container of its own starts when the element comes into the document and ends when it leaves, but not when it is only moved (LEAVE_MS); a change of
+ * an attribute that says what to start starts it anew. How the terminal looks is said by `theme`, `font`, `font-size`, `scrollback`, `bell`, `screen-reader`, or
  * by the property `settings`; these change it as it is. Its style is in a shadow root, and the page around it gives it a size; `::part(terminal)`
  * is what xterm is in, `::part(status)` the word at the bottom.
  *
@@ -21,6 +21,8 @@
  *   portside-leave      Ctrl+Shift+Space: gives the focus away
  *   portside-shortcut   detail: KeyboardEvent.code of a key with Ctrl+Shift that is neither the terminal's nor the clipboard's
  *   portside-ctrl       detail boolean: whether the next character is taken with Ctrl (`armCtrl`)
+ *   portside-title      detail string: the program has named itself (OSC 0, 2); empty: no longer
+ *   portside-copy       detail string: the program wants it on the clipboard (OSC 52). Else a bar in the terminal asks, once
  */
 import xtermCss from '@xterm/xterm/css/xterm.css?inline';
 import { setText } from '../page/dom.ts';
@@ -31,6 +33,7 @@ import type { NetStatus, Progress } from '../protocol.ts';
 import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import type { ContainerError } from '../page/failures.ts';
 import { Container } from './container.ts';
+import { CopyBar } from './copy-bar.ts';
 import type { ContainerState } from './start-options.ts';
 import type { TerminalLine, TerminalScreen } from './terminal-line.ts';
 
@@ -49,8 +52,16 @@ STYLE.replaceSync(`${xtermCss}
 .word { position: absolute; inset: auto 8px 8px auto; max-width: calc(100% - 16px); margin: 0; padding: 6px 10px; border-radius: 8px; font: 13px/1.45 system-ui, sans-serif;
   background: light-dark(#eef2f6, #131e2b); color: light-dark(#14202c, #e4ecf4); overflow-wrap: anywhere; }
 .word:empty { display: none; }
+.ask { position: absolute; inset: auto 8px 8px; display: flex; flex-wrap: wrap; align-items: center; gap: 8px; padding: 8px 10px; border-radius: 8px; font: 14px/1.45 system-ui, sans-serif;
+  background: light-dark(#eef2f6, #131e2b); color: light-dark(#14202c, #e4ecf4); box-shadow: 0 2px 12px #0004; }
+.ask[hidden] { display: none; }
+.ask-words { flex: 1 1 14em; margin: 0; }
+.ask-button { min-height: 36px; padding: 4px 14px; border: 1px solid light-dark(#7b8a99, #5d7185); border-radius: 6px; background: transparent; color: inherit; font: inherit; cursor: pointer; }
+.ask-button:hover { background: light-dark(#dfe6ed, #1d2b3b); }
 `);
 
+/** A move in the document is a leave and an arrival; frameworks let a moment pass between the two. In ms. */
+const LEAVE_MS = 50;
 /** Attributes that say what to start. */
 const STARTS = ['image', 'cmd', 'net', 'memory', 'resume', 'base'] as const;
 /** Those of the terminal; null: the attribute is gone. */
@@ -75,6 +86,8 @@ declare global {
     'portside-leave': CustomEvent<undefined>;
     'portside-shortcut': CustomEvent<string>;
     'portside-ctrl': CustomEvent<boolean>;
+    'portside-title': CustomEvent<string>;
+    'portside-copy': CustomEvent<string>;
   }
 }
 
@@ -87,6 +100,9 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
   #settings: TerminalSettings = defaultSettings(innerWidth);
   readonly #host = document.createElement('div');
   readonly #word = document.createElement('p');
+  readonly #copyBar = new CopyBar(() => this.focus());
+  /** runs while it is in no document */
+  #leaving: ReturnType<typeof setTimeout> | undefined;
   readonly #darkness = matchMedia('(prefers-color-scheme: dark)');
   /** several attributes that change at once start it once */
   #starting = false;
@@ -100,11 +116,11 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
     this.#word.className = 'word';
     this.#word.part.add('status');
     this.#word.setAttribute('role', 'status');
-    root.append(this.#host, this.#word);
+    root.append(this.#host, this.#word, this.#copyBar.element);
   }
 
   /** That of its own; null with `bare`, and while it is not in a document */
-  get container(): Container | null { return this.#container; }
+  get container(): Container | null { return this.isConnected ? this.#container : null; }
 
   /** How it looks and behaves; what is assigned may be a part of it. */
   get settings(): TerminalSettings { return this.#settings; }
@@ -142,6 +158,9 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
   }
 
   connectedCallback(): void {
+    clearTimeout(this.#leaving);
+    // It was only moved.
+    if (this.#view !== null) return;
     this.#darkness.addEventListener('change', this.#onTheme);
     const tell = (type: string, detail?: unknown): boolean => this.#tell(type, detail, true);
     this.#view = new TerminalView(this.#host, this.#settings, {
@@ -150,11 +169,21 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
       onLeave: () => { if (tell('leave')) this.#view?.blur(); },
       onCtrl: (armed) => { tell('ctrl', armed); },
       onShortcut: (code) => !tell('shortcut', code),
+      onTitle: (title) => { tell('title', title); },
+      onCopy: (text) => { if (tell('copy', text)) this.#copyBar.copy(text); },
     });
     if (!this.hasAttribute('bare')) this.#start();
   }
 
   disconnectedCallback(): void {
+    clearTimeout(this.#leaving);
+    this.#leaving = setTimeout(() => this.#leave(), LEAVE_MS);
+  }
+
+  /** With `moveBefore`: nothing to do, and without this method it would leave and come. */
+  connectedMoveCallback(): void {}
+
+  #leave(): void {
     this.#darkness.removeEventListener('change', this.#onTheme);
     this.#stop();
     this.#line = null;

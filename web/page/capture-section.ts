@@ -1,6 +1,7 @@
 /** The capture in the panel of the network: starts it, shows how it grows, and hands out the file. */
 import type { CaptureStats } from '../protocol.ts';
 import { make, makeButton, setText } from './dom.ts';
+import { offerDownload } from './download.ts';
 import { formatBytes } from './figures.ts';
 
 export interface CaptureSource {
@@ -10,8 +11,6 @@ export interface CaptureSource {
   stopCapture(): Promise<Blob | null>;
 }
 
-/** A URL of a file that was offered lives for so long, in ms: the browser reads it after the click. */
-const URL_LIFE_MS = 60_000;
 
 export class CaptureSection {
   /** made once, so that the focus stays in it when the panel is drawn anew */
@@ -59,9 +58,5 @@ export class CaptureSection {
 
 function save(file: Blob | null): void {
   if (file === null) return;
-  const link = make('a', '');
-  link.href = URL.createObjectURL(file);
-  link.download = `portside-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.pcapng`;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), URL_LIFE_MS);
+  offerDownload(file, `portside-${new Date().toISOString().slice(0, 19).replaceAll(':', '')}.pcapng`);
 }

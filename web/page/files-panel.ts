@@ -8,11 +8,10 @@
 import { proxy } from 'comlink';
 import type { FileItem } from '../protocol.ts';
 import { icon, make, makeButton, setText } from './dom.ts';
+import { offerDownload } from './download.ts';
 import { formatBytes } from './figures.ts';
 import { files, SHARE_PATH } from './files.ts';
 
-/** A URL of a file that was offered lives for so long, in ms: the browser reads it after the click. */
-const URL_LIFE_MS = 60_000;
 /** rows that are shown of a folder */
 const MAX_ROWS = 500;
 
@@ -177,11 +176,7 @@ export class FilesPanel {
     try {
       const { blob, isArchive } = await files().read(path);
       const name = path === '' ? 'share' : path.split('/').at(-1)!;
-      const link = make('a', '');
-      link.href = URL.createObjectURL(blob);
-      link.download = isArchive ? `${name}.tar` : name;
-      link.click();
-      setTimeout(() => URL.revokeObjectURL(link.href), URL_LIFE_MS);
+      offerDownload(blob, isArchive ? `${name}.tar` : name);
     } catch (error) {
       this.#tell(error instanceof Error ? error.message : String(error));
     }

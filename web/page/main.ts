@@ -49,6 +49,7 @@ const imagePanel = byId('image-panel', HTMLElement);
 /** null until the server has told */
 let images: ListedImage[] | null = null;
 let imagesProblem = '';
+let imageTitle = '';
 /** made when a port is shown for the first time */
 let portCard: Promise<PortCard> | null = null;
 
@@ -86,7 +87,7 @@ const control = new ContainerControl({
   onTerminals: (numbers) => { for (const number of numbers) tabs.open(number); },
 }, (options) => new Container({ ...options, terminal, wishedMemoryMiB: settings.memoryMiB, share: true }));
 
-const tabs = new Tabs(control, settings, terminal);
+const tabs = new Tabs(control, settings, terminal, showDocumentTitle);
 const networkApi = new NetworkApi(async (path, body) => await control.container?.network.call(path, body) ?? null);
 const mode = (): NetMode => control.container?.netMode ?? { kind: 'none' };
 const ports = new PortsPanel({ listening: () => control.ports, net: () => control.net, mode, api: networkApi, showPort });
@@ -147,7 +148,12 @@ function start(spec: ContainerSpec): void {
 
 function showTitle(image: ChosenImage): void {
   setText(imageName, image.title);
-  document.title = `${image.title} – Portside`;
+  imageTitle = image.title;
+  showDocumentTitle();
+}
+
+function showDocumentTitle(): void {
+  document.title = [tabs.title, imageTitle, 'Portside'].filter(Boolean).join(' – ');
 }
 
 /** Files that were chosen or dropped: an image takes the place of whatever runs. */

@@ -4,10 +4,8 @@ import type { SaveHeader } from '../../shared/saved/save-file.ts';
 import { SaveError } from '../../shared/saved/save-error.ts';
 import { SAVE_WORKER, type SaveApi, type SaveOutcome } from '../protocol.ts';
 import { asSaveName, blobSource, nameOfSave, savedFolder, saveFileName } from '../saved-container.ts';
-import { make } from './dom.ts';
+import { offerDownload } from './download.ts';
 
-/** A URL of a file that was offered lives for so long, in ms: the browser reads it after the click. */
-const URL_LIFE_MS = 60_000;
 
 export interface SavedContainer {
   name: string;
@@ -53,11 +51,7 @@ export async function importSave(file: File): Promise<string> {
 }
 
 export function exportSave({ name, file }: SavedContainer): void {
-  const link = make('a', '');
-  link.href = URL.createObjectURL(file);
-  link.download = saveFileName(name);
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), URL_LIFE_MS);
+  offerDownload(file, saveFileName(name));
 }
 
 /** Runs `work` in a worker of its own, which ends with it, or when `signal` says that there is nothing more to save. Rejects with SaveError. */

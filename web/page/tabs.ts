@@ -7,7 +7,7 @@
  */
 import type { ContainerTerminal, PortsideTerminal } from '../embed/portside.ts';
 import type { ContainerControl } from './container-control.ts';
-import { byId, icon, make } from './dom.ts';
+import { byId, icon, make, setText } from './dom.ts';
 import { waitingMode } from './channels.ts';
 import type { TerminalSettings } from './settings.ts';
 
@@ -19,18 +19,23 @@ interface Tab {
   element: HTMLElement;
   /** null: the first */
   terminal: ContainerTerminal | null;
+  /** what the program there calls itself */
+  title: string;
 }
 
 export class Tabs {
   readonly #control: ContainerControl;
   readonly #settings: TerminalSettings;
+  readonly #onTitle: () => void;
   readonly #stage = byId('stage', HTMLElement);
   readonly #strip = make('div', 'tabs');
   readonly #list: Tab[];
   #active: Tab;
 
-  constructor(control: ContainerControl, settings: TerminalSettings, first: PortsideTerminal) {
+  /** `onTitle` when `title` may have changed. */
+  constructor(control: ContainerControl, settings: TerminalSettings, first: PortsideTerminal, onTitle: () => void) {
     this.#control = control;
+    this.#onTitle = onTitle;
     this.#settings = settings;
     first.settings = settings;
     const tab = this.#makeTab(1, first, null);
@@ -39,8 +44,18 @@ export class Tabs {
     this.#strip.setAttribute('role', 'tablist');
     this.#strip.setAttribute('aria-label', 'Terminals');
     this.#stage.prepend(this.#strip);
+    this.#stage.addEventListener('portside-title', ({ target, detail }) => {
+      const named = this.#list.find(({ view }) => view === target);
+      if (named === undefined) return;
+      named.title = detail;
+      setText(named.button, detail === '' ? `Terminal ${named.number}` : `${named.number}: ${detail}`);
+      if (named === this.#active) this.#onTitle();
+    });
     this.#show();
   }
+
+  /** what the program in the terminal that is seen calls itself; empty: nothing */
+  get title(): string { return this.#active.title; }
 
   /** the terminal that is seen */
   get active(): PortsideTerminal { return this.#active.view; }
@@ -97,7 +112,7 @@ export class Tabs {
     button.type = 'button';
     button.setAttribute('role', 'tab');
     const element = make('span', 'tab-item', button);
-    const tab: Tab = { number, view, button, element, terminal };
+    const tab: Tab = { number, view, button, element, terminal, title: '' };
     button.addEventListener('click', () => this.#activate(tab));
     button.addEventListener('keydown', (event) => {
       if (event.key === 'ArrowRight' || event.key === 'ArrowLeft') {
@@ -124,6 +139,7 @@ export class Tabs {
     this.#active = tab;
     this.#show();
     tab.view.focus();
+    this.#onTitle();
   }
 
   #remove(tab: Tab): void {

@@ -22,9 +22,13 @@
 import { FitAddon } from '@xterm/addon-fit';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal, type ITheme } from '@xterm/xterm';
-import { withCtrl } from './keys.ts';
-import type { TerminalSettings } from './settings.ts';
 import { ring } from './bell.ts';
+import { CHAR_WIDTHS } from './char-widths.ts';
+import { withCtrl } from './keys.ts';
+import { harmless } from './paste.ts';
+import type { TerminalSettings } from './settings.ts';
+import { copiedText, shortTitle } from './osc.ts';
+import { setUpSoftInput, type SoftInput } from './soft-input.ts';
 import { DARK, LIGHT } from './terminal-theme.ts';
 
 export interface TerminalEvents {
@@ -35,6 +39,10 @@ export interface TerminalEvents {
   onLeave(): void;
   /** the armed Ctrl of the key bar was used up or set */
   onCtrl(armed: boolean): void;
+  /** the program in the terminal has named itself (OSC 0 and 2); empty: it took the name back */
+  onTitle?(title: string): void;
+  /** it wants `text` on the clipboard (OSC 52) */
+  onCopy?(text: string): void;
   /** Ctrl+Shift and a key that is neither the terminal's nor the clipboard's, as KeyboardEvent.code says it; false: it goes to the shell */
   onShortcut?(code: string): boolean;
 }
@@ -52,6 +60,7 @@ export class TerminalView {
   readonly #observer = new ResizeObserver(() => this.#refit());
   readonly #host: HTMLElement;
   readonly #events: TerminalEvents;
+  #soft: SoftInput | null = null;
   #ctrlArmed = false;
   /** what was taken while the page was hidden, in bytes */
   #unparsed = 0;
@@ -70,8 +79,12 @@ export class TerminalView {
       cursorBlink: !matchMedia('(prefers-reduced-motion: reduce)').matches,
       screenReaderMode: settings.screenReader,
       macOptionIsMeta: false,
+      // Of `unicode` below.
+      allowProposedApi: true,
       rightClickSelectsWord: false,
     });
+    this.#xterm.unicode.register(CHAR_WIDTHS);
+    this.#xterm.unicode.activeVersion = CHAR_WIDTHS.version;
     this.#xterm.loadAddon(this.#fit);
     this.#xterm.loadAddon(new WebLinksAddon(openLink));
     this.#xterm.options.linkHandler = { activate: openLink };
@@ -82,9 +95,26 @@ export class TerminalView {
     this.#useWebgl();
     this.#fit.fit();
     this.#xterm.attachCustomKeyEventHandler((event) => this.#onKey(event));
-    this.#xterm.onData((data) => this.#events.onInput(this.#takeCtrl(data)));
+    const { textarea } = this.#xterm;
+    if (textarea !== undefined) {
+      this.#soft = setUpSoftInput(host, textarea, (data) => {
+        this.#xterm.scrollToBottom();
+        this.#events.onInput(this.#takeCtrl(data));
+      });
+    }
+    host.addEventListener('paste', (event) => this.#onPaste(event), true);
+    this.#xterm.onData((data) => {
+      const own = this.#soft?.instead(data) ?? data;
+      if (own !== '') this.#events.onInput(this.#takeCtrl(own));
+    });
     // Mouse reports of the oldest kind are bytes, one in each character, and no UTF-8.
     this.#xterm.onBinary((data) => this.#events.onInput(Uint8Array.from(data, (c) => c.charCodeAt(0))));
+    this.#xterm.onTitleChange((title) => this.#events.onTitle?.(shortTitle(title)));
+    this.#xterm.parser.registerOscHandler(52, (data) => {
+      const text = copiedText(data);
+      if (text !== null) this.#events.onCopy?.(text);
+      return true;
+    });
     this.#xterm.onBell(() => ring(host, this.#settings.bell));
     this.#xterm.onResize(() => {
       clearTimeout(this.#resizeTimer);
@@ -112,6 +142,7 @@ export class TerminalView {
   reset(): void {
     this.#xterm.reset();
     this.#xterm.write('\x1bc');
+    this.#events.onTitle?.('');
   }
 
   /** Scrolls the text up until `rows` at the bottom are free; nothing moves when they are. Leaves full-screen programs' mode. */
@@ -162,6 +193,7 @@ export class TerminalView {
 
   /** A key of the key bar, as if it came from the keyboard. */
   press(data: string): void {
+    this.#soft?.forget();
     this.#xterm.input(data, true);
   }
 
@@ -220,13 +252,28 @@ export class TerminalView {
 
   #takeCtrl(data: string): string {
     if (!this.#ctrlArmed) return data;
+    this.#soft?.forget();
     this.armCtrl(false);
     return withCtrl(data);
   }
 
+  /** In place of xterm's own, which leaves control characters in. */
+  #onPaste(event: ClipboardEvent): void {
+    event.preventDefault();
+    event.stopPropagation();
+    this.#soft?.forget();
+    this.#xterm.paste(harmless(event.clipboardData?.getData('text/plain') ?? ''));
+  }
+
   /** False keeps a key from the shell. */
   #onKey(event: KeyboardEvent): boolean {
-    if (!event.ctrlKey || !event.shiftKey || event.altKey || event.metaKey) return true;
+    if (!event.ctrlKey || !event.shiftKey || event.altKey || event.metaKey) {
+      if (this.#soft === null) return true;
+      if (event.type === 'keydown') return this.#soft.onKey(event, this.#settings.screenReader);
+      if (event.type === 'keypress') return this.#soft.isKey;
+      this.#soft.onKeyUp();
+      return true;
+    }
     switch (event.code) {
       case 'Space':
         event.preventDefault();
