@@ -10,7 +10,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { keepInCorpus } from './fuzz.ts';
-import { decode } from './script.ts';
+import { decode, scriptPieces } from './script.ts';
 import { TARGETS } from './targets.ts';
 import { fuzzWatched } from './watched.ts';
 
@@ -28,8 +28,8 @@ async function main(args: string[]): Promise<number> {
   const seed = values.seed === undefined ? Date.now() % 1_000_000 : Number(values.seed);
   let failures = 0;
   for (const target of name === 'all' ? NAMES : [name]) {
-    const { runs, failure } = await fuzzWatched(target, { seed, limitMs: 1000 * Number(values.seconds ?? 60), limitRuns: Infinity });
-    console.log(`${target}: ${runs} inputs, seed ${seed}${failure === null ? '' : ', failed'}`);
+    const { runs, frames, failure } = await fuzzWatched(target, { seed, limitMs: 1000 * Number(values.seconds ?? 60), limitRuns: Infinity });
+    console.log(`${target}: ${runs} inputs${frames === 0 ? '' : ` with ${frames} frames`}, seed ${seed}${failure === null ? '' : ', failed'}`);
     if (failure === null) continue;
     failures++;
     const hash = createHash('sha256').update(failure.input).digest('hex').slice(0, 8);
@@ -47,7 +47,7 @@ async function repro(name: string, file: string): Promise<number> {
   const target = TARGETS.find((candidate) => candidate.name === name);
   if (target === undefined) throw new Error('--repro wants one target');
   const input = Uint8Array.from(readFileSync(file));
-  if (target.mutate !== undefined) for (const step of decode(input)) console.log(JSON.stringify(step, (_, value: unknown) => (value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value)));
+  if (target.pieces === scriptPieces) for (const step of decode(input).steps) console.log(JSON.stringify(step, (_, value: unknown) => (value instanceof Uint8Array ? Buffer.from(value).toString('hex') : value)));
   await target.run(input);
   console.log('passed');
   return 0;

@@ -8,8 +8,9 @@ import { emitArp } from '../../shared/net/wire/arp.ts';
 import { DHCP_LEN_MAX, emitDhcp, type DhcpRepr } from '../../shared/net/wire/dhcp.ts';
 import { emitIcmp } from '../../shared/net/wire/icmp.ts';
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN } from '../../shared/net/wire/tcp.ts';
-import { ALIAS_IP, DNS_FLOW, INBOUND_FLOW } from './guest-side.ts';
+import { DNS_FLOW, INBOUND_FLOW } from './guest-side.ts';
 import { encode, SECONDS_FROM, type Step } from './script.ts';
+import { ALIAS_IP, OTHER_MAC } from './worlds.ts';
 
 type Seeds = Record<string, Uint8Array>;
 
@@ -21,7 +22,6 @@ const GATEWAY6 = ip6('fd70:6f72:7473::1');
 const ALIAS6 = ip6('fd70:6f72:7473::254');
 const OUTSIDE6 = ip6('2001:db8::9');
 const NO_IP6 = ip6('::');
-const OTHER_MAC = parseMac('02:00:00:00:00:02')!;
 /** MSS 1460, SACK permitted, timestamps, window scale 7 */
 export const SYN_OPTIONS = Uint8Array.from([2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 3, 232, 0, 0, 0, 0, 1, 3, 3, 7]);
 

@@ -33,7 +33,7 @@ export function fuzzWatched(target: string, options: { seed: number; limitMs: nu
         seen = now;
         sinceMs = performance.now();
       } else if (performance.now() - sinceMs > HANG_MS) {
-        finish(() => resolve({ runs: now, failure: { input: Uint8Array.from(new Uint8Array(memory, 8, Atomics.load(progress, 1))), error: `hang: one input takes more than ${HANG_MS} ms` } }));
+        finish(() => resolve({ runs: now, frames: 0, failure: { input: Uint8Array.from(new Uint8Array(memory, 8, Atomics.load(progress, 1))), error: `hang: one input takes more than ${HANG_MS} ms` } }));
       }
     }, LOOK_MS);
     const finish = (settle: () => void): void => {
