@@ -12,6 +12,7 @@ import { formatMac, getMac, setMac } from '../../shared/net/wire/addr.ts';
 import { setIpv6 } from '../../shared/net/wire/addr6.ts';
 import { prettyFrame } from '../../shared/net/wire/pretty.ts';
 import { TCP_ACK, TCP_FIN, TCP_SYN } from '../../shared/net/wire/tcp.ts';
+import { QUERIES_BY_TCP } from './dns-query.ts';
 import type { Step } from './script.ts';
 import { check } from './target.ts';
 import type { Guest, World } from './worlds.ts';
@@ -27,6 +28,8 @@ const GUEST_ISN = 0xfffffff0;
 /** frames of a batch lie here until it is flushed */
 const FRAMES_LEN = 256 * 1024;
 const PAYLOAD_MAX = 1500;
+/** from here on a segment's payload is a question for the gateway's DNS, where the application is not ours to judge */
+const QUERY_FROM = 0x8000;
 
 /** The byte that stands at a sequence number, in either direction. */
 export function byteAt(seq: number): number {
@@ -108,7 +111,8 @@ export class GuestSide {
     const isV6 = flow.isV6 && this.#world.hasIpv6;
     const seq = (flow.guestNext + step.seq) >>> 0;
     const dataSeq = seq + ((step.flags & TCP_SYN) !== 0 ? 1 : 0);
-    const payloadLen = step.payload % PAYLOAD_MAX;
+    const query = step.payload >= QUERY_FROM && !this.#knowsPayload ? QUERIES_BY_TCP[(step.payload - QUERY_FROM) % QUERIES_BY_TCP.length] : null;
+    const payloadLen = query?.length ?? step.payload % PAYLOAD_MAX;
     const ack = (step.flags & TCP_ACK) !== 0 ? (flow.stackNext + step.ack) >>> 0 : step.ack >>> 0;
     const seqEnd = seq + payloadLen + ((step.flags & TCP_SYN) !== 0 ? 1 : 0) + ((step.flags & TCP_FIN) !== 0 ? 1 : 0);
     const ahead = (seqEnd - flow.guestNext) | 0;
@@ -133,8 +137,9 @@ export class GuestSide {
     out.set(step.options, tcpAt + 20);
     relocate(out, tcpAt + 20, tcpAt + 20 + optionsLen, flow);
     const payloadAt = tcpAt + 20 + optionsLen;
-    for (let i = 0; i < payloadLen; i++) out[payloadAt + i] = byteAt((dataSeq + i) >>> 0);
-    if (this.#world.config.verifyChecksums) setU16(out, tcpAt + 16, ~fold(sum16(out, isV6 ? 22 : 26, tcpAt) + 6 + len - tcpAt + sum16(out, tcpAt, len)) & 0xffff);
+    if (query !== null) out.set(query, payloadAt);
+    else for (let i = 0; i < payloadLen; i++) out[payloadAt + i] = byteAt((dataSeq + i) >>> 0);
+    setU16(out, tcpAt + 16, ~fold(sum16(out, isV6 ? 22 : 26, tcpAt) + 6 + len - tcpAt + sum16(out, tcpAt, len)) & 0xffff);
     return out;
   }
 

@@ -27,13 +27,13 @@ async function main(args: string[]): Promise<number> {
   if (values.repro !== undefined) return repro(name, values.repro);
   const seed = values.seed === undefined ? Date.now() % 1_000_000 : Number(values.seed);
   let failures = 0;
-  for (const target of name === 'all' ? NAMES : [name]) {
+  for (const target of name === 'all' ? TARGETS : TARGETS.filter((candidate) => candidate.name === name)) {
     const { runs, frames, failure } = await fuzzWatched(target, { seed, limitMs: 1000 * Number(values.seconds ?? 60), limitRuns: Infinity });
-    console.log(`${target}: ${runs} inputs${frames === 0 ? '' : ` with ${frames} frames`}, seed ${seed}${failure === null ? '' : ', failed'}`);
+    console.log(`${target.name}: ${runs} inputs${frames === 0 ? '' : ` with ${frames} frames`}, seed ${seed}${failure === null ? '' : ', failed'}`);
     if (failure === null) continue;
     failures++;
     const hash = createHash('sha256').update(failure.input).digest('hex').slice(0, 8);
-    console.log(`${failure.error}\nkept as ${keepInCorpus(target, `crash-${hash}`, failure.input)}`);
+    console.log(`${failure.error}\nkept as ${keepInCorpus(target.name, `crash-${hash}`, failure.input)}`);
   }
   return failures === 0 ? 0 : 1;
 }

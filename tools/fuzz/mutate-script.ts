@@ -141,7 +141,7 @@ function mutateSegment(step: Segment, chance: Chance): Segment {
     case 2: return { ...step, ack: chance.near(step.ack, 3000) };
     case 3: return { ...step, window: chance.edge(2) };
     case 4: return { ...step, options: anyOptions(chance) };
-    case 5: return { ...step, payload: chance.pick([0, 1, 2, 100, 536, 537, 1220, 1221, 1400, 1460, 1461]) };
+    case 5: return { ...step, payload: chance.pick([0, 1, 2, 100, 536, 537, 1220, 1221, 1400, 1460, 1461, 0x8000 + chance.below(9)]) };
     default: return { ...step, flow: chance.below(20) };
   }
 }

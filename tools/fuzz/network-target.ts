@@ -17,7 +17,6 @@ import { VirtualNetwork, type NetworkOptions } from '../../shared/net/services/n
 import { RelayError } from '../../shared/relay-error.ts';
 import type { LinkPort } from '../../shared/net/stack/link-port.ts';
 import type { Ipv4 } from '../../shared/net/wire/addr.ts';
-import { isV6 } from '../../shared/net/wire/addr.ts';
 import type { IpAddress } from '../../shared/net/wire/addr6.ts';
 import { getU16, setU16 } from '../../shared/bytes.ts';
 import { ip } from '../../shared/net/stack/fixture/frames.ts';
@@ -341,9 +340,13 @@ class Stage {
   #accept(n: number, guestIp?: Ipv4, guestPort = INBOUND_PORT): void {
     const [listener] = this.#host.listeners;
     const socket = this.#host.accepted();
-    if (n % 2 === 1 && listener !== undefined) listener(socket);
-    else if (guestIp === undefined) this.#network.forwardTcp(socket, guestPort);
-    else this.#network.forwardTcp(socket, guestPort, guestIp);
+    if (n % 2 === 1 && listener !== undefined) return listener(socket);
+    try {
+      this.#network.forwardTcp(socket, guestPort, ...(guestIp === undefined ? [] : [guestIp]));
+    } catch (error) {
+      if (!(error instanceof RelayError)) throw error;
+      socket.close(null);
+    }
   }
 
   #forward(protocol: 'tcp' | 'udp', hostPort: number, guestPort: number, guestIp?: Ipv4): void {
@@ -423,9 +426,9 @@ function answerTo(query: Uint8Array, bytes: Uint8Array): Uint8Array {
   return answer;
 }
 
-/** An address as outsiders see it: no handle. */
+/** An address as outsiders see it: no handle (240.0.0.0/8, stack/ipv6-table.ts). */
 function isAddress(address: IpAddress): boolean {
-  return typeof address === 'number' ? Number.isInteger(address) && !isV6(address) : Array.isArray(address) && address.length === 4;
+  return typeof address === 'number' ? Number.isInteger(address) && address >>> 24 !== 0xf0 : Array.isArray(address) && address.length === 4;
 }
 
 function isForDns(frame: Uint8Array): boolean {

@@ -11,9 +11,11 @@ import { prettyFrame } from '../../shared/net/wire/pretty.ts';
 import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
 import { Chance } from './chance.ts';
+import { LINK_TARGET } from './link-target.ts';
 import { mutateScript } from './mutate-script.ts';
 import { NetworkSeries, playNetwork } from './network-target.ts';
 import { PAGE_TARGETS } from './page-targets.ts';
+import { playPlugIn, PlugInSeries } from './plug-in-target.ts';
 import { decode, scriptPieces } from './script.ts';
 import * as seeds from './seeds.ts';
 import { check, type FuzzTarget } from './target.ts';
@@ -173,6 +175,11 @@ export const TARGETS: readonly FuzzTarget[] = [
   network('dns-query', seeds.dnsQuerySeeds, runDns),
   network('dns-answer', seeds.dnsAnswerSeeds, runDns),
   network('nat', seeds.networkSeeds),
+  network('host-udp', seeds.hostUdpSeeds),
+  network('host-tcp', seeds.hostTcpSeeds),
+  network('resolver', seeds.resolverSeeds, runDns),
   { name: 'tcp', seeds: seeds.tcpSeeds, mutate: mutateScript, pieces: scriptPieces, startSeries: () => new TcpSeries(), run: (input) => void playTcp(input) },
+  { name: 'plug-in', seeds: seeds.plugInSeeds, mutate: mutateScript, pieces: scriptPieces, startSeries: () => new PlugInSeries(), run: playPlugIn },
+  LINK_TARGET,
   ...PAGE_TARGETS,
 ];

@@ -4,7 +4,7 @@
  * A script's first byte chooses (modulo their number), so that odd configurations are met by every target. The corpus's own frames are made
  * for the first world; mutate-script.ts carries them over to others, role by role.
  */
-import { GATEWAY_MAC, GUEST_MAC, ip, ip6, OUTSIDE_IP } from '../../shared/net/stack/fixture/frames.ts';
+import { GUEST_MAC, ip, ip6, OUTSIDE_IP } from '../../shared/net/stack/fixture/frames.ts';
 import type { Policy } from '../../shared/net/nat/policy.ts';
 import { zoneRegexp } from '../../shared/net/services/dns-zones.ts';
 import { DEFAULT_NETWORK_CONFIG, type NetworkConfig } from '../../shared/net/services/network-config.ts';
@@ -111,6 +111,11 @@ export const WORLDS: readonly World[] = [
 
 export function worldOf(byte: number): World {
   return WORLDS[byte % WORLDS.length];
+}
+
+/** Whether two scripts are played on the same network. */
+export function sameWorld(input: Uint8Array, other: Uint8Array): boolean {
+  return worldOf(input[0] ?? 0) === worldOf(other[0] ?? 0);
 }
 
 /** One of each range that IANA's registries of special-purpose and multicast addresses list, and the edges of some. */
