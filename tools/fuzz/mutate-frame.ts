@@ -331,7 +331,7 @@ function repaired(frame: Uint8Array, chance: Chance): Uint8Array {
 }
 
 /** Lengths and checksums as the frame's own length and bytes want them. */
-function repair(frame: Uint8Array): void {
+export function repair(frame: Uint8Array): void {
   if (frame.length < 34) return;
   const type = getU16(frame, 12);
   if (type === 0x0800) {
