@@ -158,7 +158,7 @@ class Stage {
   readonly #sessions: Sessions;
   readonly #known: { id: string; token: string }[] = [];
   readonly #sockets: FakeSocket[] = [];
-  #links = 0;
+  readonly #links = new Set<Link>();
 
   constructor(createNetwork: (options: NetworkOptions) => SessionNetwork) {
     this.#sessions = new Sessions({
@@ -193,7 +193,7 @@ class Stage {
     this.#sessions.close('the relay stops', 1000);
     this.#clock.advance(0);
     if (this.#bug !== null) throw new Error(this.#bug);
-    check(this.#links === 0, () => `${this.#links} links are left`);
+    check(this.#links.size === 0, () => `${this.#links.size} links are left`);
     check(this.#sessions.size === 0, () => `${this.#sessions.size} sessions are left`);
     check(this.#sockets.every(({ bufferedAmount }) => bufferedAmount === 0), () => 'something was never sent');
   }
@@ -206,11 +206,10 @@ class Stage {
     if (kind !== 'tunnel' && refusal !== null) return null;
     const socket = new FakeSocket(kind);
     const bare = kind === 'tunnel' ? null : this.#sessions.createBare('192.0.2.1');
-    this.#links++;
     this.#sockets.push(socket);
-    new Link({
-      limits: LIMITS, log: this.#log, forwards: () => [{ host: '127.0.0.1:80', guest: 80 }], claim: (id, token) => this.#sessions.claim(id, token), onClosed: () => this.#links--,
-    }, socket as unknown as WebSocket, '192.0.2.1', kind, bare);
+    this.#links.add(new Link({
+      limits: LIMITS, log: this.#log, forwards: () => [{ host: '127.0.0.1:80', guest: 80 }], claim: (id, token) => this.#sessions.claim(id, token), onClosed: (link) => this.#links.delete(link),
+    }, socket as unknown as WebSocket, '192.0.2.1', kind, bare));
     return socket;
   }
 

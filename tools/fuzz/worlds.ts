@@ -62,7 +62,7 @@ function world(name: string, config: Partial<NetworkConfig>, { guests = 1, hostH
 }
 
 /** Another subnet, with everyone in it at places of their own. */
-function subnet(base: string, prefixLen: number, gateway: string, guest: string, pool: [string, string], alias: string | null): Partial<NetworkConfig> {
+function within(base: string, prefixLen: number, gateway: string, guest: string, pool: [string, string], alias: string | null): Partial<NetworkConfig> {
   const gatewayIp = ip(gateway);
   return {
     subnet: ip(base), prefixLen, gatewayIp, defaultGuestIp: ip(guest), poolStart: ip(pool[0]), poolEnd: ip(pool[1]),
@@ -87,8 +87,8 @@ export const WORLDS: readonly World[] = [
   world('small packets', { mtu: 576, verifyChecksums: true }),
   world('IPv6\'s least', { mtu: 1280, tcpTimestamps: true }, { guests: 2 }),
   world('large packets', { mtu: 65_520, offerMtuAlways: true }),
-  world('a /30', subnet('192.168.127.0', 30, '192.168.127.1', '192.168.127.2', ['192.168.127.2', '192.168.127.2'], null)),
-  world('a /16', subnet('10.77.0.0', 16, '10.77.255.254', '10.77.1.3', ['10.77.1.4', '10.77.1.20'], '10.77.0.254'), { guests: 2 }),
+  world('a /30', within('192.168.127.0', 30, '192.168.127.1', '192.168.127.2', ['192.168.127.2', '192.168.127.2'], null)),
+  world('a /16', within('10.77.0.0', 16, '10.77.255.254', '10.77.1.3', ['10.77.1.4', '10.77.1.20'], '10.77.0.254'), { guests: 2 }),
   world('no aliases', { hostAliases: new Map(), hostAliases6: [], localNames: new Map(), localNames6: new Map() }, { hostHasIpv6: false }),
   world('tiny caps', { maxTcpFlows: 2, maxUdpFlows: 1, maxLinks: 2, maxLeases: 1, tcpWindowMax: 65_535, tcpMemoryBudget: 4096, leaseSeconds: 60 }, { guests: 2 }),
   world('denies all', { policy: { rules: [], otherwise: 'deny' } }, { guests: 2 }),
@@ -106,7 +106,7 @@ export const WORLDS: readonly World[] = [
     hostAliases: new Map([[ip('192.168.127.254'), ip('10.1.2.3')], [ip('192.168.127.253'), ip('127.0.0.1')], [ip('198.18.5.5'), ip('192.0.2.77')]]),
     hostAliases6: [[ip6('fd70:6f72:7473::254'), ip6('2001:db8::77')], [ip6('fd70:6f72:7473::253'), ip6('::1')]],
   }),
-  world('within 100.64.0.0/10', subnet('100.64.0.0', 10, '100.127.255.254', '100.64.0.3', ['100.64.0.4', '100.64.0.9'], '100.64.0.1'), { guests: 2 }),
+  world('within 100.64.0.0/10', within('100.64.0.0', 10, '100.127.255.254', '100.64.0.3', ['100.64.0.4', '100.64.0.9'], '100.64.0.1'), { guests: 2 }),
 ];
 
 export function worldOf(byte: number): World {
