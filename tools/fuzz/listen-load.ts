@@ -33,7 +33,7 @@ const REPORT_MS = 15_000;
 /** of all frames: before that memory may do what it likes */
 const WARM_UP = 0.2;
 const GROWTH_MAX = 1.15;
-const SLACK_KB = 24 * 1024;
+const SLACK_KB = 64 * 1024;
 /** a guest may wait for its link that long */
 const PATIENCE_MS = 60_000;
 
