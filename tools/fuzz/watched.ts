@@ -35,7 +35,8 @@ export function fuzzWatched(target: FuzzTarget, options: { seed: number; limitMs
     let sinceMs = performance.now();
     const watch = setInterval(() => {
       const now = Atomics.load(progress, 0);
-      if (now !== seen) {
+      // A thread that has not begun is busy with loading what it runs.
+      if (now !== seen || now === 0) {
         seen = now;
         sinceMs = performance.now();
       } else if (performance.now() - sinceMs > HANG_MS) {
