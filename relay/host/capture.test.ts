@@ -7,6 +7,7 @@ import { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { FakeHostNet } from '../../shared/net/services/fake-host-net.ts';
 import { SeededRandom, VirtualClock } from '../../shared/net/stack/fixture/virtual-clock.ts';
 import { playNetwork } from '../../tools/fuzz/network-target.ts';
+import { scriptPieces } from '../../tools/fuzz/script.ts';
 import { TARGETS } from '../../tools/fuzz/targets.ts';
 import { countEmitted, emittedFrames, hasTshark } from '../fixture/tshark.ts';
 import { Capture } from './capture.ts';
@@ -25,7 +26,8 @@ test.skipIf(!hasTshark)('frames of every kind open without a malformed one and w
     const file = join(folder, 'x.pcapng');
     const capture = await Capture.open(file);
     let networks = 0;
-    for (const target of TARGETS.filter(({ name }) => !['framing', 'tunnel', 'tcp-options', 'tcp'].includes(name))) {
+    // Hostile resolvers' answers travel as they came.
+    for (const target of TARGETS.filter(({ name, pieces }) => pieces === scriptPieces && !['tcp', 'plug-in', 'resolver'].includes(name))) {
       for (const input of Object.values(target.seeds())) {
         await playNetwork(input, capture.createNetwork);
         networks++;

@@ -8,8 +8,10 @@ import { emitArp } from '../../shared/net/wire/arp.ts';
 import { DHCP_LEN_MAX, emitDhcp, type DhcpRepr } from '../../shared/net/wire/dhcp.ts';
 import { emitIcmp } from '../../shared/net/wire/icmp.ts';
 import { TCP_ACK, TCP_FIN, TCP_PSH, TCP_RST, TCP_SYN } from '../../shared/net/wire/tcp.ts';
-import { ALIAS_IP, DNS_FLOW, INBOUND_FLOW } from './guest-side.ts';
+import { dnsQuery } from './dns-query.ts';
+import { DNS_FLOW, INBOUND_FLOW } from './guest-side.ts';
 import { encode, SECONDS_FROM, type Step } from './script.ts';
+import { ALIAS_IP, OTHER_MAC } from './worlds.ts';
 
 type Seeds = Record<string, Uint8Array>;
 
@@ -21,7 +23,6 @@ const GATEWAY6 = ip6('fd70:6f72:7473::1');
 const ALIAS6 = ip6('fd70:6f72:7473::254');
 const OUTSIDE6 = ip6('2001:db8::9');
 const NO_IP6 = ip6('::');
-const OTHER_MAC = parseMac('02:00:00:00:00:02')!;
 /** MSS 1460, SACK permitted, timestamps, window scale 7 */
 export const SYN_OPTIONS = Uint8Array.from([2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 3, 232, 0, 0, 0, 0, 1, 3, 3, 7]);
 
@@ -55,11 +56,6 @@ function icmpPacket(dst: Ipv4, type: number, code: number, data: Uint8Array): Ui
   message.set(data, 8);
   emitIcmp(message, 0, type, code, 0x00010002, data.length);
   return ipv4(GUEST_IP, dst, 1, message);
-}
-
-export function dnsQuery(name: string, type = 1, id = 7, edns = false): Uint8Array {
-  const labels = name.split('.').flatMap((label) => [label.length, ...Array.from(label, (c) => c.charCodeAt(0))]);
-  return Uint8Array.from([...u16(id), 1, 0, 0, 1, 0, 0, 0, 0, 0, edns ? 1 : 0, ...labels, 0, ...u16(type), 0, 1, ...(edns ? [0, 0, 41, 4, 208, 0, 0, 128, 0, 0, 0] : [])]);
 }
 
 /** flags and counts, then records: what the step `answer` puts around the last query's id and question */
@@ -275,5 +271,79 @@ export function networkSeeds(): Seeds {
     'caps': encode(Array.from({ length: 16 }, (_, i) => toGateway(ipv4(GUEST_IP, ALIAS_IP, 6, tcp(GUEST_IP, ALIAS_IP, { srcPort: 1000 + i, dstPort: 80, seq: 1, ack: 0, flags: TCP_SYN, window: 100, options: [], payload: new Uint8Array(0) }))))),
     'out-of-order': encode([...open, segment(TCP_ACK, { seq: 1000, payload: 1000 }), segment(TCP_ACK, { seq: 3000, payload: 1000 }), segment(TCP_ACK, { seq: -5000, payload: 1460 }), host(1, 9000), segment(TCP_ACK, { ack: -5000 }), wait(2000)]),
     'link-breaks': encode([...open, host(1, 15_000), link(3), wait(300), link(1), segment(TCP_ACK, { ack: -9000 }), link(0), host(1, 15_000), link(1), host(2)]),
+  };
+}
+
+const data = (bytes: Uint8Array, which = 0): Step => ({ kind: 'data', which, bytes });
+const message = (bytes: Uint8Array, which = 0): Step => ({ kind: 'message', which, bytes });
+const api = (what: number, address: Ipv4, port: number): Step => ({ kind: 'api', what, ip: address, port });
+const asReply = (step: Step): Step => (step.kind === 'answer' ? { ...step, kind: 'reply' } : step);
+
+/** What servers do behind NAT, by UDP: answers that nobody asked for, of every length, of everyone, late, and errors. */
+export function hostUdpSeeds(): Seeds {
+  const ask = (port: number): Step => datagram(ALIAS_IP, 5000 + port, port, new Uint8Array(20));
+  const from = (address: string, port: number, len: number): Step => message(Uint8Array.of(...u32(ip(address)), ...u16(port), ...new Uint8Array(len)));
+  return {
+    'lengths': encode([ask(6000), ...[0, 1, 1472, 1473, 4000, 9000].map((len) => message(new Uint8Array(len)))]),
+    'late': encode([ask(6000), seconds(29), message(new Uint8Array(9)), seconds(89), message(new Uint8Array(9)), seconds(91), message(new Uint8Array(9))]),
+    'errors-then-answers': encode([ask(6000), host(7, 0), message(new Uint8Array(9)), host(7, 3), host(7, 7), message(new Uint8Array(9)), host(7, 6), ask(6000)]),
+    'of-everyone': encode([host(8, 1), frame(arpFrame('request', GATEWAY_IP)), from('198.51.100.7', 9, 3), from('240.0.0.1', 0, 3), from('0.0.0.0', 65_535, 3), from('255.255.255.255', 53, 3), datagram(GATEWAY_IP, 8080, 32_769, new Uint8Array(5)), api(4, NO_IP, 0), from('198.51.100.7', 9, 3)]),
+    'to-a-guest-unheard': encode([host(8, 1), from('198.51.100.7', 9, 3), from('198.51.100.8', 9, 3), seconds(5), from('198.51.100.7', 9, 3), frame(arpFrame('reply', GATEWAY_IP))]),
+    'port-53-answered-once': encode([datagram(OUTSIDE_IP, 5000, 53, dnsQuery('example.org')), message(dnsQuery('example.org').with(2, 0x81)), message(dnsQuery('example.org').with(2, 0x81))]),
+    'by-ipv6': encode([packet6(ALIAS6, 17, udp(GUEST6, ALIAS6, 7777, 7778, new Uint8Array(9))), message(new Uint8Array(4000)), host(7, 0), message(new Uint8Array(9)), host(11, 1), seconds(20), packet6(OUTSIDE6, 17, udp(GUEST6, OUTSIDE6, 5000, 6000, new Uint8Array(9)))]),
+    'held-pings': encode([...Array.from({ length: 12 }, () => toGateway(icmpPacket(OUTSIDE_IP, 8, 0, new Uint8Array(56)))), host(10, 3), seconds(3), toGateway(icmpPacket(ALIAS_IP, 8, 0, new Uint8Array(56))), link(3), host(10, 1), host(10, 2)]),
+  };
+}
+
+/** And by TCP: servers that send much, nothing, end at once, never read, or break at any moment. */
+export function hostTcpSeeds(): Seeds {
+  const open = [segment(TCP_SYN, { options: SYN_OPTIONS, window: 64_000 }), host(0), segment(TCP_ACK)];
+  return {
+    'pieces': encode([...open, ...[1, 1, 1459, 1460, 1461, 8000].map((len) => data(new Uint8Array(len))), segment(TCP_ACK), host(2), segment(TCP_ACK | TCP_FIN), host(3)]),
+    'ends-at-once': encode([...open, host(2), host(3), segment(TCP_ACK | TCP_PSH, { payload: 100 }), segment(TCP_ACK | TCP_FIN)]),
+    'breaks-while-sending': encode([...open, data(new Uint8Array(30_000)), host(3, 2), data(new Uint8Array(10)), segment(TCP_ACK)]),
+    'never-reads': encode([...open, host(4), ...Array.from({ length: 20 }, () => segment(TCP_ACK | TCP_PSH, { payload: 1460 })), seconds(60), host(5, 5000), host(3, 2)]),
+    'never-answers': encode([segment(TCP_SYN, { options: SYN_OPTIONS }), seconds(1), segment(TCP_SYN, { seq: -1, options: SYN_OPTIONS }), seconds(130), segment(TCP_RST)]),
+    'answers-too-late': encode([segment(TCP_SYN), segment(TCP_RST), host(0), data(new Uint8Array(10)), host(2), host(3)]),
+    'accepted': encode([api(2, GUEST_IP, 8080), frame(arpFrame('reply', GATEWAY_IP)), segment(TCP_SYN | TCP_ACK, { flow: INBOUND_FLOW, options: SYN_OPTIONS }), data(new Uint8Array(5000)), host(2), segment(TCP_ACK | TCP_FIN, { flow: INBOUND_FLOW }), host(3)]),
+    'accepted-by-a-forward': encode([host(8, 0), host(6, 1), host(6, 1), frame(arpFrame('reply', GATEWAY_IP)), segment(TCP_RST | TCP_ACK, { flow: INBOUND_FLOW }), api(4, NO_IP, 0)]),
+    'two-guests': encode([...open, segment(TCP_SYN, { flow: 10, options: SYN_OPTIONS }), host(0), segment(TCP_ACK, { flow: 10 }), data(new Uint8Array(9000)), data(new Uint8Array(9000), 1), api(5, NO_IP, 0), segment(TCP_RST, { flow: 10 }), segment(TCP_ACK)], 1),
+  };
+}
+
+/** Resolvers that lie: wrong ids, other questions, loops of pointers, more than fits, less than said; by UDP, and by TCP to a guest that asks by TCP. */
+export function resolverSeeds(): Seeds {
+  const ask = (name = 'example.org', type = 1): Step => datagram(GATEWAY_IP, 5353, 53, dnsQuery(name, type, 7, true));
+  const loop = [0xc0, 35, 0, 5, 0, 1, ...u32(60), 0, 2, 0xc0, 35];
+  const long = dnsAnswer(0, Array.from({ length: 200 }, () => A_RECORD));
+  const soa = [0xc0, 12, 0, 6, 0, 1, ...u32(60), 0, 22, 0, 0, ...u32(1), ...u32(2), ...u32(3), ...u32(4), ...u32(5)];
+  const wrong = dnsQuery('example.com').with(2, 0x81);
+  const byTcp = [segment(TCP_SYN, { flow: DNS_FLOW, options: SYN_OPTIONS, window: 64_000 }), segment(TCP_ACK, { flow: DNS_FLOW }), segment(TCP_ACK | TCP_PSH, { flow: DNS_FLOW, payload: 0x8000 }), host(0)];
+  return {
+    'other-questions': encode([ask(), message(wrong), message(dnsQuery('example.org').with(2, 0x81)), message(new Uint8Array(3)), message(new Uint8Array(0)), dnsAnswer(0, [A_RECORD])]),
+    'pointer-loops': encode([ask(), dnsAnswer(0, [loop, A_RECORD]), ask(), ask('b.example'), dnsAnswer(0, [[0xc0, 0xff, ...A_RECORD.slice(2)]])]),
+    'too-much': encode([ask(), long, ask(), ask('b.example'), { kind: 'answer', which: 0, bytes: new Uint8Array(9000).fill(0x81) }]),
+    'less-than-said': encode([ask(), { kind: 'answer', which: 0, bytes: Uint8Array.of(0x81, 0x80, 0, 1, 0, 9, 0, 9, 0, 9, ...A_RECORD.slice(0, 11)) }, { kind: 'answer', which: 0, bytes: Uint8Array.of(0x81, 0x80) }, ask()]),
+    'cut': encode([ask(), { kind: 'answer', which: 0, bytes: Uint8Array.of(0x83, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, ...A_RECORD) }, ask()]),
+    'negative': encode([ask(), { kind: 'answer', which: 0, bytes: Uint8Array.of(0x81, 0x83, 0, 1, 0, 0, 0, 1, 0, 0, ...soa) }, seconds(2), ask(), seconds(70), ask()]),
+    'late-and-from-the-next': encode([host(9, 2), ask(), seconds(3), dnsAnswer(0, [A_RECORD]), { kind: 'answer', which: 1, bytes: Uint8Array.of(0x81, 0x80, 0, 1, 0, 0, 0, 0, 0, 0) }, host(7, 0), seconds(3), host(7, 0, 1)]),
+    'by-tcp': encode([...byTcp, asReply(dnsAnswer(0, [A_RECORD])), segment(TCP_ACK, { flow: DNS_FLOW }), segment(TCP_ACK | TCP_PSH, { flow: DNS_FLOW, payload: 0x8000 }), segment(TCP_ACK | TCP_FIN, { flow: DNS_FLOW })]),
+    'by-tcp-in-pieces': encode([...byTcp, data(Uint8Array.of(0)), data(Uint8Array.of(30, 1, 2, 3)), data(new Uint8Array(40)), host(0), data(Uint8Array.of(0xff, 0xff)), data(new Uint8Array(9000)), host(2), host(3, 2)]),
+    'by-tcp-breaks': encode([...byTcp, host(3, 2), host(0), host(2), host(0), segment(TCP_RST, { flow: DNS_FLOW }), asReply(dnsAnswer(0, [A_RECORD]))]),
+    'none': encode([host(9, 1), ask(), host(9, 5), ask('b.example'), dnsAnswer(2, []), host(9, 3), ask('c.example', 28), dnsAnswer(5, []), host(7, 0), host(7, 0)]),
+  };
+}
+
+/** Frames of every kind, for a link that is a byte stream; `message` is what comes as it is. */
+export function plugInSeeds(): Seeds {
+  const whole = [frame(arpFrame('request', GATEWAY_IP)), datagram(GATEWAY_IP, 5353, 53, dnsQuery('host.containers.internal')), toGateway(icmpPacket(GATEWAY_IP, 8, 0, new Uint8Array(56)))];
+  return {
+    'frames': encode(whole),
+    'in-a-world-of-large-ones': encode([...whole, frame(new Uint8Array(20_000))], 5, 3),
+    'a-length-of-0': encode([...whole, message(new Uint8Array(4)), ...whole]),
+    'too-long': encode([...whole, message(Uint8Array.of(0, 0, 5, 0xef)), ...whole]),
+    'a-frame-that-never-ends': encode([...whole, message(Uint8Array.of(0, 0, 5, 0xee, 1, 2, 3))]),
+    'stalled': encode([link(0), ...whole, ...whole, link(1), ...whole, link(2)], 1),
+    'breaks': encode([...whole, link(3), ...whole, link(2), ...whole]),
   };
 }

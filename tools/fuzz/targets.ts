@@ -11,12 +11,15 @@ import { prettyFrame } from '../../shared/net/wire/pretty.ts';
 import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
 import { Chance } from './chance.ts';
-import { playNetwork } from './network-target.ts';
+import { LINK_TARGET } from './link-target.ts';
+import { mutateScript } from './mutate-script.ts';
+import { NetworkSeries, playNetwork } from './network-target.ts';
 import { PAGE_TARGETS } from './page-targets.ts';
-import { decode, mutateScript } from './script.ts';
+import { playPlugIn, PlugInSeries } from './plug-in-target.ts';
+import { decode, scriptPieces } from './script.ts';
 import * as seeds from './seeds.ts';
 import { check, type FuzzTarget } from './target.ts';
-import { playTcp } from './tcp-target.ts';
+import { playTcp, TcpSeries } from './tcp-target.ts';
 
 const FRAME_MAX = 1518;
 
@@ -85,8 +88,8 @@ function amidDirt(bytes: Uint8Array): { bytes: Uint8Array; start: number; end: n
 
 /** Nobody reads beyond a frame: what lies around it has no say in what it says. */
 function runViews(input: Uint8Array): void {
-  for (const step of decode(input)) {
-    if (step.kind !== 'frame') continue;
+  for (const step of decode(input).steps) {
+    if (step.kind !== 'frame' && step.kind !== 'other') continue;
     const alone = Uint8Array.from(step.bytes);
     const amid = amidDirt(alone);
     const line = prettyFrame(alone, 0, alone.length);
@@ -101,7 +104,7 @@ function runViews(input: Uint8Array): void {
 
 /** Queries and answers: questions and times to live lie within the message, and nothing beyond it is read. */
 function runDns(input: Uint8Array): void {
-  for (const step of decode(input)) {
+  for (const step of decode(input).steps) {
     if (!('bytes' in step)) continue;
     // The seeds' queries: behind Ethernet, IP and UDP; an answer without the id.
     const message = step.kind === 'frame' ? step.bytes.slice(42) : Uint8Array.from([0, 7, ...step.bytes]);
@@ -124,8 +127,8 @@ function runDns(input: Uint8Array): void {
 /** Every frame of the script through the codec, there and back. */
 function runCodec<T extends object>(parse: (bytes: Uint8Array, start: number, end: number) => T | string, emit: (repr: T, out: Uint8Array, at: number) => number, headLen: number, maxLen: number): (input: Uint8Array) => void {
   return (input) => {
-    for (const step of decode(input)) {
-      if (step.kind !== 'frame') continue;
+    for (const step of decode(input).steps) {
+      if (step.kind !== 'frame' && step.kind !== 'other') continue;
       const repr = parse(step.bytes, Math.min(headLen, step.bytes.length), step.bytes.length);
       if (typeof repr === 'string') continue;
       const out = new Uint8Array(maxLen + 8).fill(0xa5);
@@ -144,11 +147,15 @@ const runArp = runCodec(parseArp, emitArp, 14, 28);
 const runDhcp = runCodec(parseDhcp, emitDhcp, 42, DHCP_LEN_MAX);
 
 function network(name: string, makeSeeds: () => Record<string, Uint8Array>, codec?: (input: Uint8Array) => void): FuzzTarget {
+  const look = (input: Uint8Array): void => {
+    runViews(input);
+    codec?.(input);
+  };
   return {
-    name, seeds: makeSeeds, mutate: mutateScript,
+    name, seeds: makeSeeds, mutate: mutateScript, pieces: scriptPieces,
+    startSeries: () => new NetworkSeries(look),
     async run(input) {
-      runViews(input);
-      codec?.(input);
+      look(input);
       await playNetwork(input);
     },
   };
@@ -168,12 +175,11 @@ export const TARGETS: readonly FuzzTarget[] = [
   network('dns-query', seeds.dnsQuerySeeds, runDns),
   network('dns-answer', seeds.dnsAnswerSeeds, runDns),
   network('nat', seeds.networkSeeds),
-  {
-    name: 'tcp', seeds: seeds.tcpSeeds, mutate: mutateScript,
-    run(input) {
-      playTcp(input, false);
-      playTcp(input, true);
-    },
-  },
+  network('host-udp', seeds.hostUdpSeeds),
+  network('host-tcp', seeds.hostTcpSeeds),
+  network('resolver', seeds.resolverSeeds, runDns),
+  { name: 'tcp', seeds: seeds.tcpSeeds, mutate: mutateScript, pieces: scriptPieces, startSeries: () => new TcpSeries(), run: (input) => void playTcp(input) },
+  { name: 'plug-in', seeds: seeds.plugInSeeds, mutate: mutateScript, pieces: scriptPieces, startSeries: () => new PlugInSeries(), run: playPlugIn },
+  LINK_TARGET,
   ...PAGE_TARGETS,
 ];

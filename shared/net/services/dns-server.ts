@@ -136,7 +136,8 @@ export class DnsServer {
   close(): void {
     for (const inquiry of this.#inquiries.values()) {
       this.#stack.timers.cancel(inquiry);
-      inquiry.tcp?.reset();
+      // Not a reset alone: that would have the next resolver asked.
+      this.#leaveUpstream(inquiry);
     }
     this.#inquiries.clear();
     for (const upstream of this.#upstreams) this.#dropUpstream(upstream);

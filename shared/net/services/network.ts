@@ -179,9 +179,13 @@ export class VirtualNetwork {
 
   /** Counters, and gauges: with no traffic those that end in `Open` or `Held` fall to 0, but for the links. */
   stats(): NetworkStats {
+    return { ...this.#stack.counters.snapshot(), ...this.gauges() };
+  }
+
+  /** Of `stats` what may fall again: cheap enough to be asked after every frame. */
+  gauges(): NetworkStats {
     const { tcp } = this.#stack;
     return {
-      ...this.#stack.counters.snapshot(),
       linksOpen: this.#stack.switch.portCount,
       tcpFlowsOpen: tcp.flowCount,
       tcpPendingOpen: tcp.pendingCount,
@@ -236,7 +240,7 @@ export class VirtualNetwork {
   #onEcho(request: EchoRequest): void {
     const { addresses, counters } = this.#stack;
     const ip = this.#aliases.hostAddress(request.dst);
-    if (!isAllowed(this.config.policy, 'icmp', ip, 0)) return;
+    if (!isAllowed(this.config.policy, 'icmp', ip, 0)) return counters.drop('icmp-denied');
     if (this.#pingsOpen >= PINGS_MAX || !this.#takePingToken()) return counters.drop('icmp-ping-cap');
     this.#pingsOpen++;
     addresses.retain(request.guestIp);

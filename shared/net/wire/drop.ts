@@ -5,7 +5,7 @@ export const DROP_REASONS = [
   'ipv4-truncated', 'ipv4-bad-version', 'ipv4-bad-header-length', 'ipv4-bad-length', 'ipv4-bad-checksum', 'ipv4-bad-source',
   'ipv4-bad-destination', 'ipv4-unknown-protocol', 'ipv4-ttl-exceeded', 'ipv4-bad-fragment', 'ipv4-fragment-overlap', 'ipv4-fragment-cap',
   'ipv4-fragment-timeout',
-  'icmp-truncated', 'icmp-bad-checksum', 'icmp-unsupported', 'icmp-ping-cap',
+  'icmp-truncated', 'icmp-bad-checksum', 'icmp-unsupported', 'icmp-ping-cap', 'icmp-denied',
   'ipv6-truncated', 'ipv6-bad-version', 'ipv6-bad-extension', 'ipv6-bad-source', 'ipv6-bad-destination', 'ipv6-unknown-protocol',
   'ipv6-hops-exceeded', 'ipv6-bad-fragment', 'ipv6-fragment-overlap', 'ipv6-fragment-cap', 'ipv6-fragment-timeout', 'ipv6-address-cap',
   'ipv6-neighbor-cap', 'icmpv6-truncated', 'icmpv6-bad-checksum', 'icmpv6-unsupported', 'ndp-malformed',
