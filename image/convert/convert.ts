@@ -16,6 +16,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { buildMachine } from '../../machine/build.ts';
 import { EPOCH, writeBootFiles } from '../boot-files.ts';
 import { erofsParts } from '../erofs.ts';
+import { quotedName } from '../file-name.ts';
 import { HttpFailure } from '../http-get.ts';
 import { ImageBuildError } from '../image-error.ts';
 import type { ImageDefaults } from '../initramfs.ts';
@@ -23,7 +24,7 @@ import { DISK_MODULES, NET_MODULES, SHARE_MODULES } from '../kernel.ts';
 import { currentLock, fetchPackages } from '../locked.ts';
 import { CACHE } from '../packages.ts';
 import { takeSnapshot, type ImageSection } from '../snapshot.ts';
-import { makeInode, Tree } from '../tree.ts';
+import { Tree } from '../tree.ts';
 import { findIdentity, usableEnv, type ImageConfig } from './image-config.ts';
 import { applyLayer, type Budget } from './layers.ts';
 import { unpackLayer, type ContainerImage, type Platform } from './oci.ts';
@@ -216,16 +217,21 @@ function makeSettings(tree: Tree, config: ImageConfig, name: string): Settings {
   };
 }
 
-/** What container engines mount or make: mount points, the files that the agent writes, working directory, volumes. */
+/** Where the agent mounts file systems of its own: nothing of the image shows below */
+const MOUNTED = ['proc', 'sys', 'dev'];
+
+/**
+ * What container engines mount or make: mount points, the files that the agent writes, working directory, volumes. Links of the image are
+ * followed inside the root, and their targets made; a loop of links, or a file in the place of a folder, is replaced.
+ */
 function prepareRoot(tree: Tree, config: ImageConfig): void {
-  for (const path of ['proc', 'sys', 'dev', 'run', 'etc']) {
-    if (tree.lookup(path, false)?.kind !== 'directory') tree.put(path, makeInode('directory', 0o755, { mtime: EPOCH }));
-  }
-  if (tree.lookup('tmp') === null) tree.put('tmp', makeInode('directory', 0o1777, { mtime: EPOCH }));
-  // A symlink here would lead the agent, which sees the root from outside, somewhere else.
-  for (const path of ['etc/hostname', 'etc/hosts', 'etc/resolv.conf']) if (tree.lookup(path, false)?.kind !== 'file') tree.write(path, '');
+  for (const path of [...MOUNTED, 'run', 'etc']) tree.mkdir(path);
+  if (tree.lookup('tmp') === null) tree.mkdir('tmp', 0o1777);
+  for (const path of ['etc/hostname', 'etc/hosts', 'etc/resolv.conf']) tree.touch(path, MOUNTED);
   for (const path of [config.workdir, ...config.volumes]) {
-    if (path.split('/').includes('..')) throw new ImageBuildError(`the image's configuration has a path that climbs: ${JSON.stringify(path)}`);
+    if (path.split('/').includes('..')) throw new ImageBuildError(`the image's configuration has a path that climbs: ${quotedName(path)}`);
+    const there = tree.lookup(path);
+    if (there !== null && there.kind !== 'directory') throw new ImageBuildError(`the image's configuration has ${quotedName(path)} as a folder, and its root as a ${there.kind}`);
     tree.mkdir(path);
   }
 }

@@ -125,6 +125,11 @@ export function findIdentity(tree: Tree, spec: string): Identity & { home: strin
   return { uid, gid: primary, groups: [...new Set(member.filter((gid) => gid !== null))].slice(0, MAX_GROUPS), home };
 }
 
+/** The number of a user or group in the root's own tables, null where it is not there. */
+export function idIn(tree: Tree, kind: 'user' | 'group', name: string): number | null {
+  return id(table(tree, kind === 'user' ? 'etc/passwd' : 'etc/group').find(([known]) => known === name)?.[2]);
+}
+
 function table(tree: Tree, path: string): string[][] {
   return (tree.readText(path) ?? '').split('\n').map((line) => line.split(':')).filter((fields) => fields.length >= 3);
 }

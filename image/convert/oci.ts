@@ -5,8 +5,12 @@
  * index is followed to MAX_NESTED. Layers stay unread until they are asked for, one after the other.
  */
 import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
+import { fileKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
 import { decompress } from '../decompress.ts';
+import { quotedName } from '../file-name.ts';
 import { ImageBuildError } from '../image-error.ts';
+import { isTarHeader } from '../tar.ts';
 import { asArray, asObject, asText, parseImageConfig, parseObject, type ImageConfig, type JsonObject } from './image-config.ts';
 import type { Budget } from './layers.ts';
 
@@ -64,7 +68,7 @@ export async function resolveImage(document: Uint8Array, store: BlobStore, platf
   const configDescriptor = asDescriptor(root.config, `the configuration of ${label}`);
   const layers = asArray(root.layers, `the layers of ${label}`).map((layer) => asDescriptor(layer, `a layer of ${label}`));
   if (layers.length > MAX_LAYERS) throw new ImageBuildError(`${label} has more than ${MAX_LAYERS} layers`);
-  for (const { mediaType } of layers) if (!/\.tar([.+]|$)/.test(mediaType)) throw new ImageBuildError(`${label} is no container image: one of its layers is ${JSON.stringify(mediaType)}`);
+  for (const { mediaType } of layers) if (!/\.tar([.+]|$)/.test(mediaType)) throw new ImageBuildError(`${label} is no container image: one of its layers is ${quotedName(mediaType)}${/wasm/.test(mediaType) ? '. A WebAssembly module that is an image of Portside or container2wasm is downloaded as a file, and started by portside run' : ''}`);
   const config = parseImageConfig(await readJson(store, configDescriptor, `the configuration of ${label}`));
   checkPlatform(config, platform, label);
   return {
@@ -85,7 +89,17 @@ export async function unpackLayer(bytes: Uint8Array, diffId: string | undefined,
   budget.bytes -= unpacked.length;
   if (budget.bytes < 0) throw new ImageBuildError(TOO_LARGE);
   if (diffId !== undefined) checkDigest(unpacked, diffId, `layer ${label}, uncompressed,`);
+  refuseOther(unpacked, diffId === undefined ? label : `layer ${label}`);
   return unpacked;
+}
+
+/** Refuses what is no tar archive, by what it is. One without entries is zeros; of a broken one the reader tells. */
+export function refuseOther(bytes: Uint8Array, path: string): void {
+  if (isTarHeader(bytes)) return;
+  const kind = fileKind(basename(path), bytes.length, bytes.subarray(0, KIND_HEAD_BYTES), bytes.subarray(-KIND_TAIL_BYTES));
+  if (kind?.what === 'a tar archive') return;
+  if (bytes.length >= KIND_TAIL_BYTES && bytes.every((byte) => byte === 0)) return;
+  throw new ImageBuildError(kind === null ? `${path} is no tar archive, and nothing else that is known here: convert takes what docker save, podman save and skopeo copy write, or a tar of a root file system` : `${path} is ${kind.what}, no container image: ${kind.next}`);
 }
 
 /** `bytes` uncompressed, where they are no more than the image may have. */
