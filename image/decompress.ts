@@ -4,16 +4,16 @@
  * unpacked by the machine's program for it, and refused where there is none. Output is capped: a small archive can unpack to any size.
  */
 import { spawn } from 'node:child_process';
-import { createRequire } from 'node:module';
 import * as zlib from 'node:zlib';
 import { ImageBuildError } from './image-error.ts';
+import { hasXzEnd, unpackXz } from './xz.ts';
 import { isZstd, unpackZstd } from './zstd.ts';
-
-// A CommonJS bundle whose names Node can't see from an import.
-const { XzReadableStream } = createRequire(import.meta.url)('xz-decompress') as typeof import('xz-decompress');
 
 /** Most that one archive may unpack to, in `bytes`. */
 export const MAX_UNPACKED = 2 * 1024 * 1024 * 1024;
+
+/** A header asks for up to 4 GiB; xz -9 takes 64 MiB. */
+const XZ_MEMORY = '--memlimit-decompress=512MiB';
 
 export type Compression = 'gzip' | 'xz' | 'zstd' | 'bzip2' | 'lzma' | 'lz4' | 'lzip' | 'compress' | 'none';
 
@@ -45,10 +45,9 @@ export async function decompress(bytes: Uint8Array, options: { maxBytes?: number
     case 'gzip':
       return guard('gzip', () => zlib.gunzipSync(bytes, { maxOutputLength: maxBytes }));
     case 'xz': {
-      // The wasm decoder waits forever for what is cut off; a whole file ends with the footer's magic (and padding by fours).
-      if (!endsWithXzFooter(bytes)) throw new ImageBuildError('broken xz data: it is cut off');
+      if (!hasXzEnd(bytes)) throw new ImageBuildError('broken xz data: it is cut off');
       const unpacked = native ? await runTool('xz', bytes, maxBytes) : null;
-      return unpacked ?? guard('xz', () => collect(new XzReadableStream(streamOf(bytes)), maxBytes));
+      return unpacked ?? guard('xz', () => unpackXz(bytes, maxBytes));
     }
     case 'zstd':
       return guard('zstd', () => unpackZstd(bytes, { maxBytes, native }));
@@ -61,12 +60,6 @@ export async function decompress(bytes: Uint8Array, options: { maxBytes?: number
   }
 }
 
-function endsWithXzFooter(bytes: Uint8Array): boolean {
-  let end = bytes.length;
-  while (end > 0 && bytes[end - 1] === 0) end--;
-  return bytes[end - 2] === 0x59 && bytes[end - 1] === 0x5a;
-}
-
 async function guard(format: string, unpack: () => Uint8Array | Promise<Uint8Array>): Promise<Uint8Array> {
   try {
     return await unpack();
@@ -76,34 +69,10 @@ async function guard(format: string, unpack: () => Uint8Array | Promise<Uint8Arr
   }
 }
 
-function streamOf(bytes: Uint8Array): ReadableStream<Uint8Array> {
-  let off = 0;
-  return new ReadableStream({
-    pull(controller) {
-      if (off >= bytes.length) return controller.close();
-      controller.enqueue(bytes.slice(off, off + 65536));
-      off += 65536;
-    },
-  });
-}
-
-async function collect(stream: ReadableStream<Uint8Array>, maxBytes: number): Promise<Uint8Array> {
-  const chunks: Uint8Array[] = [];
-  let total = 0;
-  const reader = stream.getReader();
-  for (;;) {
-    const { done, value } = await reader.read();
-    if (done) return Buffer.concat(chunks, total);
-    total += value.length;
-    if (total > maxBytes) throw new ImageBuildError(`archive unpacks to more than ${maxBytes} bytes`);
-    chunks.push(value.slice());
-  }
-}
-
 /** Pipes `bytes` through `TOOL -dc`. Null: there is no such program here. */
 function runTool(tool: string, bytes: Uint8Array, maxBytes: number): Promise<Uint8Array | null> {
   return new Promise((resolve, reject) => {
-    const child = spawn(tool, tool === 'xz' ? ['-dc', '-T0'] : ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(tool, tool === 'xz' ? ['-dc', '-T0', XZ_MEMORY] : ['-dc'], { stdio: ['pipe', 'pipe', 'pipe'] });
     const chunks: Buffer[] = [];
     let total = 0;
     let complaint = '';

@@ -17,8 +17,8 @@ const TAGS: Record<string, { named: number; plain: number }> = {
 /** Number of a user or group by its name, or null. */
 export type IdOf = (kind: 'user' | 'group', name: string) => number | null;
 
-/** The attribute for `text`. Throws ImageBuildError where it is broken, or names somebody that `idOf` does not know. */
-export function aclAttribute(text: string, idOf: IdOf): Uint8Array {
+/** The attribute for `text`; null where it says no more than a mode does. Throws ImageBuildError where it is broken, or names somebody that `idOf` does not know. */
+export function aclAttribute(text: string, idOf: IdOf): Uint8Array | null {
   const entries = text.split(/[,\n]/).map((line) => line.replace(/#.*/, '').trim()).filter((line) => line !== '').map((line) => {
     const [kind, name = '', permissions = '', number] = line.split(':').map((part) => part.trim());
     const tag = name === '' ? TAGS[kind]?.plain : TAGS[kind]?.named;
@@ -30,6 +30,7 @@ export function aclAttribute(text: string, idOf: IdOf): Uint8Array {
     if (id === null || id >= NO_ID) throw new ImageBuildError(`has an ACL for the ${kind} ${quotedName(name)}, whom the image does not have: pack it again with tar --numeric-owner, or without --acls`);
     return { tag, bits, id };
   });
+  if (entries.every(({ tag, id }) => id === NO_ID && tag !== TAGS.mask.plain)) return null;
   entries.sort((a, b) => a.tag - b.tag || a.id - b.id);
   const attribute = Buffer.alloc(4 + 8 * entries.length);
   attribute.writeUInt32LE(VERSION, 0);

@@ -16,7 +16,6 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { buildMachine } from '../../machine/build.ts';
 import { EPOCH, writeBootFiles } from '../boot-files.ts';
 import { erofsParts } from '../erofs.ts';
-import { quotedName } from '../file-name.ts';
 import { HttpFailure } from '../http-get.ts';
 import { ImageBuildError } from '../image-error.ts';
 import type { ImageDefaults } from '../initramfs.ts';
@@ -29,6 +28,7 @@ import { findIdentity, usableEnv, type ImageConfig } from './image-config.ts';
 import { applyLayer, type Budget } from './layers.ts';
 import { unpackLayer, type ContainerImage, type Platform } from './oci.ts';
 import { checkPrograms } from './programs.ts';
+import { prepareRoot, refuseUnbootable } from './root.ts';
 import { openSource } from './source.ts';
 
 export interface ConvertOptions {
@@ -163,7 +163,7 @@ export async function makeDisk(image: ContainerImage, name: string, file: string
     options.signal?.throwIfAborted();
     applyLayer(tree, await unpackLayer(await layer.read(), config.diffIds?.[index], budget, layer.label), budget, config.diffIds !== null);
   }
-  if (tree.root.children.size === 0) throw new ImageBuildError(`${image.label} is empty`);
+  refuseUnbootable(tree, config, image.label);
   checkPrograms(tree, config, image.label);
   const settings = makeSettings(tree, config, name);
   prepareRoot(tree, config);
@@ -215,25 +215,6 @@ function makeSettings(tree: Tree, config: ImageConfig, name: string): Settings {
       env: { ...DEFAULT_ENV, HOME: home ?? '/', ...env }, warm: hasShell ? ':' : '',
     },
   };
-}
-
-/** Where the agent mounts file systems of its own: nothing of the image shows below */
-const MOUNTED = ['proc', 'sys', 'dev'];
-
-/**
- * What container engines mount or make: mount points, the files that the agent writes, working directory, volumes. Links of the image are
- * followed inside the root, and their targets made; a loop of links, or a file in the place of a folder, is replaced.
- */
-function prepareRoot(tree: Tree, config: ImageConfig): void {
-  for (const path of [...MOUNTED, 'run', 'etc']) tree.mkdir(path);
-  if (tree.lookup('tmp') === null) tree.mkdir('tmp', 0o1777);
-  for (const path of ['etc/hostname', 'etc/hosts', 'etc/resolv.conf']) tree.touch(path, MOUNTED);
-  for (const path of [config.workdir, ...config.volumes]) {
-    if (path.split('/').includes('..')) throw new ImageBuildError(`the image's configuration has a path that climbs: ${quotedName(path)}`);
-    const there = tree.lookup(path);
-    if (there !== null && there.kind !== 'directory') throw new ImageBuildError(`the image's configuration has ${quotedName(path)} as a folder, and its root as a ${there.kind}`);
-    tree.mkdir(path);
-  }
 }
 
 /** Disk, wasm and manifest, in this order; then the disk that the wasm before had goes. */

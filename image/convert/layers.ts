@@ -86,7 +86,10 @@ class Layer {
     }
     for (const { inode, entry } of this.#acls) {
       try {
-        for (const [kind, text] of Object.entries(entry.acls!)) inode.xattrs.set(`system.posix_acl_${kind}`, aclAttribute(text, (who, name) => idIn(this.#tree, who, name)));
+        for (const [kind, text] of Object.entries(entry.acls!)) {
+          const attribute = aclAttribute(text, (who, name) => idIn(this.#tree, who, name));
+          if (attribute !== null) inode.xattrs.set(`system.posix_acl_${kind}`, attribute);
+        }
       } catch (error) {
         throw error instanceof ImageBuildError ? new ImageBuildError(`${quotedName(entry.path)} ${error.message}`) : error;
       }
