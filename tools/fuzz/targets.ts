@@ -10,6 +10,7 @@ import { parseIcmpv6 } from '../../shared/net/wire/icmpv6.ts';
 import { prettyFrame } from '../../shared/net/wire/pretty.ts';
 import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
+import { ARCHIVE_TARGETS } from './archive-targets.ts';
 import { Chance } from './chance.ts';
 import { playNetwork } from './network-target.ts';
 import { PAGE_TARGETS } from './page-targets.ts';
@@ -176,4 +177,5 @@ export const TARGETS: readonly FuzzTarget[] = [
     },
   },
   ...PAGE_TARGETS,
+  ...ARCHIVE_TARGETS,
 ];
