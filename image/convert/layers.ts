@@ -115,6 +115,7 @@ class Layer {
   }
 
   #add(entry: TarEntry): void {
+    if (entry.path === '' && entry.kind !== 'directory') throw new ImageBuildError(`a layer has an entry without a name, a ${entry.kind}`);
     const inode = entry.kind === 'hardlink' ? this.#linked(entry) : makeFrom(entry);
     if (entry.kind === 'directory' && OVERLAY.some((prefix) => decodeName(inode.xattrs.get(`${prefix}opaque`) ?? NOTHING) === 'y')) this.#whiteOut(entry.path, OPAQUE);
     for (const name of [...inode.xattrs.keys()]) if (OVERLAY.some((prefix) => name.startsWith(prefix))) inode.xattrs.delete(name);

@@ -192,7 +192,7 @@ function repaired(archive: Uint8Array): Uint8Array {
 
 function mutateTar(input: Uint8Array, other: Uint8Array, chance: Chance): Uint8Array {
   let archive = Uint8Array.from(input);
-  for (let count = 1 + chance.below(4); count > 0; count--) archive = mutateMember(archive, other, chance);
+  for (let count = chance.oneIn(4) ? 1 + chance.below(5) : 1; count > 0; count--) archive = mutateMember(archive, other, chance);
   return chance.oneIn(12) ? archive : Uint8Array.from(repaired(archive));
 }
 
