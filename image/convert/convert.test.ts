@@ -163,8 +163,9 @@ describe.skipIf(!canRun)('an image of umoci\'s', () => {
     writeFileSync(join(dir, 'climbing.tar'), tarOf([{ path: '../../etc/passwd' }]));
     writeFileSync(join(dir, 'cut.tar'), readFileSync(join(dir, 'lower.tar')).subarray(0, 5000));
     writeFileSync(join(dir, 'empty.tar'), '');
+    writeFileSync(join(dir, 'some.wasm'), '\0asm\x01\0\0\0');
     for (const [source, text, ...flags] of [
-      [`oci:${layout}:amd64`, 'made for linux/amd64, not for linux/riscv64'], ['foreign.tar', 'made for linux/amd64'], ['climbing.tar', 'leaves its tree'], ['cut.tar', 'cut off'], ['empty.tar', 'cut off'],
+      [`oci:${layout}:amd64`, 'made for linux/amd64, not for linux/riscv64'], ['foreign.tar', 'made for linux/amd64'], ['climbing.tar', 'leaves its tree'], ['cut.tar', 'cut off'], ['empty.tar', 'is an empty file'], ['some.wasm', 'some.wasm is a WebAssembly module, no container image: if it is an image of Portside or container2wasm, portside run some.wasm starts it'],
       ['lower.tar', '--max-entries', '--max-entries', '5'], ['lower.tar', '--max-size', '--max-size', '1'], ['/none.tar', 'no such file'], ['127.0.0.1:1/x', 'ECONNREFUSED'], [`oci:${dir}`, 'no such file'],
     ]) {
       const done = await portside('convert', '--quiet', ...flags, source, 'kept/good.wasm');

@@ -89,17 +89,17 @@ export async function unpackLayer(bytes: Uint8Array, diffId: string | undefined,
   budget.bytes -= unpacked.length;
   if (budget.bytes < 0) throw new ImageBuildError(TOO_LARGE);
   if (diffId !== undefined) checkDigest(unpacked, diffId, `layer ${label}, uncompressed,`);
-  refuseOther(unpacked, diffId === undefined ? label : `layer ${label}`);
+  refuseOther(unpacked, diffId === undefined ? label : `layer ${label}`, unpacked !== bytes);
   return unpacked;
 }
 
 /** Refuses what is no tar archive, by what it is. One without entries is zeros; of a broken one the reader tells. */
-export function refuseOther(bytes: Uint8Array, path: string): void {
+export function refuseOther(bytes: Uint8Array, path: string, wasPacked: boolean): void {
   if (isTarHeader(bytes)) return;
-  const kind = fileKind(basename(path), bytes.length, bytes.subarray(0, KIND_HEAD_BYTES), bytes.subarray(-KIND_TAIL_BYTES));
+  const kind = fileKind(basename(path).replace(wasPacked ? /\.(gz|xz|zst|bz2|lzma|lz4|lz|Z)$/ : '', ''), bytes.length, bytes.subarray(0, KIND_HEAD_BYTES), bytes.subarray(-KIND_TAIL_BYTES));
   if (kind?.what === 'a tar archive') return;
   if (bytes.length >= KIND_TAIL_BYTES && bytes.every((byte) => byte === 0)) return;
-  throw new ImageBuildError(kind === null ? `${path} is no tar archive, and nothing else that is known here: convert takes what docker save, podman save and skopeo copy write, or a tar of a root file system` : `${path} is ${kind.what}, no container image: ${kind.next}`);
+  throw new ImageBuildError(kind === null ? `${path}${wasPacked ? ', unpacked,' : ''} is no tar archive, and nothing else that is known here: convert takes what docker save, podman save and skopeo copy write, or a tar of a root file system` : `${path}${wasPacked ? ', unpacked,' : ''} is ${kind.what}, no container image: ${kind.next}`);
 }
 
 /** `bytes` uncompressed, where they are no more than the image may have. */

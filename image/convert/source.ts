@@ -79,7 +79,7 @@ async function readRegular(path: string, maxBytes: number): Promise<Uint8Array> 
 async function readArchive(path: string, maxBytes = MAX_UNPACKED): Promise<Uint8Array> {
   const bytes = await readRegular(path, MAX_UNPACKED);
   const archive = await unpack(bytes, maxBytes).catch((error: unknown) => { throw about(path, error); });
-  refuseOther(archive, path);
+  refuseOther(archive, path, archive !== bytes);
   return archive;
 }
 
