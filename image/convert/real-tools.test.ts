@@ -13,8 +13,10 @@ import { writeErofs } from '../erofs.ts';
 import { decodeName, encodeName } from '../file-name.ts';
 import { ImageBuildError } from '../image-error.ts';
 import { Tree, type Inode } from '../tree.ts';
-import { tarOf } from './fixture.ts';
+import { tarOf, type TarMember } from './fixture.ts';
 import { applyLayer } from './layers.ts';
+import { unpackLayer } from './oci.ts';
+import { openSource } from './source.ts';
 
 const has = (tool: string): boolean => spawnSync(tool, ['--help']).error === undefined;
 const TOOLS = ['tar', 'bsdtar', 'setfattr', 'getfattr', 'setfacl', 'pigz', 'pzstd', 'zstd', 'bzip2', 'lz4', 'fsck.erofs'];
@@ -259,6 +261,50 @@ describe.skipIf(!canRun)('real tools', () => {
     const archive = join(dir, 'absolute.tar');
     execFileSync('tar', ['-P', '--transform=s,^,/.//,', '-C', plain, '-cf', archive, 'etc', 'len-1'], { stdio: ['ignore', 'ignore', 'pipe'] });
     expectSame(readFileSync(archive), gnuUnpack(archive));
+  });
+});
+
+const hasImageTools = canRun && has('umoci') && has('skopeo');
+if (!hasImageTools) console.warn('layers of image tools are not tested: no umoci, no skopeo, or others missing');
+
+describe.skipIf(!hasImageTools)('images', () => {
+  test('layers of all kinds of changes: the root is what umoci unpacks, and so it is after skopeo has packed them as zstd, zstd:chunked or a docker-archive', { timeout: 120_000 }, async () => {
+    const dirOf = (path: string): TarMember => ({ path: `${path}/`, type: '5', mode: 0o755 });
+    const layers: TarMember[][] = [
+      [
+        dirOf('.'), dirOf('bin'), dirOf('writable'), dirOf('writable/etc'), { path: 'writable/etc/passwd', data: 'root:x:0:0::/:/bin/sh\n' }, { path: 'etc', type: '2', link: '/writable/etc' }, { path: 'up', type: '2', link: '../../writable' },
+        { path: 'bin/one', data: 'one', mode: 0o4755, uid: 7, gid: 8 }, { path: 'bin/two', type: '1', link: 'bin/one' }, dirOf('a'), { path: 'a/file', data: 'f' }, dirOf('a/dir'), { path: 'a/dir/deep', data: 'd' }, dirOf('opaque'), { path: 'opaque/old', data: 'o' },
+        { path: 'pipe', type: '6' }, { path: 'loop7', type: '4', major: 7, minor: 300 }, { path: 'tty', type: '3', major: 4, minor: 64 }, { path: 'kind-1', data: 'file' }, dirOf('kind-2'), { path: 'kind-2/x', data: 'x' }, { path: 'kind-3', type: '2', link: 'a' }, { path: 'gone', data: 'g' },
+      ],
+      [
+        { path: 'etc/new', data: 'through a link' }, { path: 'up/more', data: 'above' }, { path: 'a/.wh.file' }, { path: '.wh.gone' }, { path: 'opaque/.wh..wh..opq' }, { path: 'opaque/new', data: 'n' }, { path: 'linked', type: '1', link: 'bin/two' },
+        dirOf('kind-1'), { path: 'kind-1/y', data: 'y' }, { path: 'kind-2', type: '6' }, dirOf('kind-3'), { path: 'a/dir/', type: '5', mode: 0o700 },
+      ],
+      [{ path: 'bin/one', data: 'changed' }, { path: 'a/.wh.dir' }, { path: '.wh.kind-1' }, { path: 'etc/.wh.passwd' }],
+    ];
+    const layout = join(dir, 'layout');
+    execFileSync('umoci', ['init', '--layout', layout]);
+    execFileSync('umoci', ['new', '--image', `${layout}:x`]);
+    for (const [i, members] of layers.entries()) {
+      writeFileSync(join(dir, `layer-${i}.tar`), tarOf(members));
+      execFileSync('umoci', ['raw', 'add-layer', '--image', `${layout}:x`, join(dir, `layer-${i}.tar`)]);
+    }
+    execFileSync('umoci', ['config', '--image', `${layout}:x`, '--os', 'linux', '--architecture', 'riscv64']);
+    execFileSync('umoci', ['unpack', '--image', `${layout}:x`, join(dir, 'bundle')], { stdio: ['ignore', 'ignore', 'pipe'] });
+    const expected = seenInFolder(join(dir, 'bundle/rootfs'));
+    expect(Object.keys(expected).length).toBeGreaterThan(15);
+
+    const copy = (...args: string[]): void => void execFileSync('skopeo', ['--insecure-policy', 'copy', '--quiet', ...args], { stdio: ['ignore', 'ignore', 'pipe'] });
+    for (const format of ['zstd', 'zstd:chunked']) copy('--dest-compress', '--dest-compress-format', format, `oci:${layout}:x`, `oci:${join(dir, format.replace(':', '-'))}:x`);
+    copy(`oci:${layout}:x`, `docker-archive:${join(dir, 'x.docker.tar')}:registry.example/x:1`);
+    const options = { platform: { os: 'linux', architecture: 'riscv64', variant: null }, plainHttp: false, credentials: null, blobDir: dir, maxBytes: 1e8, report: () => undefined };
+    for (const source of [layout, join(dir, 'zstd'), join(dir, 'zstd-chunked'), join(dir, 'x.docker.tar')]) {
+      const image = await openSource(source, options);
+      const tree = new Tree(0);
+      for (const [i, layer] of image.layers.entries()) applyLayer(tree, await unpackLayer(await layer.read(), image.config.diffIds?.[i], { entries: 1e4, bytes: 1e8 }, layer.label), { entries: 1e4, bytes: 1e8 });
+      expect(seenInTree(tree), source).toEqual(expected);
+      expectSound(tree);
+    }
   });
 });
 
