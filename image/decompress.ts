@@ -86,7 +86,7 @@ function runTool(tool: string, bytes: Uint8Array, maxBytes: number): Promise<Uin
     child.on('close', (code) => {
       if (total > maxBytes) reject(new ImageBuildError(`archive unpacks to more than ${maxBytes} bytes`));
       else if (code === 0) resolve(Buffer.concat(chunks, total));
-      else reject(new ImageBuildError(`broken ${tool} data: ${complaint.trim()}`));
+      else reject(new ImageBuildError(`broken ${tool} data: ${complaint.trim().replace(/\s+/g, ' ').slice(0, 200) || `status ${code}`}`));
     });
     // A tool that gives up early closes its input: its exit code says why.
     child.stdin.on('error', () => undefined);

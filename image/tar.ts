@@ -76,9 +76,9 @@ const HEADER_ONLY = '23456';
 export function* readTar(archive: Uint8Array, options: TarOptions = {}): Generator<TarEntry> {
   const reader = new TarReader(archive, options);
   for (;;) {
-    const entry = reader.next();
-    if (entry === null) return;
-    yield entry;
+    const next = reader.next();
+    if (next === null) return;
+    yield next;
   }
 }
 
@@ -114,8 +114,8 @@ class TarReader {
       try {
         if (!hasChecksum(header)) throw new ImageBuildError('has a header with a wrong checksum');
         name = nameOf(this.#local, header);
-        const entry = this.#read(header);
-        if (entry !== null) return entry;
+        const found = this.#read(header);
+        if (found !== null) return found;
       } catch (error) {
         throw error instanceof ImageBuildError ? new ImageBuildError(`tar archive: ${name === '' ? 'it' : `its entry ${quotedName(name)}`} ${error.message}`) : error;
       }

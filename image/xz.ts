@@ -36,7 +36,7 @@ export async function unpackXz(bytes: Uint8Array, maxBytes: number): Promise<Uin
       }
     } catch (error) {
       // XZ_OPTIONS_ERROR
-      throw /error code 6$/.test((error as Error).message) ? new ImageBuildError('xz data with a check or a filter that only the program xz knows: install it, or pack again by xz without options') : error;
+      throw (error as Error).message.endsWith('error code 6') ? new ImageBuildError('xz data with a check or a filter that only the program xz knows: install it, or pack again by xz without options') : error;
     } finally {
       // All streams share one decoder, which is free again by this.
       await reader.cancel().catch(() => undefined);

@@ -16,6 +16,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { buildMachine } from '../../machine/build.ts';
 import { EPOCH, writeBootFiles } from '../boot-files.ts';
 import { erofsParts } from '../erofs.ts';
+import { quotedName } from '../file-name.ts';
 import { HttpFailure } from '../http-get.ts';
 import { ImageBuildError } from '../image-error.ts';
 import type { ImageDefaults } from '../initramfs.ts';
@@ -205,7 +206,7 @@ async function writeAll(file: FileHandle, parts: Uint8Array[]): Promise<void> {
 function makeSettings(tree: Tree, config: ImageConfig, name: string): Settings {
   const { env, left } = usableEnv(config.env);
   const { home, ...identity } = findIdentity(tree, config.user);
-  const warnings = left.map((variable) => `the variable ${JSON.stringify(variable)} is left out: the guest's shell can't hand on a name like this`);
+  const warnings = left.map((variable) => `the variable ${quotedName(variable)} is left out: the guest's shell can't hand on a name like this`);
   const hasShell = tree.lookup('bin/sh')?.kind === 'file';
   return {
     warnings,

@@ -111,14 +111,14 @@ class Layer {
   }
 
   #dropLower(directory: Inode): void {
-    for (const name of [...directory.children.keys()]) this.#dropName(directory, name);
+    for (const name of directory.children.keys()) this.#dropName(directory, name);
   }
 
   #add(entry: TarEntry): void {
     if (entry.path === '' && entry.kind !== 'directory') throw new ImageBuildError(`a layer has an entry without a name, a ${entry.kind}`);
     const inode = entry.kind === 'hardlink' ? this.#linked(entry) : makeFrom(entry);
     if (entry.kind === 'directory' && OVERLAY.some((prefix) => decodeName(inode.xattrs.get(`${prefix}opaque`) ?? NOTHING) === 'y')) this.#whiteOut(entry.path, OPAQUE);
-    for (const name of [...inode.xattrs.keys()]) if (OVERLAY.some((prefix) => name.startsWith(prefix))) inode.xattrs.delete(name);
+    for (const name of inode.xattrs.keys()) if (OVERLAY.some((prefix) => name.startsWith(prefix))) inode.xattrs.delete(name);
     this.#tree.put(entry.path, inode);
     this.#markOwn(entry.path);
     // Over a directory the old inode has taken all that is new.

@@ -68,6 +68,7 @@ export async function resolveImage(document: Uint8Array, store: BlobStore, platf
   const configDescriptor = asDescriptor(root.config, `the configuration of ${label}`);
   const layers = asArray(root.layers, `the layers of ${label}`).map((layer) => asDescriptor(layer, `a layer of ${label}`));
   if (layers.length > MAX_LAYERS) throw new ImageBuildError(`${label} has more than ${MAX_LAYERS} layers`);
+  if (layers.some(({ mediaType }) => /encrypted/.test(mediaType))) throw new ImageBuildError(`${label} has encrypted layers: skopeo copy --decryption-key KEY docker://… oci-archive:image.tar makes an archive that convert takes`);
   for (const { mediaType } of layers) if (!/\.tar([.+]|$)/.test(mediaType)) throw new ImageBuildError(`${label} is no container image: one of its layers is ${quotedName(mediaType)}${/wasm/.test(mediaType) ? '. A WebAssembly module that is an image of Portside or container2wasm is downloaded as a file, and started by portside run' : ''}`);
   const config = parseImageConfig(await readJson(store, configDescriptor, `the configuration of ${label}`));
   checkPlatform(config, platform, label);
@@ -89,7 +90,8 @@ export async function unpackLayer(bytes: Uint8Array, diffId: string | undefined,
   budget.bytes -= unpacked.length;
   if (budget.bytes < 0) throw new ImageBuildError(TOO_LARGE);
   if (diffId !== undefined) checkDigest(unpacked, diffId, `layer ${label}, uncompressed,`);
-  refuseOther(unpacked, diffId === undefined ? label : `layer ${label}`, unpacked !== bytes);
+  // An archive of no bytes is one without entries, where a digest says that it is whole.
+  if (diffId === undefined || unpacked.length > 0) refuseOther(unpacked, diffId === undefined ? label : `layer ${label}`, unpacked !== bytes);
   return unpacked;
 }
 
@@ -113,7 +115,7 @@ const TOO_LARGE = 'the image unpacks to more than is allowed; --max-size MIB rai
 
 export function checkPlatform(config: ImageConfig, platform: Platform, label: string): void {
   if (config.os === platform.os && config.architecture === platform.architecture) return;
-  throw new ImageBuildError(wrongPlatform(label, [`${config.os || '?'}/${config.architecture || '?'}`], platform));
+  throw new ImageBuildError(wrongPlatform(label, [printable(`${config.os || '?'}/${config.architecture || '?'}`)], platform));
 }
 
 /** One line: what it is made for, and the ways out. */
@@ -151,7 +153,7 @@ export function asDescriptor(value: unknown, what: string): Descriptor {
   const fields = asObject(value, what);
   const digest = asText(fields.digest, `the digest of ${what}`);
   const size = fields.size;
-  if (!isDigest(digest)) throw new ImageBuildError(`${what} has a digest that is none: ${JSON.stringify(digest.slice(0, 100))}`);
+  if (!isDigest(digest)) throw new ImageBuildError(`${what} has a digest that is none: ${quotedName(digest.slice(0, 100))}`);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw new ImageBuildError(`${what} has no size`);
   return { digest, size, mediaType: typeof fields.mediaType === 'string' ? fields.mediaType : '' };
 }
@@ -174,7 +176,7 @@ function verified(bytes: Uint8Array, { digest, size }: Descriptor, what: string)
 
 export function checkDigest(bytes: Uint8Array, digest: string, what: string): void {
   const [algorithm] = digest.split(':');
-  if (!isDigest(digest)) throw new ImageBuildError(`${what} has a digest that is none: ${JSON.stringify(digest.slice(0, 100))}`);
+  if (!isDigest(digest)) throw new ImageBuildError(`${what} has a digest that is none: ${quotedName(digest.slice(0, 100))}`);
   if (`${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` !== digest) throw new ImageBuildError(`${what} does not have the digest ${digest}: it is damaged, or not what was asked for`);
 }
 

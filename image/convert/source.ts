@@ -133,7 +133,7 @@ function misfitOf(path: string, file: string): string | null {
   if (path === 'Vagrantfile' || path === 'box.img') return 'is a Vagrant box, a virtual machine: portside listen gives a network to QEMU, which runs those';
   if (folder === undefined) return null;
   if (name === 'oci-layout') return `has an OCI layout in its folder ${quotedName(folder)}: pack that folder's contents (tar -C ${folder} -cf image.tar .)`;
-  if (/^(bin|etc|usr)$/.test(name)) return `has a root file system in its folder ${quotedName(folder)}: pack that folder's contents (tar -C ${folder} -cf root.tar .)`;
+  if (/^(bin|etc|usr)$/.test(name)) return `has a root file system in its folder ${quotedName(folder)}: pack that folder's contents (tar -C ${folder} -cf root.tar .), or say rootfs:FILE where the folder belongs to it`;
   return null;
 }
 
@@ -198,9 +198,9 @@ async function openDockerArchive(entries: Map<string, TarEntry>, { path, tag }: 
 function pick<T>(images: T[], tag: string | null, tagsOf: (image: T) => string[], path: string): T {
   const matches = tag === null ? images : images.filter((image) => tagsOf(image).some((name) => name === tag || name.endsWith(`/${tag}`) || (!tag.includes(':') && name.endsWith(`:${tag}`))));
   if (matches.length === 1) return matches[0];
-  const names = images.flatMap(tagsOf).slice(0, 20).map((name) => JSON.stringify(name)).join(', ');
+  const names = images.flatMap(tagsOf).slice(0, 20).map(quotedName).join(', ');
   if (images.length === 0) throw new ImageBuildError(`${path} has no images`);
-  throw new ImageBuildError(tag === null ? `${path} has ${images.length} images: name one behind a colon (${names})` : `${path} has ${matches.length === 0 ? 'no image' : 'several images'} ${JSON.stringify(tag)}; there is ${names || 'none with a name'}`);
+  throw new ImageBuildError(tag === null ? `${path} has ${images.length} images: name one behind a colon (${names})` : `${path} has ${matches.length === 0 ? 'no image' : 'several images'} ${quotedName(tag!)}; there is ${names || 'none with a name'}`);
 }
 
 // ---- OCI layout
