@@ -9,6 +9,7 @@
  *
  * Numbers are decimal ASCII. Archives come from outside: every length is checked before it is used.
  */
+import { quotedName } from './file-name.ts';
 import { ImageBuildError } from './image-error.ts';
 
 const MAGIC = '!<arch>\n';
@@ -38,7 +39,7 @@ export function readAr(archive: Uint8Array): ArMember[] {
     if (!/^\d{1,10}$/.test(digits)) throw new ImageBuildError('ar archive has a broken length');
     const start = off + HEADER_LEN;
     const end = start + Number(digits);
-    if (end > archive.length) throw new ImageBuildError(`ar archive is cut off in ${JSON.stringify(name)}`);
+    if (end > archive.length) throw new ImageBuildError(`ar archive is cut off in ${quotedName(name)}`);
     members.push({ name, data: archive.subarray(start, end) });
     off = end + (end & 1);
   }

@@ -6,10 +6,11 @@
  *
  * Names of one inode share `ino`; its data comes with the first of them, which is where the kernel creates the file.
  */
+import { encodeName } from './file-name.ts';
 import { typeBits, type Inode, type Tree } from './tree.ts';
 
 const HEADER_LEN = 110;
-/** The format has no room for times after 2106. */
+/** The format has no room for times before 1970 and after 2106. */
 const MAX_FIELD = 0xffffffff;
 const TRAILER = 'TRAILER!!!';
 const encoder = new TextEncoder();
@@ -32,10 +33,10 @@ export function writeCpio(tree: Tree): Uint8Array {
 }
 
 function header(name: string, ino: number, inode: Inode | null, nlink: number, size: number): Uint8Array {
-  const nameBytes = encoder.encode(`${name}\0`);
+  const nameBytes = encodeName(`${name}\0`);
   const mode = inode === null ? 0 : typeBits(inode.kind) | inode.mode;
   const fields = [
-    ino, mode, inode?.uid ?? 0, inode?.gid ?? 0, nlink, Math.min(inode?.mtime ?? 0, MAX_FIELD), size, 0, 0, inode?.major ?? 0, inode?.minor ?? 0, nameBytes.length, 0,
+    ino, mode, inode?.uid ?? 0, inode?.gid ?? 0, nlink, Math.min(Math.max(inode?.mtime ?? 0, 0), MAX_FIELD), size, 0, 0, inode?.major ?? 0, inode?.minor ?? 0, nameBytes.length, 0,
   ];
   const out = new Uint8Array(roundUp4(HEADER_LEN + nameBytes.length));
   out.set(encoder.encode(`070701${fields.map((value) => value.toString(16).padStart(8, '0')).join('')}`));

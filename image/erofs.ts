@@ -21,6 +21,7 @@
  */
 import { createHash } from 'node:crypto';
 import { crc32c } from './crc32c.ts';
+import { encodeName, quotedName } from './file-name.ts';
 import { ImageBuildError } from './image-error.ts';
 import { sortedChildren, typeBits, type Inode, type InodeKind, type Tree } from './tree.ts';
 
@@ -111,7 +112,7 @@ function placeInodes(tree: Tree): Map<Inode, Slot> {
     }
     const xattrs = emitXattrs(inode, path);
     const size = inode.kind === 'directory' ? directorySize(inode) : inode.data.length;
-    if (size >= 2 ** 32) throw new ImageBuildError(`${JSON.stringify(path)} is too large for a disk image (4 GiB)`);
+    if (size >= 2 ** 32) throw new ImageBuildError(`${quotedName(path)} is too large for a disk image (4 GiB)`);
     let tail = size % BLOCK;
     // A symlink's target is read from where its inode lies; everything else may go elsewhere.
     if (INODE_LEN + xattrs.length + tail > BLOCK || (tail > MAX_INLINE_TAIL && inode.kind !== 'symlink')) tail = 0;
@@ -123,7 +124,7 @@ function placeInodes(tree: Tree): Map<Inode, Slot> {
     if (inode.kind !== 'directory') return;
     slot.nlink = 2 + [...inode.children.values()].filter((child) => child.kind === 'directory').length;
     for (const [name, child] of sortedChildren(inode)) {
-      if (child.kind === 'directory' && slots.has(child)) throw new ImageBuildError(`directory ${JSON.stringify(`${path}/${name}`)} has two names`);
+      if (child.kind === 'directory' && slots.has(child)) throw new ImageBuildError(`directory ${quotedName(`${path}/${name}`)} has two names`);
       visit(child, `${path}/${name}`, slot);
     }
   };
@@ -174,8 +175,8 @@ function encodeDevice(major: number, minor: number): number {
 function directoryNames(directory: Inode): Array<{ name: Uint8Array; child: Inode | '.' | '..' }> {
   const names: Array<{ name: Uint8Array; child: Inode | '.' | '..' }> = [{ name: encoder.encode('.'), child: '.' }, { name: encoder.encode('..'), child: '..' }];
   for (const [name, child] of sortedChildren(directory)) {
-    const bytes = encoder.encode(name);
-    if (bytes.length > 255) throw new ImageBuildError(`a name is too long for a disk image: ${name.slice(0, 40)}…`);
+    const bytes = encodeName(name);
+    if (bytes.length > 255) throw new ImageBuildError(`a name is too long for a disk image: ${quotedName(name)}`);
     names.push({ name: bytes, child });
   }
   return names.sort((a, b) => Buffer.compare(a.name, b.name));
@@ -230,9 +231,9 @@ function emitXattrs(inode: Inode, path: string): Uint8Array {
   for (const [fullName, value] of [...inode.xattrs].sort(([a], [b]) => (a < b ? -1 : 1))) {
     const prefix = XATTR_PREFIXES.find(([start]) => fullName.startsWith(start));
     if (prefix === undefined) continue;
-    const name = encoder.encode(fullName.slice(prefix[0].length));
+    const name = encodeName(fullName.slice(prefix[0].length));
     const entry = new Uint8Array(roundUp(XATTR_ENTRY_LEN + name.length + value.length, 4));
-    if (name.length > 255 || value.length > 0xffff) throw new ImageBuildError(`an extended attribute of ${JSON.stringify(path)} is too long`);
+    if (name.length > 255 || value.length > 0xffff) throw new ImageBuildError(`an extended attribute of ${quotedName(path)} is too long`);
     entry[0] = name.length;
     entry[1] = prefix[1];
     new DataView(entry.buffer).setUint16(2, value.length, true);
@@ -242,7 +243,7 @@ function emitXattrs(inode: Inode, path: string): Uint8Array {
   }
   if (parts.length === 1) return new Uint8Array(0);
   const xattrs = Buffer.concat(parts);
-  if (INODE_LEN + xattrs.length > BLOCK) throw new ImageBuildError(`the extended attributes of ${JSON.stringify(path)} are too long`);
+  if (INODE_LEN + xattrs.length > BLOCK) throw new ImageBuildError(`the extended attributes of ${quotedName(path)} are too long`);
   return xattrs;
 }
 

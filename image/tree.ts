@@ -3,8 +3,10 @@
  *
  * Hard links are one Inode under several names. A path is resolved as the kernel would resolve it inside this root:
  * symlinks on the way are followed (an absolute target starts at this root, `..` stops there), so an archive whose
- * `bin -> /usr/bin` or `data -> ../../../etc` comes first can only ever write into the tree.
+ * `bin -> /usr/bin` or `data -> ../../../etc` comes first can only ever write into the tree. Where something is made, a link
+ * to what is not there yet has its target made, as container engines do.
  */
+import { decodeName, encodeName, quotedName } from './file-name.ts';
 import { ImageBuildError } from './image-error.ts';
 import type { TarEntry } from './tar.ts';
 
@@ -55,13 +57,56 @@ export class Tree {
     return this.#walk(path, followLast, false);
   }
 
-  /** Makes the directory `path` and those above it where they are missing; what exists stays as it is. */
+  /**
+   * Where `path` leads, all links followed inside this root, as a path without any: what is not there yet has its name all the same. Null
+   * for a loop of links, and below what is no directory.
+   */
+  locate(path: string): string | null {
+    const todo = path.split('/').toReversed();
+    let trail: Array<{ name: string; inode: Inode | undefined }> = [];
+    let links = 0;
+    while (todo.length > 0) {
+      const name = todo.pop()!;
+      if (name === '' || name === '.') continue;
+      if (name === '..') {
+        trail.pop();
+        continue;
+      }
+      const here = trail.length === 0 ? this.root : trail[trail.length - 1].inode;
+      if (here !== undefined && here.kind !== 'directory') return null;
+      const next = here?.children.get(name);
+      if (next?.kind === 'symlink') {
+        if (++links > MAX_SYMLINKS) return null;
+        const target = decodeName(next.data);
+        if (target.startsWith('/')) trail = [];
+        todo.push(...target.split('/').toReversed());
+      } else {
+        if (trail.length > MAX_DEPTH) throw new ImageBuildError('a tree of directories is too deep');
+        trail.push({ name, inode: next });
+      }
+    }
+    return trail.map(({ name }) => name).join('/');
+  }
+
+  /**
+   * Makes the directory `path` and those above it where they are missing, where links lead to; what exists stays as it is. Anything else
+   * that is in the way, a loop of links among it, is replaced.
+   */
   mkdir(path: string, mode = 0o755): Inode {
-    const there = this.lookup(path);
-    if (there !== null && there.kind === 'directory') return there;
+    const at = this.locate(path) ?? path;
+    const there = this.lookup(at, false);
+    if (there?.kind === 'directory') return there;
     const inode = makeInode('directory', mode, { mtime: this.#mtime });
-    this.put(path, inode);
+    this.put(at, inode);
     return inode;
+  }
+
+  /** Makes the file `path` where there is none, where links lead to. A link to something else is replaced, and so is one below `besides`. */
+  touch(path: string, besides: string[]): void {
+    const at = this.locate(path);
+    const isOk = at !== null && !besides.includes(at.split('/')[0]);
+    const there = isOk ? this.lookup(at, false) : null;
+    if (there?.kind !== 'file') this.write(isOk && there === null ? at : path, '');
   }
 
   write(path: string, data: Uint8Array | string, mode = 0o644): void {
@@ -69,7 +114,7 @@ export class Tree {
   }
 
   symlink(path: string, target: string): void {
-    this.put(path, makeInode('symlink', 0o777, { mtime: this.#mtime, data: encoder.encode(target) }));
+    this.put(path, makeInode('symlink', 0o777, { mtime: this.#mtime, data: encodeName(target) }));
   }
 
   /** Text of a file, or null where there is none. */
@@ -100,13 +145,13 @@ export class Tree {
   addEntry(entry: TarEntry): void {
     if (entry.kind === 'hardlink') {
       const target = this.lookup(entry.link, false);
-      if (target === null || target.kind === 'directory') throw new ImageBuildError(`hard link to something that is not there: ${JSON.stringify(entry.link)}`);
+      if (target === null || target.kind === 'directory') throw new ImageBuildError(`${quotedName(entry.path)} is a hard link to something that is not there: ${quotedName(entry.link)}`);
       this.put(entry.path, target);
       return;
     }
     if (entry.kind === 'directory' && this.lookup(entry.path, false)?.kind === 'symlink' && this.lookup(entry.path)?.kind === 'directory') return;
     const { kind, mode, uid, gid, mtime, major, minor, xattrs } = entry;
-    this.put(entry.path, makeInode(kind, mode, { uid, gid, mtime, major, minor, xattrs, data: kind === 'symlink' ? encoder.encode(entry.link) : entry.data }));
+    this.put(entry.path, makeInode(kind, mode, { uid, gid, mtime, major, minor, xattrs, data: kind === 'symlink' ? encodeName(entry.link) : entry.data }));
   }
 
   /** All names below the root, parents before children, names in byte order; `path` without leading slash, '' first. */
@@ -133,7 +178,7 @@ export class Tree {
       if (next === undefined) return null;
       if (next.kind === 'symlink' && (followLast || todo.length > 0)) {
         if (++links > MAX_SYMLINKS) return null;
-        const target = decoder.decode(next.data);
+        const target = decodeName(next.data);
         if (target.startsWith('/')) trail.length = 1;
         todo.push(...target.split('/').toReversed());
       } else {
@@ -144,19 +189,20 @@ export class Tree {
     return trail[trail.length - 1];
   }
 
+  /** The directory that has (or will have) `path`, made where it is missing, and the name there: '' for the root. */
   #parentOf(path: string): { parent: Inode; name: string } {
     const clean = path.split('/').filter((part) => part !== '' && part !== '.');
     const name = clean.pop() ?? '';
     if (name === '..') throw new ImageBuildError(`a name in a tree can't be ".."`);
     const parent = this.#walk(clean.join('/'), true, true);
-    if (parent?.kind !== 'directory') throw new ImageBuildError(`${JSON.stringify(clean.join('/'))} is not a directory`);
+    if (parent?.kind !== 'directory') throw new ImageBuildError(`${quotedName(path)} can't be: ${quotedName(clean.join('/'))} is not a directory`);
     return { parent, name };
   }
 }
 
 /** A directory's names in the order of their bytes, as erofs needs them and as keeps builds the same everywhere. */
 export function sortedChildren(directory: Inode): Array<[name: string, inode: Inode]> {
-  return [...directory.children].map(([name, inode]) => ({ name, inode, key: Buffer.from(name) }))
+  return [...directory.children].map(([name, inode]) => ({ name, inode, key: encodeName(name) }))
     .sort((a, b) => Buffer.compare(a.key, b.key)).map(({ name, inode }) => [name, inode]);
 }
 

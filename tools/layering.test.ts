@@ -34,7 +34,7 @@ const MAY_IMPORT: Record<string, string[]> = {
   // On another origin than everything else.
   'web/frame': ['web'],
   'machine': [],
-  'image': ['machine'],
+  'image': ['machine', 'shared'],
 };
 
 /** Packages that only some layers may see; all others are free. */

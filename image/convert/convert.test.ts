@@ -4,7 +4,7 @@
  */
 import { execFile, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { chmodSync, chownSync, linkSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, linkSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer, type AddressInfo } from 'node:net';
 import { once } from 'node:events';
 import { tmpdir } from 'node:os';
@@ -163,8 +163,9 @@ describe.skipIf(!canRun)('an image of umoci\'s', () => {
     writeFileSync(join(dir, 'climbing.tar'), tarOf([{ path: '../../etc/passwd' }]));
     writeFileSync(join(dir, 'cut.tar'), readFileSync(join(dir, 'lower.tar')).subarray(0, 5000));
     writeFileSync(join(dir, 'empty.tar'), '');
+    writeFileSync(join(dir, 'some.wasm'), '\0asm\x01\0\0\0');
     for (const [source, text, ...flags] of [
-      [`oci:${layout}:amd64`, 'made for linux/amd64, not for linux/riscv64'], ['foreign.tar', 'made for linux/amd64'], ['climbing.tar', 'leaves its tree'], ['cut.tar', 'cut off'], ['empty.tar', 'cut off'],
+      [`oci:${layout}:amd64`, 'made for linux/amd64, not for linux/riscv64'], ['foreign.tar', 'made for linux/amd64'], ['climbing.tar', 'leaves its tree'], ['cut.tar', 'cut off'], ['empty.tar', 'is an empty file'], ['some.wasm', 'some.wasm is a WebAssembly module, no container image: if it is an image of Portside or container2wasm, portside run some.wasm starts it'],
       ['lower.tar', '--max-entries', '--max-entries', '5'], ['lower.tar', '--max-size', '--max-size', '1'], ['/none.tar', 'no such file'], ['127.0.0.1:1/x', 'ECONNREFUSED'], [`oci:${dir}`, 'no such file'],
     ]) {
       const done = await portside('convert', '--quiet', ...flags, source, 'kept/good.wasm');
@@ -193,13 +194,19 @@ const hasDpkg = spawnSync('dpkg-deb', ['--version']).error === undefined;
 
 test.skipIf(!hasDpkg)('a root with python in it: a tar without a configuration, a program given by hand', async () => {
   const root = join(dir, 'python');
-  mkdirSync(join(root, 'usr/lib'), { recursive: true });
+  for (const name of ['usr/lib', 'etc']) mkdirSync(join(root, name), { recursive: true });
   symlinkSync('usr/lib', join(root, 'lib'));
   for (const file of await pythonPackages()) execFileSync('dpkg-deb', ['-x', file, root]);
+  // The root's configuration is elsewhere in it, and so is what is made in /run and /tmp.
+  mkdirSync(join(root, 'writable/etc'), { recursive: true });
+  for (const name of readdirSync(join(root, 'etc'))) renameSync(join(root, 'etc', name), join(root, 'writable/etc', name));
+  rmSync(join(root, 'etc'), { recursive: true, force: true });
+  writeFileSync(join(root, 'writable/etc/app.conf'), 'kept');
+  for (const name of ['etc', 'run', 'tmp']) symlinkSync(`writable/${name}`, join(root, name));
   execFileSync('tar', ['--owner=0', '--group=0', '--numeric-owner', '-C', root, '-czf', join(dir, 'python.tar.gz'), '.']);
   expect((await portside('convert', '--quiet', '--memory', '256', '--name', 'snake', 'python.tar.gz', 'python.wasm')).status).toBe(0);
-  const script = 'import os, socket, sys; print(os.uname().machine, socket.gethostname(), sum(range(1000)), sep="|"); sys.exit(3)';
-  expect(await portside('run', 'python.wasm', 'python3.13', '-c', script)).toMatchObject({ status: 3, stdout: 'riscv64|snake|499500\n' });
+  const script = 'import os, socket, sys; print(os.uname().machine, socket.gethostname(), sum(range(1000)), open("/etc/app.conf").read(), os.readlink("/etc"), os.path.isdir("/tmp"), oct(os.stat("/writable/tmp").st_mode), sep="|"); sys.exit(3)';
+  expect(await portside('run', 'python.wasm', 'python3.13', '-c', script)).toMatchObject({ status: 3, stdout: 'riscv64|snake|499500|kept|writable/etc|True|0o41777\n' });
 }, 300_000);
 
 test('command lines that are wrong', async () => {

@@ -16,6 +16,7 @@ import { basename, dirname, join, resolve } from 'node:path';
 import { buildMachine } from '../../machine/build.ts';
 import { EPOCH, writeBootFiles } from '../boot-files.ts';
 import { erofsParts } from '../erofs.ts';
+import { quotedName } from '../file-name.ts';
 import { HttpFailure } from '../http-get.ts';
 import { ImageBuildError } from '../image-error.ts';
 import type { ImageDefaults } from '../initramfs.ts';
@@ -23,11 +24,12 @@ import { DISK_MODULES, NET_MODULES, SHARE_MODULES } from '../kernel.ts';
 import { currentLock, fetchPackages } from '../locked.ts';
 import { CACHE } from '../packages.ts';
 import { takeSnapshot, type ImageSection } from '../snapshot.ts';
-import { makeInode, Tree } from '../tree.ts';
+import { Tree } from '../tree.ts';
 import { findIdentity, usableEnv, type ImageConfig } from './image-config.ts';
 import { applyLayer, type Budget } from './layers.ts';
 import { unpackLayer, type ContainerImage, type Platform } from './oci.ts';
 import { checkPrograms } from './programs.ts';
+import { prepareRoot, refuseUnbootable } from './root.ts';
 import { openSource } from './source.ts';
 
 export interface ConvertOptions {
@@ -162,7 +164,7 @@ export async function makeDisk(image: ContainerImage, name: string, file: string
     options.signal?.throwIfAborted();
     applyLayer(tree, await unpackLayer(await layer.read(), config.diffIds?.[index], budget, layer.label), budget, config.diffIds !== null);
   }
-  if (tree.root.children.size === 0) throw new ImageBuildError(`${image.label} is empty`);
+  refuseUnbootable(tree, config, image.label);
   checkPrograms(tree, config, image.label);
   const settings = makeSettings(tree, config, name);
   prepareRoot(tree, config);
@@ -204,7 +206,7 @@ async function writeAll(file: FileHandle, parts: Uint8Array[]): Promise<void> {
 function makeSettings(tree: Tree, config: ImageConfig, name: string): Settings {
   const { env, left } = usableEnv(config.env);
   const { home, ...identity } = findIdentity(tree, config.user);
-  const warnings = left.map((variable) => `the variable ${JSON.stringify(variable)} is left out: the guest's shell can't hand on a name like this`);
+  const warnings = left.map((variable) => `the variable ${quotedName(variable)} is left out: the guest's shell can't hand on a name like this`);
   const hasShell = tree.lookup('bin/sh')?.kind === 'file';
   return {
     warnings,
@@ -214,20 +216,6 @@ function makeSettings(tree: Tree, config: ImageConfig, name: string): Settings {
       env: { ...DEFAULT_ENV, HOME: home ?? '/', ...env }, warm: hasShell ? ':' : '',
     },
   };
-}
-
-/** What container engines mount or make: mount points, the files that the agent writes, working directory, volumes. */
-function prepareRoot(tree: Tree, config: ImageConfig): void {
-  for (const path of ['proc', 'sys', 'dev', 'run', 'etc']) {
-    if (tree.lookup(path, false)?.kind !== 'directory') tree.put(path, makeInode('directory', 0o755, { mtime: EPOCH }));
-  }
-  if (tree.lookup('tmp') === null) tree.put('tmp', makeInode('directory', 0o1777, { mtime: EPOCH }));
-  // A symlink here would lead the agent, which sees the root from outside, somewhere else.
-  for (const path of ['etc/hostname', 'etc/hosts', 'etc/resolv.conf']) if (tree.lookup(path, false)?.kind !== 'file') tree.write(path, '');
-  for (const path of [config.workdir, ...config.volumes]) {
-    if (path.split('/').includes('..')) throw new ImageBuildError(`the image's configuration has a path that climbs: ${JSON.stringify(path)}`);
-    tree.mkdir(path);
-  }
 }
 
 /** Disk, wasm and manifest, in this order; then the disk that the wasm before had goes. */

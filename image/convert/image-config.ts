@@ -2,6 +2,7 @@
  * The configuration of a container image (OCI image-spec, "Image Configuration"; Docker's is the same), and users in its root.
  * All of it is from outside: each field is checked for its type and for what a shell or a file system could not hold.
  */
+import { quotedName } from '../file-name.ts';
 import { ImageBuildError } from '../image-error.ts';
 import type { Identity } from '../enter.ts';
 import type { Tree } from '../tree.ts';
@@ -113,16 +114,21 @@ export function findIdentity(tree: Tree, spec: string): Identity & { home: strin
   const groupPart = colon < 0 ? '' : spec.slice(colon + 1);
   const entry = users.find(([name]) => name === userPart) ?? users.find((fields) => fields[2] === userPart);
   const uid = id(entry === undefined ? userPart : entry[2]);
-  if (uid === null) throw new ImageBuildError(`the image runs as user ${JSON.stringify(userPart)}, which its /etc/passwd does not have`);
+  if (uid === null) throw new ImageBuildError(`the image runs as user ${quotedName(userPart)}, which its /etc/passwd does not have`);
   const primary = (entry === undefined ? null : id(entry[3])) ?? 0;
   const home = entry?.[5] || null;
   if (groupPart !== '') {
     const gid = id(groups.find(([name]) => name === groupPart)?.[2] ?? groupPart);
-    if (gid === null) throw new ImageBuildError(`the image runs as group ${JSON.stringify(groupPart)}, which its /etc/group does not have`);
+    if (gid === null) throw new ImageBuildError(`the image runs as group ${quotedName(groupPart)}, which its /etc/group does not have`);
     return { uid, gid, groups: [], home };
   }
   const member = entry === undefined ? [] : groups.filter((fields) => (fields[3] ?? '').split(',').includes(entry[0])).map((fields) => id(fields[2]));
   return { uid, gid: primary, groups: [...new Set(member.filter((gid) => gid !== null))].slice(0, MAX_GROUPS), home };
+}
+
+/** The number of a user or group in the root's own tables, null where it is not there. */
+export function idIn(tree: Tree, kind: 'user' | 'group', name: string): number | null {
+  return id(table(tree, kind === 'user' ? 'etc/passwd' : 'etc/group').find(([known]) => known === name)?.[2]);
 }
 
 function table(tree: Tree, path: string): string[][] {

@@ -13,6 +13,8 @@ function stack(...layers: TarMember[][]): Tree {
   return tree;
 }
 
+/** An archive with one pax header, for what follows. */
+const paxOf = (record: string): Buffer => tarOf([{ path: 'pax', type: 'x', data: `${record.length + 4} ${record}\n` }]);
 const names = (tree: Tree): string[] => [...tree.walk()].map(({ path }) => path).filter((path) => path !== '');
 const dir = (path: string): TarMember => ({ path: `${path}/`, type: '5', mode: 0o755 });
 
@@ -60,6 +62,69 @@ describe('replacing', () => {
   });
 });
 
+describe('whiteouts and what their own layer brings', () => {
+  test('a link that the layer replaces is not the way to what lies behind it', () => {
+    const tree = stack([{ path: 'writable/etc/passwd', data: 'p' }, { path: 'etc', type: '2', link: 'writable/etc' }], [dir('etc'), { path: 'etc/.wh.passwd' }, { path: 'etc/.wh..wh..opq' }, { path: 'etc/new' }]);
+    expect(names(tree)).toEqual(['etc', 'etc/new', 'writable', 'writable/etc', 'writable/etc/passwd']);
+  });
+
+  test('a folder of the layer\'s own, below its whiteout, keeps what is its own alone, in either order', () => {
+    const lower = [{ path: 'd/old' }, { path: 'd/sub/old' }, { path: 'd/sub/both', data: 'old' }];
+    const upper = [dir('d'), { path: 'd/new' }, { path: 'd/sub/both', data: 'new' }];
+    for (const layer of [[{ path: '.wh.d' }, ...upper], [...upper, { path: '.wh.d' }]]) {
+      const tree = stack(lower, layer);
+      expect(names(tree)).toEqual(['d', 'd/new', 'd/sub', 'd/sub/both']);
+      expect(tree.readText('d/sub/both')).toBe('new');
+    }
+  });
+
+  test('a hard link to what the same layer takes away, before it does', () => {
+    const tree = stack([{ path: 'a', data: 'kept' }], [{ path: 'b', type: '1', link: 'a' }, { path: '.wh.a' }]);
+    expect([names(tree), tree.readText('b')]).toEqual([['b'], 'kept']);
+  });
+
+  test('overlayfs\' own: a device 0:0, an opaque folder; contents that are elsewhere are refused by name', () => {
+    const opaque = Buffer.concat([paxOf('SCHILY.xattr.trusted.overlay.opaque=y').subarray(0, -1024), tarOf([dir('d'), { path: 'd/new' }, { path: 'gone', type: '3', major: 0, minor: 0 }])]);
+    const tree = stack([{ path: 'd/old' }, { path: 'gone' }]);
+    applyLayer(tree, opaque, { entries: 10, bytes: 1e6 });
+    expect(names(tree)).toEqual(['d', 'd/new']);
+    expect([...tree.lookup('d')!.xattrs.keys()]).toEqual([]);
+    for (const record of ['trusted.overlay.redirect=/x', 'user.overlay.metacopy=']) {
+      expect(() => applyLayer(new Tree(0), Buffer.concat([paxOf(`SCHILY.xattr.${record}`).subarray(0, -1024), tarOf([{ path: 'f' }])]), { entries: 10, bytes: 1e6 })).toThrow(/a layer has "f" from inside of an overlay.*: pack the mounted root/);
+    }
+  });
+
+  test('aufs: its files are not there, hard links to them are', () => {
+    const tree = stack([{ path: '.wh..wh.plnk/', type: '5' }, { path: '.wh..wh.plnk/12.3', data: 'x' }, { path: 'a', type: '1', link: '.wh..wh.plnk/12.3' }, { path: 'b', type: '1', link: '/.wh..wh.plnk/12.3' }, { path: '.wh..wh.orph', type: '5' }]);
+    expect([names(tree), tree.readText('a'), tree.lookup('a') === tree.lookup('b')]).toEqual([['a', 'b'], 'x', true]);
+    expect(() => stack([{ path: '.wh.d/x' }])).toThrow(/"\.wh\.d\/x" inside of a whiteout/);
+  });
+
+  test('estargz: its list and landmarks are not there, files of those names for other reasons are', () => {
+    const toc = '{\n\t"version": 1,\n\t"entries": []\n}';
+    expect(names(stack([{ path: 'a' }, { path: '.no.prefetch.landmark', data: '\x0f' }, { path: '.prefetch.landmark', data: '\x0f' }, { path: 'stargz.index.json', data: toc }]))).toEqual(['a']);
+    expect(names(stack([{ path: '.prefetch.landmark', data: 'mine' }, { path: 'stargz.index.json', data: '{"mine": 1}' }, { path: 'd/stargz.index.json', data: toc }]))).toEqual(['.prefetch.landmark', 'd', 'd/stargz.index.json', 'stargz.index.json']);
+    expect(names(stack([{ path: '.prefetch.landmark', data: 'lower' }], [{ path: 'stargz.index.json', data: toc }]))).toEqual(['.prefetch.landmark']);
+  });
+});
+
+describe('links of lower layers', () => {
+  const target = (link: string): string | null => stack([{ path: 'writable/etc/old', data: 'o' }, { path: 'deep/er/x' }, { path: 'etc', type: '2', link }], [{ path: 'etc/new', data: 'n' }]).readText('writable/etc/new');
+
+  test('are the way for what upper ones write: relative, absolute, in chains, above the root', () => {
+    for (const link of ['writable/etc', '/writable/etc', './/writable/../writable/etc/', '../../../writable/etc', '/../writable/etc']) expect(target(link), link).toBe('n');
+    const tree = stack([{ path: 'etc', type: '2', link: '/a' }, { path: 'a', type: '2', link: 'b/c' }, { path: 'b/c', type: '2', link: '../writable' }], [{ path: 'etc/new' }, dir('etc/d'), { path: 'etc/d/x' }, { path: 'etc/.wh.none' }]);
+    expect(names(tree)).toEqual(['a', 'b', 'b/c', 'etc', 'writable', 'writable/d', 'writable/d/x', 'writable/new']);
+  });
+
+  test('to nothing have their targets made; loops, and links to files, are refused with the entry\'s name', () => {
+    expect(names(stack([{ path: 'etc', type: '2', link: '/not/there' }], [{ path: 'etc/new' }]))).toEqual(['etc', 'not', 'not/there', 'not/there/new']);
+    for (const link of ['etc', 'other', 'file']) {
+      expect(() => stack([{ path: 'file' }, { path: 'other', type: '2', link: 'etc' }, { path: 'etc', type: '2', link }], [{ path: 'etc/new' }]), link).toThrow(/"etc\/new" can't be: "etc" is not a directory/);
+    }
+  });
+});
+
 describe('hostile archives', () => {
   test('paths that climb, and hard links that do, are refused', () => {
     for (const member of [{ path: '../x' }, { path: 'a/../../x' }, { path: 'a', type: '1', link: '../etc/passwd' }, { path: '..', type: '5' }, { path: 'a', type: '1', link: 'none' }]) {
@@ -101,6 +166,18 @@ describe('hostile archives', () => {
     archive.set([0x80, 0, 0, 1, 0, 0, 0, 0], 108);
     archive.fill(0x20, 148, 156);
     archive.write(`${archive.subarray(0, 512).reduce((sum, byte) => sum + byte, 0).toString(8).padStart(6, '0')}\0`, 148);
-    expect(() => applyLayer(new Tree(0), archive, { entries: 1, bytes: 1 })).toThrow(/owner/);
+    expect(() => applyLayer(new Tree(0), archive, { entries: 1, bytes: 1 })).toThrow(/a layer has "a" with the owner 4294967296:0, which Linux can't have/);
+    expect(() => stack([{ path: 'dev/big', type: '3', major: 5000, minor: 1 }])).toThrow(/a layer has "dev\/big" as the device 5000:1/);
+  });
+
+  test('what is wrong with an entry is said with its name', () => {
+    for (const [member, text] of [
+      [{ path: 'odd', type: 'A' }, /its entry "odd" is of the unknown type "A": pack it again/], [{ path: 'l', type: '2' }, /its entry "l" is a symlink to nothing/],
+      [{ path: 'f', type: '1', link: 'none' }, /a layer has "f" as a hard link to something that is not there \(yet\): "none"/], [{ path: 'f', type: '1', link: '.' }, /"f" as a hard link to a folder/],
+      [{ path: 'later', type: 'M' }, /its entry "later" goes on from another volume/], [{ path: 'n'.repeat(99), data: 'x' }, /its entry "n+" is cut off/], [{ path: '\u009b2J\u007f', type: '1', link: 'x' }, /"\\u009b2J\\u007f"/],
+    ] as const) {
+      const archive = tarOf([member]);
+      expect(() => applyLayer(new Tree(0), text.source.includes('cut off') ? archive.subarray(0, 512) : archive, { entries: 10, bytes: 1e6 })).toThrow(text);
+    }
   });
 });

@@ -5,8 +5,12 @@
  * index is followed to MAX_NESTED. Layers stay unread until they are asked for, one after the other.
  */
 import { createHash } from 'node:crypto';
+import { basename } from 'node:path';
+import { fileKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
 import { decompress } from '../decompress.ts';
+import { quotedName } from '../file-name.ts';
 import { ImageBuildError } from '../image-error.ts';
+import { isTarHeader } from '../tar.ts';
 import { asArray, asObject, asText, parseImageConfig, parseObject, type ImageConfig, type JsonObject } from './image-config.ts';
 import type { Budget } from './layers.ts';
 
@@ -64,7 +68,8 @@ export async function resolveImage(document: Uint8Array, store: BlobStore, platf
   const configDescriptor = asDescriptor(root.config, `the configuration of ${label}`);
   const layers = asArray(root.layers, `the layers of ${label}`).map((layer) => asDescriptor(layer, `a layer of ${label}`));
   if (layers.length > MAX_LAYERS) throw new ImageBuildError(`${label} has more than ${MAX_LAYERS} layers`);
-  for (const { mediaType } of layers) if (!/\.tar([.+]|$)/.test(mediaType)) throw new ImageBuildError(`${label} is no container image: one of its layers is ${JSON.stringify(mediaType)}`);
+  if (layers.some(({ mediaType }) => /encrypted/.test(mediaType))) throw new ImageBuildError(`${label} has encrypted layers: skopeo copy --decryption-key KEY docker://… oci-archive:image.tar makes an archive that convert takes`);
+  for (const { mediaType } of layers) if (!/\.tar([.+]|$)/.test(mediaType)) throw new ImageBuildError(`${label} is no container image: one of its layers is ${quotedName(mediaType)}${/wasm/.test(mediaType) ? '. A WebAssembly module that is an image of Portside or container2wasm is downloaded as a file, and started by portside run' : ''}`);
   const config = parseImageConfig(await readJson(store, configDescriptor, `the configuration of ${label}`));
   checkPlatform(config, platform, label);
   return {
@@ -85,7 +90,18 @@ export async function unpackLayer(bytes: Uint8Array, diffId: string | undefined,
   budget.bytes -= unpacked.length;
   if (budget.bytes < 0) throw new ImageBuildError(TOO_LARGE);
   if (diffId !== undefined) checkDigest(unpacked, diffId, `layer ${label}, uncompressed,`);
+  // An archive of no bytes is one without entries, where a digest says that it is whole.
+  if (diffId === undefined || unpacked.length > 0) refuseOther(unpacked, diffId === undefined ? label : `layer ${label}`, unpacked !== bytes);
   return unpacked;
+}
+
+/** Refuses what is no tar archive, by what it is. One without entries is zeros; of a broken one the reader tells. */
+export function refuseOther(bytes: Uint8Array, path: string, wasPacked: boolean): void {
+  if (isTarHeader(bytes)) return;
+  const kind = fileKind(basename(path).replace(wasPacked ? /\.(gz|xz|zst|bz2|lzma|lz4|lz|Z)$/ : '', ''), bytes.length, bytes.subarray(0, KIND_HEAD_BYTES), bytes.subarray(-KIND_TAIL_BYTES));
+  if (kind?.what === 'a tar archive') return;
+  if (bytes.length >= KIND_TAIL_BYTES && bytes.every((byte) => byte === 0)) return;
+  throw new ImageBuildError(kind === null ? `${path}${wasPacked ? ', unpacked,' : ''} is no tar archive, and nothing else that is known here: convert takes what docker save, podman save and skopeo copy write, or a tar of a root file system` : `${path}${wasPacked ? ', unpacked,' : ''} is ${kind.what}, no container image: ${kind.next}`);
 }
 
 /** `bytes` uncompressed, where they are no more than the image may have. */
@@ -99,7 +115,7 @@ const TOO_LARGE = 'the image unpacks to more than is allowed; --max-size MIB rai
 
 export function checkPlatform(config: ImageConfig, platform: Platform, label: string): void {
   if (config.os === platform.os && config.architecture === platform.architecture) return;
-  throw new ImageBuildError(wrongPlatform(label, [`${config.os || '?'}/${config.architecture || '?'}`], platform));
+  throw new ImageBuildError(wrongPlatform(label, [printable(`${config.os || '?'}/${config.architecture || '?'}`)], platform));
 }
 
 /** One line: what it is made for, and the ways out. */
@@ -137,7 +153,7 @@ export function asDescriptor(value: unknown, what: string): Descriptor {
   const fields = asObject(value, what);
   const digest = asText(fields.digest, `the digest of ${what}`);
   const size = fields.size;
-  if (!isDigest(digest)) throw new ImageBuildError(`${what} has a digest that is none: ${JSON.stringify(digest.slice(0, 100))}`);
+  if (!isDigest(digest)) throw new ImageBuildError(`${what} has a digest that is none: ${quotedName(digest.slice(0, 100))}`);
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) throw new ImageBuildError(`${what} has no size`);
   return { digest, size, mediaType: typeof fields.mediaType === 'string' ? fields.mediaType : '' };
 }
@@ -160,7 +176,7 @@ function verified(bytes: Uint8Array, { digest, size }: Descriptor, what: string)
 
 export function checkDigest(bytes: Uint8Array, digest: string, what: string): void {
   const [algorithm] = digest.split(':');
-  if (!isDigest(digest)) throw new ImageBuildError(`${what} has a digest that is none: ${JSON.stringify(digest.slice(0, 100))}`);
+  if (!isDigest(digest)) throw new ImageBuildError(`${what} has a digest that is none: ${quotedName(digest.slice(0, 100))}`);
   if (`${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` !== digest) throw new ImageBuildError(`${what} does not have the digest ${digest}: it is damaged, or not what was asked for`);
 }
 

@@ -13,7 +13,7 @@ const DEFAULT_PATH = '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/b
 export function checkPrograms(tree: Tree, config: ImageConfig, label: string): void {
   const [command] = [...config.entrypoint, ...config.cmd];
   const path = config.env.findLast(([name]) => name === 'PATH')?.[1] ?? DEFAULT_PATH;
-  const names = command === undefined ? [] : command.includes('/') ? [command] : path.split(':').map((dir) => `${dir}/${command}`);
+  const names = command === undefined ? [] : command.includes('/') ? [command.startsWith('/') ? command : `${config.workdir}/${command}`] : path.split(':').map((dir) => `${dir}/${command}`);
   for (const name of [...names, 'bin/sh', 'bin/busybox', 'usr/bin/env']) {
     const inode = tree.lookup(name);
     const machine = inode?.kind === 'file' ? elfMachine(inode.data) : null;

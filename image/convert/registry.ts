@@ -20,8 +20,10 @@ import { parseObject } from './image-config.ts';
 import { ACCEPTED_TYPES, checkDigest, isDigest, MAX_JSON, printable, resolveImage, type BlobStore, type ContainerImage, type Descriptor, type Platform } from './oci.ts';
 
 const MAX_REDIRECTS = 5;
-/** Attempts at one blob that brought nothing, until it is given up */
+/** Attempts at one blob that brought next to nothing, until it is given up */
 const MAX_BARREN = 3;
+/** What an attempt has to bring, in `bytes`: a server that ends after each byte would be asked for ever */
+const LEAST_PROGRESS = 64 * 1024;
 /** Longest answer of a token server, or about an error, in `bytes` */
 const MAX_ANSWER = 64 * 1024;
 
@@ -43,6 +45,8 @@ export interface RegistryOptions {
   /** largest blob, in `bytes` */
   maxBytes: number;
   report(text: string, done?: number, total?: number): void;
+  /** asks a server; default: over the network */
+  send?: typeof httpSend;
 }
 
 /** `HOST[:PORT]/NAME[:TAG][@DIGEST]`. A name without a host is refused: which registry is meant is not ours to say. */
@@ -76,6 +80,7 @@ class Registry implements BlobStore {
   readonly #base: URL;
   readonly #name: string;
   readonly #options: RegistryOptions;
+  readonly #send: typeof httpSend;
   readonly #files = new Set<string>();
   #authorization: string | null = null;
 
@@ -83,6 +88,7 @@ class Registry implements BlobStore {
     this.#base = new URL(`${options.plainHttp || isLocal(host) ? 'http' : 'https'}://${host}/v2/`);
     this.#name = name;
     this.#options = options;
+    this.#send = options.send ?? httpSend;
   }
 
   async manifest(target: string): Promise<Uint8Array> {
@@ -102,7 +108,8 @@ class Registry implements BlobStore {
     await mkdir(blobDir, { recursive: true });
     const file = join(blobDir, descriptor.digest.replace(':', '-'));
     this.#files.add(file);
-    if (!(await stat(file).then(({ size }) => size === descriptor.size, () => false))) await this.#download(descriptor, file);
+    // One that is there already may have been damaged since.
+    if ((await sizeOf(file)) !== descriptor.size || (await hashFile(file, descriptor.digest).catch(() => '')) !== descriptor.digest) await this.#download(descriptor, file);
     return readFile(file);
   }
 
@@ -128,7 +135,7 @@ class Registry implements BlobStore {
         await rm(part, { force: true });
         trouble = `blob ${descriptor.digest} arrived with another digest`;
       }
-      if (size > before && size < descriptor.size) continue;
+      if (size >= before + LEAST_PROGRESS && size < descriptor.size) continue;
       if (++barren >= MAX_BARREN) throw new ImageBuildError(`${this.#base.host}: ${trouble || `blob ${descriptor.digest} ends early`}`);
     }
   }
@@ -165,20 +172,21 @@ class Registry implements BlobStore {
     let hasAsked = false;
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       const isHome = url.origin === start.origin;
-      const response = await httpSend(url, isHome && this.#authorization !== null ? { ...headers, authorization: this.#authorization } : headers);
+      const response = await this.#send(url, isHome && this.#authorization !== null ? { ...headers, authorization: this.#authorization } : headers);
       const status = response.statusCode ?? 0;
       if (status === 200 || status === 206) return response;
       const { location } = response.headers;
       if (status === 401 && isHome && !hasAsked) {
-        response.resume();
+        response.destroy();
         hasAsked = true;
         this.#authorization = await this.#authorize(response.headers['www-authenticate'] ?? '');
       } else if (status === 416) {
         // What is there is no beginning of the blob.
-        response.resume();
+        response.destroy();
         delete headers.range;
       } else if (status >= 300 && status < 400 && location !== undefined) {
-        response.resume();
+        // Its body may have no end.
+        response.destroy();
         url = this.#redirect(url, location);
       } else {
         throw await this.#refusal(status, response, path);
@@ -222,7 +230,7 @@ class Registry implements BlobStore {
     const service = fields.get('service');
     if (service !== undefined) realm.searchParams.set('service', service);
     realm.searchParams.set('scope', fields.get('scope') ?? `repository:${this.#name}:pull`);
-    const response = await httpSend(realm, basic === null ? {} : { authorization: basic });
+    const response = await this.#send(realm, basic === null ? {} : { authorization: basic });
     const body = await readBody(response, MAX_ANSWER, 'the token');
     if (response.statusCode !== 200) throw new ImageBuildError(`the token server of ${host} answers ${response.statusCode}${response.statusCode === 401 ? ': --creds USER:PASSWORD' : ''}`);
     const answer = parseObject(body, `the answer of the token server of ${host}`);

@@ -192,8 +192,75 @@ test('an archive of an image has no more files than that', async () => {
   await expect(open(`docker-archive:${file}`)).rejects.toThrow(/more files/);
 });
 
+describe('what is no image', () => {
+  const MODULE = Buffer.from('\0asm\x01\0\0\0', 'latin1');
+  const file = (name: string, bytes: Uint8Array | string): string => {
+    writeFileSync(join(dir, name), bytes);
+    return join(dir, name);
+  };
+
+  test('is named, and what takes it; whatever the scheme, and in what it is packed', async () => {
+    const iso = Buffer.alloc(40_000);
+    iso.write('CD001', 32_769);
+    const ext4 = Buffer.alloc(4096);
+    ext4.writeUInt16LE(0xef53, 1080);
+    for (const [name, bytes, text] of [
+      ['some.wasm', MODULE, /some\.wasm is a WebAssembly module, no container image: .*portside run some\.wasm starts it/], ['disk.qcow2', Buffer.from('QFI\xfb\0\0\0\x03', 'latin1'), /is a qcow2 disk, no container image: it belongs to a virtual machine \(portside listen/],
+      ['live.iso', iso, /is an ISO image/], ['root.ext4', ext4, /is an ext2, ext3 or ext4 file system.*tar -C MOUNTPOINT/], ['root.sqfs', 'hsqs\0\0', /unsquashfs root\.sqfs/], ['app.zip', 'PK\x03\x04\0', /is a ZIP archive, no container image: unpack it/],
+      ['login.tar', '<!doctype html><title>Sign in</title>', /is a web page/], ['manifest.tar', '{"schemaVersion":2,"layers":[]}', /is the manifest of a container image, which only names its layers.*: convert takes the image itself/], ['empty.tar', '', /is an empty file/],
+      ['random.bin', Buffer.from(Array.from({ length: 3000 }, (_, i) => (i * i * 7) >> 3)), /is no tar archive, and nothing else that is known here: convert takes/],
+    ] as const) {
+      const path = file(name, bytes);
+      for (const source of [path, `docker-archive:${path}`, `oci-archive:${path}`, `rootfs:${path}`]) {
+        const failure = await open(source).then(async (image) => unpackLayer(await image.layers[0].read(), undefined, { entries: 1, bytes: 1e6 }, image.layers[0].label)).catch((error: Error) => error);
+        expect((failure as Error).message, source).toMatch(text);
+        expect(failure).toBeInstanceOf(ImageBuildError);
+      }
+      if (bytes.length > 0) await expect(open(file(`${name}.gz`, gzipSync(bytes))), `${name}.gz`).rejects.toThrow(/, unpacked, is (a|an|the|no|nothing) /);
+    }
+    await expect(open(join(dir, 'some.wasm.gz'))).rejects.toThrow(/portside run some\.wasm starts it/);
+    expect((await open(file('zeros.tar', Buffer.alloc(10_240)))).label).toContain('zeros.tar');
+  });
+
+  test('archives of other things', async () => {
+    const hash = 'a'.repeat(64);
+    for (const [members, text] of [
+      [[`${hash}/VERSION`, `${hash}/json`, `${hash}/layer.tar`, 'repositories'], /was written by docker save before Docker 1\.10.*docker load -i/], [['my-image/oci-layout', 'my-image/index.json'], /has an OCI layout in its folder "my-image": pack that folder's contents \(tar -C my-image/],
+      [['config.json', 'rootfs/bin/sh'], /has a root file system in its folder "rootfs": pack that folder's contents \(tar -C rootfs/], [['vm.ovf', 'vm-disk1.vmdk'], /is an OVA/], [['metadata.json', 'Vagrantfile', 'box.img'], /is a Vagrant box/], [['manifest.json', 'version', hash], /skopeo copy dir:/],
+    ] as const) {
+      await expect(open(archive(Object.fromEntries(members.map((name) => [name, '{"schemaVersion":2}'])))), String(text)).rejects.toThrow(text);
+    }
+    await expect(open(`docker-archive:${archive({ 'oci-layout': '{}', 'index.json': '{}' })}`)).rejects.toThrow(/has no "manifest\.json".*oci-archive:FILE/);
+    await expect(open(`oci-archive:${archive({ x: '' })}`)).rejects.toThrow(/has no index\.json: it is no OCI layout/);
+  });
+
+  test('folders: a layout needs no scheme, others are told how they become a source', async () => {
+    const shelf = new BlobShelf();
+    expect(await firstLayer(await open(layout(shelf, { schemaVersion: 2, manifests: [shelf.addImage({}, [LAYER])] })))).toBe('hello');
+    const folder = (...names: string[]): string => {
+      const path = mkdtempSync(join(dir, 'folder-'));
+      for (const name of names) mkdirSync(join(path, name));
+      return path;
+    };
+    await expect(open(folder('usr', 'etc'))).rejects.toThrow(/is a folder with a root file system: pack it \(tar -C /);
+    await expect(open(folder('rootfs'))).rejects.toThrow(/\(tar -C [^ ]*\/rootfs -cf root\.tar \.\)/);
+    await expect(open(folder('manifest.json', 'version'))).rejects.toThrow(/a folder of skopeo's \(dir:\)/);
+    await expect(open(folder('x'))).rejects.toThrow(/is a folder, and no OCI layout/);
+    await expect(open(`oci:${folder('x')}`)).rejects.toThrow(/is no OCI layout: it has no index\.json/);
+  });
+
+  test('a registry\'s artifact that is a module, and a layer that is none', async () => {
+    const shelf = new BlobShelf();
+    const config = shelf.addJson({ os: 'linux', architecture: 'riscv64' }, 'application/vnd.oci.image.config.v1+json');
+    const artifact = shelf.addJson({ schemaVersion: 2, config, layers: [shelf.add(MODULE, 'application/wasm')] }, '');
+    await expect(open(`oci:${layout(shelf, { manifests: [artifact] })}`)).rejects.toThrow(/one of its layers is "application\/wasm"\. A WebAssembly module .* portside run/);
+    const other = new BlobShelf();
+    await expect(firstLayer(await open(`oci:${layout(other, { manifests: [other.addImage({}, [MODULE])] })}`))).rejects.toThrow(/layer layer is a WebAssembly module/);
+  });
+});
+
 test('what names nothing', async () => {
-  for (const [source, text] of [['none.tar', 'no such file'], ['docker-archive:', 'names no file'], ['docker-archive:/none/x', 'no such file'], ['oci:/none', 'no such file'], ['alpine', 'names no registry'], ['library/alpine:3', 'names no registry'], ['h.example/UPPER', 'lower case'], ['h.example/x:', 'tag'], ['h.example/x@sha256:12', 'digest'], [`oci:${'/dev/null'}`, 'no such file|not a file']]) {
+  for (const [source, text] of [['none.tar', 'no such file'], ['docker-archive:', 'names no file'], ['docker-archive:/none/x', 'no such file'], ['oci:/none', 'no such file'], ['alpine', 'names no registry'], ['library/alpine:3', 'names no registry'], ['h.example/UPPER', 'lower case'], ['h.example/x:', 'tag'], ['h.example/x@sha256:12', 'digest'], [`oci:${'/dev/null'}`, 'is not a folder: oci-archive:']]) {
     await expect(open(source), source).rejects.toThrow(new RegExp(text));
   }
 });

@@ -5,20 +5,21 @@
  *   oci:DIR[:TAG]               an OCI image layout: oci-layout, index.json, blobs/
  *   oci-archive:FILE[:TAG]      the same as a tar
  *   rootfs:FILE                 a tar of a root file system, without a configuration
- *   a path                      a tar that is one of these three: what is in it tells
+ *   a path                      a tar that is one of these three, or a folder with a layout: what is in it tells
  *   [docker://]HOST[:PORT]/NAME[:TAG|@DIGEST]   a registry
  *
  * Archives may be compressed as a whole. They are read whole, and layers are views into them where they are not compressed themselves.
  * A path is unpacked to no more than all layers may have; an archive of an image has few entries, whatever its layers hold.
  * Files are opened only where they are regular ones: a name in a layout may be a pipe that never ends.
  */
-import { open, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, readdir, stat } from 'node:fs/promises';
+import { basename, join } from 'node:path';
 import { MAX_UNPACKED } from '../decompress.ts';
+import { quotedName } from '../file-name.ts';
 import { ImageBuildError } from '../image-error.ts';
 import { readTar, type TarEntry } from '../tar.ts';
 import { asArray, asObject, asText, parseImageConfig, parseObject, PLAIN_CONFIG } from './image-config.ts';
-import { asDescriptor, checkDigest, checkPlatform, MAX_JSON, resolveImage, unpack, type BlobStore, type ContainerImage, type Descriptor, type Platform } from './oci.ts';
+import { asDescriptor, checkDigest, checkPlatform, MAX_JSON, refuseOther, resolveImage, unpack, type BlobStore, type ContainerImage, type Descriptor, type Platform } from './oci.ts';
 import { isLocal, openRegistry, parseReference, type RegistryOptions } from './registry.ts';
 
 const ANNOTATION_REF = 'org.opencontainers.image.ref.name';
@@ -44,7 +45,9 @@ export async function openSource(source: string, options: SourceOptions): Promis
     case 'rootfs': return openRootfs(rest);
     case 'docker': return openRegistry(parseReference(rest.replace(/^\/\//, '')), options);
   }
-  if (await stat(source).then((found) => found.isFile(), () => false)) return openFile(source, options);
+  const found = await stat(source).catch(() => null);
+  if (found?.isFile() === true) return openFile(source, options);
+  if (found?.isDirectory() === true) return openFolder(source, options);
   if (/\.(tar|tgz|txz|tar\.\w+)$/.test(source) && !isLocal(source.split('/')[0])) throw new ImageBuildError(`${source}: no such file`);
   return openRegistry(parseReference(source), options);
 }
@@ -75,7 +78,9 @@ async function readRegular(path: string, maxBytes: number): Promise<Uint8Array> 
 /** A file of ours, uncompressed. */
 async function readArchive(path: string, maxBytes = MAX_UNPACKED): Promise<Uint8Array> {
   const bytes = await readRegular(path, MAX_UNPACKED);
-  return unpack(bytes, maxBytes).catch((error: unknown) => { throw about(path, error); });
+  const archive = await unpack(bytes, maxBytes).catch((error: unknown) => { throw about(path, error); });
+  refuseOther(archive, path, archive !== bytes);
+  return archive;
 }
 
 function readMembers(archive: Uint8Array, path: string): Map<string, TarEntry> {
@@ -97,18 +102,39 @@ function about(path: string, error: unknown): unknown {
 
 type ArchiveKind = 'docker' | 'layout' | 'root';
 
-/** What an archive is, by its names: a root has one of those that every root has. */
+/** Names whose presence makes a root of an archive */
+const ROOT_NAME = /^(bin|etc|usr)(\/|$)/;
+const HASH = '[0-9a-f]{64}';
+
+/** What an archive is, by its names: a root has one of those that every root has. Refuses what is known to be neither. */
 function kindOf(archive: Uint8Array, path: string): ArchiveKind {
   const seen = new Set<string>();
+  let misfit: string | null = null;
   try {
-    for (const entry of readTar(archive)) {
-      if (/^(bin|etc|usr)(\/|$)/.test(entry.path)) return 'root';
+    for (const entry of readTar(archive, { namesOnly: true })) {
+      if (ROOT_NAME.test(entry.path)) return 'root';
       if (/^(manifest\.json|oci-layout|index\.json)$/.test(entry.path)) seen.add(entry.path);
+      misfit ??= misfitOf(entry.path, basename(path));
     }
   } catch (error) {
     throw about(path, error);
   }
-  return seen.has('manifest.json') ? 'docker' : seen.has('oci-layout') && seen.has('index.json') ? 'layout' : 'root';
+  if (seen.has('manifest.json')) return 'docker';
+  if (seen.has('oci-layout') && seen.has('index.json')) return 'layout';
+  if (misfit !== null) throw new ImageBuildError(`${path} ${misfit}`);
+  return 'root';
+}
+
+/** What an archive with the entry `path` is, where that is no root; null: it may be one. */
+function misfitOf(path: string, file: string): string | null {
+  const [, folder, name] = /^([^/]+)\/([^/]+)/.exec(path) ?? [];
+  if (new RegExp(`^${HASH}/(layer\\.tar|json)$`).test(path)) return `was written by docker save before Docker 1.10, or is a part of what docker save wrote: load it and save it again (docker load -i ${file}; docker save IMAGE -o image.tar)`;
+  if (/^[^/]+\.ovf$/.test(path)) return 'is an OVA, a virtual machine: portside listen gives a network to QEMU, which runs those; a container\'s root in its disk can be packed as a tar (tar -C MOUNTPOINT -cf root.tar .)';
+  if (path === 'Vagrantfile' || path === 'box.img') return 'is a Vagrant box, a virtual machine: portside listen gives a network to QEMU, which runs those';
+  if (folder === undefined) return null;
+  if (name === 'oci-layout') return `has an OCI layout in its folder ${quotedName(folder)}: pack that folder's contents (tar -C ${folder} -cf image.tar .)`;
+  if (/^(bin|etc|usr)$/.test(name)) return `has a root file system in its folder ${quotedName(folder)}: pack that folder's contents (tar -C ${folder} -cf root.tar .), or say rootfs:FILE where the folder belongs to it`;
+  return null;
 }
 
 async function openFile(path: string, { platform, maxBytes }: SourceOptions): Promise<ContainerImage> {
@@ -118,6 +144,16 @@ async function openFile(path: string, { platform, maxBytes }: SourceOptions): Pr
     case 'layout': return openLayout({ path, tag: null }, platform, async () => archiveReader(readMembers(archive, path), path));
     case 'root': return rootImage(path, archive);
   }
+}
+
+/** A layout, as `oci:` has it; of others it is said how they become a source. */
+async function openFolder(path: string, { platform }: SourceOptions): Promise<ContainerImage> {
+  const names = await readdir(path).catch((error: Error) => { throw new ImageBuildError(`${path} can't be read: ${error.message}`); });
+  if (names.includes('index.json')) return openLayout({ path, tag: null }, platform, directoryReader);
+  if (names.includes('manifest.json') && names.includes('version')) throw new ImageBuildError(`${path} is a folder of skopeo's (dir:): skopeo copy dir:${path} oci-archive:image.tar makes an archive that convert takes`);
+  const [folder] = names.some((name) => ROOT_NAME.test(name)) ? [path] : names.includes('rootfs') ? [join(path, 'rootfs')] : [];
+  if (folder !== undefined) throw new ImageBuildError(`${path} is a folder with a root file system: pack it (tar -C ${folder} -cf root.tar .), and convert that`);
+  throw new ImageBuildError(`${path} is a folder, and no OCI layout: it has no index.json`);
 }
 
 /** A file of an archive; links (between layers that are the same) followed inside it. Null: there is none. */
@@ -139,11 +175,12 @@ function member(entries: Map<string, TarEntry>, start: string): Uint8Array | nul
 async function openDockerArchive(entries: Map<string, TarEntry>, { path, tag }: { path: string; tag: string | null }, platform: Platform): Promise<ContainerImage> {
   const read = (name: string): Uint8Array => {
     const data = member(entries, name);
-    if (data === null) throw new ImageBuildError(`${path} has no ${JSON.stringify(name)}: it is no docker-archive, or a part of one`);
+    if (data === null) throw new ImageBuildError(`${path} has no ${quotedName(name)}: it is no docker-archive, or a part of one${entries.has('oci-layout') ? '. It has an OCI layout: oci-archive:FILE, or the file alone, reads that' : ''}`);
     return data;
   };
   const manifest = read('manifest.json');
   if (manifest.length > MAX_JSON) throw new ImageBuildError(`manifest.json of ${path} is too large`);
+  if (/^\s*\{/.test(Buffer.from(manifest.subarray(0, 100)).toString())) throw new ImageBuildError(`${path} has the manifest of one image, as skopeo's dir: has it, where a docker-archive has a list: skopeo copy dir:FOLDER oci-archive:image.tar makes an archive that convert takes`);
   const images = asArray(parseObject(Buffer.concat([Buffer.from('{"images":'), manifest, Buffer.from('}')]), `manifest.json of ${path}`).images, 'manifest.json').map((item) => asObject(item, 'an image of manifest.json'));
   const chosen = pick(images, tag, (image) => (image.RepoTags === null || image.RepoTags === undefined ? [] : asArray(image.RepoTags, 'RepoTags').map((name) => asText(name, 'a tag'))), path);
   const configName = asText(chosen.Config, 'Config');
@@ -161,9 +198,9 @@ async function openDockerArchive(entries: Map<string, TarEntry>, { path, tag }: 
 function pick<T>(images: T[], tag: string | null, tagsOf: (image: T) => string[], path: string): T {
   const matches = tag === null ? images : images.filter((image) => tagsOf(image).some((name) => name === tag || name.endsWith(`/${tag}`) || (!tag.includes(':') && name.endsWith(`:${tag}`))));
   if (matches.length === 1) return matches[0];
-  const names = images.flatMap(tagsOf).slice(0, 20).map((name) => JSON.stringify(name)).join(', ');
+  const names = images.flatMap(tagsOf).slice(0, 20).map(quotedName).join(', ');
   if (images.length === 0) throw new ImageBuildError(`${path} has no images`);
-  throw new ImageBuildError(tag === null ? `${path} has ${images.length} images: name one behind a colon (${names})` : `${path} has ${matches.length === 0 ? 'no image' : 'several images'} ${JSON.stringify(tag)}; there is ${names || 'none with a name'}`);
+  throw new ImageBuildError(tag === null ? `${path} has ${images.length} images: name one behind a colon (${names})` : `${path} has ${matches.length === 0 ? 'no image' : 'several images'} ${quotedName(tag!)}; there is ${names || 'none with a name'}`);
 }
 
 // ---- OCI layout
@@ -172,13 +209,15 @@ function pick<T>(images: T[], tag: string | null, tagsOf: (image: T) => string[]
 type LayoutReader = (name: string, maxBytes: number) => Promise<Uint8Array>;
 
 async function directoryReader(dir: string): Promise<LayoutReader> {
+  if (!(await stat(dir).then((found) => found.isDirectory()))) throw new ImageBuildError(`${dir} is not a folder: oci-archive:FILE reads a layout in a tar`);
+  if (!(await stat(join(dir, 'index.json')).then(() => true, () => false))) throw new ImageBuildError(`${dir} is no OCI layout: it has no index.json, no such file`);
   return (name, maxBytes) => readRegular(join(dir, name), maxBytes);
 }
 
 function archiveReader(entries: Map<string, TarEntry>, path: string): LayoutReader {
   return async (name, maxBytes) => {
     const data = member(entries, name);
-    if (data === null) throw new ImageBuildError(`${path} has no ${name}`);
+    if (data === null) throw new ImageBuildError(`${path} has no ${name}: it is no OCI layout, or a part of one`);
     if (data.length > maxBytes) throw new ImageBuildError(`${name} in ${path} is too large`);
     return data;
   };
@@ -208,7 +247,8 @@ function withoutPlatform(manifest: Record<string, unknown>): Record<string, unkn
 // ---- a root
 
 async function openRootfs(path: string): Promise<ContainerImage> {
-  return rootImage(path, await readRegular(path, MAX_UNPACKED));
+  const bytes = await readRegular(path, MAX_UNPACKED);
+  return rootImage(path, bytes);
 }
 
 function rootImage(path: string, bytes: Uint8Array): ContainerImage {

@@ -165,7 +165,7 @@ describe('what is no image, and what ends early', () => {
   test('garbage, cut archives, bombs, another processor: a line that says so, without our paths', async () => {
     const { relay, folder } = await start({ limits: { maxUnpackedBytes: 1024 * 1024 } });
     const archive = tarOf([{ path: 'c.json', data: '{"os":"linux","architecture":"amd64"}' }, { path: 'manifest.json', data: '[{"Config":"c.json","Layers":[]}]' }]);
-    for (const [body, text] of [[GARBAGE, 'cut off'], [archive.subarray(0, 1300), 'cut off'], [gzipSync(Buffer.alloc(5e6)), 'unpacks to more'], [archive, 'made for linux/amd64'], [tarOf([{ path: '../../etc/passwd' }]), 'leaves its tree']] as const) {
+    for (const [body, text] of [[GARBAGE, 'a-b.tar is a text, no container image'], ['\0asm\x01\0\0\0', 'is a WebAssembly module, no container image: if it is an image of Portside or container2wasm, portside run'], [gzipSync(Buffer.from('QFI\xfb', 'latin1')), 'a-b.tar, unpacked, is a qcow2 disk'], ['<!doctype html><p>404', 'is a web page (HTML)'], [archive.subarray(0, 1300), 'cut off'], [gzipSync(Buffer.alloc(5e6)), 'unpacks to more'], [archive, 'made for linux/amd64'], [tarOf([{ path: '../../etc/passwd' }]), 'leaves its tree']] as const) {
       const answer = await post(relay, body, '../a b.tar');
       expect([answer.status, answer.headers['content-type']]).toEqual([200, 'application/x-ndjson; charset=utf-8']);
       const last = notices(answer).at(-1)!;

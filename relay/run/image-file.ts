@@ -5,6 +5,8 @@
  *   00 61 73 6d  01 00 00 00 | id  len (LEB128)  contents | id  len  contents | …      a custom section: id 0, contents begin with its name
  */
 import { open, type FileHandle } from 'node:fs/promises';
+import { basename } from 'node:path';
+import { fileKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, MAX_SECTION_BYTES, parseImageInfo, type ImageInfo } from '../../shared/wasi/image-info.ts';
 
@@ -16,6 +18,13 @@ const MAX_SECTIONS = 10_000;
 /** the name's length is one byte: it is short */
 const NAME = Buffer.concat([Buffer.from([IMAGE_SECTION.length]), Buffer.from(IMAGE_SECTION)]);
 
+/** What else it is, and what takes that; '' where nothing is known of it. */
+async function otherKind(file: FileHandle, path: string): Promise<string> {
+  const { size } = await file.stat();
+  const kind = fileKind(basename(path), size, await readAt(file, 0, KIND_HEAD_BYTES), await readAt(file, Math.max(0, size - KIND_TAIL_BYTES), KIND_TAIL_BYTES));
+  return kind === null ? '' : `, but ${kind.what}: ${kind.next}`;
+}
+
 /** Rejects with RELAY_BAD_IMAGE for what is no wasm module. */
 export async function describeImage(path: string): Promise<ImageInfo> {
   let file: FileHandle;
@@ -26,7 +35,7 @@ export async function describeImage(path: string): Promise<ImageInfo> {
   }
   try {
     const header = await readAt(file, 0, MODULE_HEADER.length);
-    if (!header.equals(MODULE_HEADER)) throw new RelayError('RELAY_BAD_IMAGE', `${path} is not a wasm file`);
+    if (!header.equals(MODULE_HEADER)) throw new RelayError('RELAY_BAD_IMAGE', `${path} is not a wasm file${await otherKind(file, path)}`);
     let at = MODULE_HEADER.length;
     for (let sections = 0; sections < MAX_SECTIONS; sections++) {
       const head = await readAt(file, at, SECTION_HEADER_LEN);

@@ -19,7 +19,8 @@
  * with the last session all is gone.
  */
 import type { WebSocket } from 'ws';
-import { DEFAULT_LIMITS, type Limits } from '../../relay/config.ts';
+import { DEFAULT_LIMITS, shareDescriptors, type Limits } from '../../relay/config.ts';
+import { Descriptors } from '../../relay/descriptors.ts';
 import { Link, type LinkKind } from '../../relay/link.ts';
 import { Log } from '../../relay/log.ts';
 import { Sessions } from '../../relay/sessions.ts';
@@ -163,7 +164,7 @@ class Stage {
   constructor(createNetwork: (options: NetworkOptions) => SessionNetwork) {
     this.#sessions = new Sessions({
       limits: LIMITS, log: this.#log, clock: this.#clock, random: new Chance(5), createNetwork, hostNetFor: () => new ScriptedHost(WORLDS[0]),
-      adopt: () => { throw new Error('nobody hijacks a connection here'); }, udpForwards: () => [],
+      adopt: () => { throw new Error('nobody hijacks a connection here'); }, udpForwards: () => [], descriptors: new Descriptors(shareDescriptors(1024)!),
     });
     this.#addSession();
   }

@@ -10,6 +10,7 @@ import { parseIcmpv6 } from '../../shared/net/wire/icmpv6.ts';
 import { prettyFrame } from '../../shared/net/wire/pretty.ts';
 import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
+import { ARCHIVE_TARGETS } from './archive-targets.ts';
 import { Chance } from './chance.ts';
 import { LINK_TARGET } from './link-target.ts';
 import { mutateScript } from './mutate-script.ts';
@@ -182,4 +183,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   { name: 'plug-in', seeds: seeds.plugInSeeds, mutate: mutateScript, pieces: scriptPieces, startSeries: () => new PlugInSeries(), run: playPlugIn },
   LINK_TARGET,
   ...PAGE_TARGETS,
+  ...ARCHIVE_TARGETS,
 ];

@@ -8,7 +8,7 @@ import { GUEST_MAC, ip, ip6, OUTSIDE_IP } from '../../shared/net/stack/fixture/f
 import type { Policy } from '../../shared/net/nat/policy.ts';
 import { zoneRegexp } from '../../shared/net/services/dns-zones.ts';
 import { DEFAULT_NETWORK_CONFIG, type NetworkConfig } from '../../shared/net/services/network-config.ts';
-import type { Ipv4, Mac } from '../../shared/net/wire/addr.ts';
+import type { Ipv4, Mac, UnicastIpv4 } from '../../shared/net/wire/addr.ts';
 import { parseMac } from '../../shared/net/wire/addr.ts';
 import type { Ipv6 } from '../../shared/net/wire/addr6.ts';
 
@@ -16,7 +16,7 @@ export const ALIAS_IP = ip('192.168.127.254');
 
 export interface Guest {
   readonly mac: Mac;
-  readonly ip: Ipv4;
+  readonly ip: UnicastIpv4;
   readonly ip6: Ipv6;
 }
 
@@ -26,7 +26,7 @@ export interface World {
   /** one or two, each on a link of its own */
   readonly guests: readonly Guest[];
   /** whom flows lead to: an alias of the host's, or somebody outside where there is none */
-  readonly remoteIp: Ipv4;
+  readonly remoteIp: UnicastIpv4;
   readonly remoteIp6: Ipv6;
   readonly broadcastIp: Ipv4;
   /** guests and gateway speak IPv6 */
@@ -53,7 +53,7 @@ function world(name: string, config: Partial<NetworkConfig>, { guests = 1, hostH
     name, config: whole, hasIpv6, hostHasIpv6,
     guests: [
       { mac: GUEST_MAC, ip: defaultGuestIp, ip6: [prefix6[0], prefix6[1], 0xff, 0xfe000001] as Ipv6 },
-      { mac: OTHER_MAC, ip: (defaultGuestIp + 2) as Ipv4, ip6: [prefix6[0], prefix6[1], 0xff, 0xfe000002] as Ipv6 },
+      { mac: OTHER_MAC, ip: (defaultGuestIp + 2) as UnicastIpv4, ip6: [prefix6[0], prefix6[1], 0xff, 0xfe000002] as Ipv6 },
     ].slice(0, guests),
     remoteIp: [...hostAliases.keys()][0] ?? OUTSIDE_IP,
     remoteIp6: hostAliases6[0]?.[0] ?? OUTSIDE_IP6,

@@ -14,6 +14,13 @@ test('archives of images, compressed or not', async () => {
   }
 });
 
+test('archives whose names have pax headers or GNU\'s in front of them', async () => {
+  const pax = { path: './PaxHeaders/x', type: 'x', data: '20 mtime=1700000.5\n' };
+  for (const members of [[pax, { path: 'blobs/', type: '5' }], [{ ...pax, type: 'g' }, pax, { path: './', type: '5' }, { ...pax, data: 'x'.repeat(2000) }, { path: './oci-layout' }], [{ path: '././@LongLink', type: 'L', data: 'n'.repeat(600) }, { path: 'manifest.json' }]]) expect(await isImage(tarOf(members))).toBe(true);
+  expect(await isImage(tarOf([pax, { path: 'notes.txt' }, { path: 'manifest.json' }]))).toBe(false);
+  expect(await isImage(tarOf([pax]))).toBe(false);
+});
+
 test('other files', async () => {
   for (const paths of [['notes.txt'], ['./', './notes.txt'], ['bin/', 'manifest.json'], ['app/index.json'], ['index.json5'], ['manifest.jsonl'], [DIGEST.slice(1)], ['blobstore/x'], ['./', './', './blobs/']]) {
     expect([paths, await isImage(file(...paths)), await isImage(gzipSync(file(...paths)))]).toEqual([paths, false, false]);

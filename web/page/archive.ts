@@ -11,8 +11,9 @@ import { byId, make, makeButton, setText } from './dom.ts';
 import { formatBytes, formatSeconds } from './figures.ts';
 import { ProgressCard } from './progress-card.ts';
 
-/** How an archive of an image begins, whoever wrote it: one of its names, behind that of its root where there is one */
-const BEGINNING = /^(\.\/\0[^]{509})?(\.\/)?(blobs[/\0]|(oci-layout|index\.json|manifest\.json|repositories)\0|(sha256:)?[0-9a-f]{64}[/.\0])/;
+/** What the first entry of an image's archive is called, whoever wrote it */
+const FIRST_NAME = /^(\.\/)?(blobs(\/|$)|(oci-layout|index\.json|manifest\.json|repositories)$|(sha256:)?[0-9a-f]{64}([/.]|$))/;
+const TAR_BLOCK = 512;
 const TICK_MS = 1000;
 
 /** Whether a tar, compressed by gzip or not, is one of an image. */
@@ -21,7 +22,22 @@ export async function isImageArchive(file: File): Promise<boolean> {
   const isGzip = (await head.slice(0, 2).text()).startsWith('\x1f');
   const reader = (isGzip ? head.stream().pipeThrough(new DecompressionStream('gzip')) : head.stream()).getReader();
   const { value } = await reader.read().catch(() => ({ value: undefined }));
-  return BEGINNING.test(new TextDecoder('latin1').decode(value));
+  return FIRST_NAME.test(firstName(new TextDecoder('latin1').decode(value)));
+}
+
+/** The name of the first entry that is neither about the next one (pax, GNU's long names) nor the root itself; '' where it can't be seen. */
+function firstName(tar: string): string {
+  let hasRoot = false;
+  for (let off = 0; off + TAR_BLOCK <= tar.length;) {
+    const name = tar.slice(off, off + 100).split('\0', 1)[0];
+    const size = parseInt(tar.slice(off + 124, off + 136), 8);
+    if (/[xgLK]/.test(tar[off + 156])) off += TAR_BLOCK * (1 + Math.ceil((size || 0) / TAR_BLOCK));
+    else if (/^\.\/?$/.test(name) && !hasRoot) {
+      hasRoot = true;
+      off += TAR_BLOCK;
+    } else return name;
+  }
+  return '';
 }
 
 let isOpen = false;

@@ -16,8 +16,10 @@ test('what may be an archive of an image', () => {
   expect(archiveAmong(files('app.gz', 'tar', 'app.wasm'))).toBeUndefined();
 });
 
-test('what else was given is told from an image', () => {
-  expect(notAnImage(files('app.tar.gz'))).toContain('portside convert app.tar.gz');
-  expect(notAnImage(files('notes.txt'))).toBe('notes.txt is not an image: those end in .wasm.');
-  expect(notAnImage([])).toBe('There was no file.');
+test('what else was given is told from an image, by what is in it', async () => {
+  expect(await notAnImage(files('app.tar.gz'))).toContain('portside convert app.tar.gz');
+  expect(await notAnImage(files('notes.txt'))).toBe('notes.txt is not an image: those end in .wasm.');
+  expect(await notAnImage([])).toBe('There was no file.');
+  expect(await notAnImage([new File(['QFI\u00fb'.slice(0, 3), Uint8Array.of(0xfb, 0, 0, 0, 3)], 'vm.img')])).toMatch(/^vm\.img is no image, but a qcow2 disk: it belongs to a virtual machine/);
+  expect(await notAnImage([new File([Uint8Array.of(0x50, 0x4b, 3, 4, 0, 0)], 'a.zip')])).toMatch(/^a\.zip is no image, but a ZIP archive: unpack it/);
 });

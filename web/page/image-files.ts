@@ -1,4 +1,5 @@
 /** An image from this computer: files that were chosen or dropped. */
+import { fileKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
 import type { ImageFiles } from '../protocol.ts';
 
 const ARCHIVE = /\.(tar|tgz|txz|tar\.(gz|xz|zst))$/i;
@@ -17,8 +18,14 @@ export function archiveAmong(files: readonly File[]): File | undefined {
 }
 
 /** What a person who gave other files should do. */
-export function notAnImage(files: readonly File[]): string {
-  const name = files[0]?.name ?? '';
+export async function notAnImage(files: readonly File[]): Promise<string> {
+  const [file] = files;
+  if (file === undefined) return 'There was no file.';
+  const { name, size } = file;
   if (ARCHIVE.test(name)) return `${name} has to become an image first: portside convert ${name} image.wasm`;
-  return name === '' ? 'There was no file.' : `${name} is not an image: those end in .wasm.`;
+  const read = async (part: Blob): Promise<Uint8Array> => new Uint8Array(await part.arrayBuffer());
+  // A folder is none that can be read.
+  const kind = await Promise.all([read(file.slice(0, KIND_HEAD_BYTES)), read(file.slice(Math.max(0, size - KIND_TAIL_BYTES)))])
+    .then(([head, tail]) => fileKind(name, size, head, tail), () => null);
+  return kind === null || kind.what.startsWith('a text') ? `${name} is not an image: those end in .wasm.` : `${name} is no image, but ${kind.what}: ${kind.next}.`;
 }

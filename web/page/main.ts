@@ -236,7 +236,7 @@ function showImages(): void {
 }
 
 function refuseFiles(files: File[]): boolean {
-  cards.showHint(notAnImage(files));
+  void notAnImage(files).then((text) => cards.showHint(text));
   return true;
 }
 
