@@ -121,6 +121,11 @@ describe.skipIf(missing.length > 0).sequential('a Linux guest', () => {
     expect(await lab.peer(side, 'ending', lab.at(side, PORTS.resetter))).toBe('ECONNRESET');
   });
 
+  test.each(SIDES)('an answer in the middle of an upload, and a close behind it: the %s gets all of it, then the reset', async (side) => {
+    const tries = isLong ? 1000 : 60;
+    expect(await lab.loadFrom(side, 'uploads', ...lab.at(side, PORTS.answers), String(tries))).toEqual({ tries, whole: tries, reset: tries, late: 0 });
+  }, isLong ? 900_000 : 60_000);
+
   test('2000 closed ports refuse at once', async () => {
     const result = await lab.load('connects', HOST_ALIAS, '20000-21999', '--count', '2000', '--at-a-time', '100');
     expect(result).toMatchObject({ begun: 2000, refused: 2000 });

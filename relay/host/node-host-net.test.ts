@@ -6,7 +6,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import type { HostTcpHandlers } from '../../shared/net/nat/host-net.ts';
+import type { HostTcp, HostTcpHandlers } from '../../shared/net/nat/host-net.ts';
 import { IPV4_LOOPBACK, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import { formatIp, IPV6_LOOPBACK } from '../../shared/net/wire/addr6.ts';
 import { NodeClock } from './node-clock.ts';
@@ -72,6 +72,55 @@ for (const [host, ip] of LOOPBACKS) {
     expect(got).toEqual(['<a>', '<b>', '<c>']);
   });
 }
+
+/** What a dialled socket has told until its end. */
+function dialled(port: number, onConnect: (socket: HostTcp) => void): Promise<{ bytes: number; hasEnded: boolean; error: string | null }> {
+  return new Promise((resolve) => {
+    let bytes = 0;
+    let hasEnded = false;
+    const handlers: HostTcpHandlers = {
+      onConnect: () => onConnect(socket),
+      onData: (data) => { bytes += data.length; },
+      onEnd: () => { hasEnded = true; }, onTaken: () => {}, onClose: (error) => resolve({ bytes, hasEnded, error }),
+    };
+    const socket = new NodeHostNet(new NodeClock()).connectTcp(IPV4_LOOPBACK, port, handlers);
+  });
+}
+
+test('a server that answers and closes while it is sent more: the answer is read to its end, then the error is told', async () => {
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
+    socket.on('error', () => {});
+    // What it has not read makes its close a reset.
+    setTimeout(() => { socket.write(Buffer.alloc(200)); socket.destroy(); }, Math.random() * 3);
+  }).listen(0, '127.0.0.1');
+  closers.push(() => server.close());
+  await once(server, 'listening');
+  for (let i = 0; i < 40; i++) {
+    const { bytes, error } = await dialled((server.address() as AddressInfo).port, (socket) => {
+      socket.resume();
+      const upload = (left: number): void => {
+        socket.write(Buffer.alloc(10_000));
+        if (left > 0) setImmediate(upload, left - 1);
+      };
+      upload(400);
+    });
+    expect([bytes, ['ECONNRESET', 'EPIPE'].includes(error!)]).toEqual([200, true]);
+  }
+});
+
+test('a reset while a socket is paused: what had come, in the stream and in the kernel, is delivered with it', async () => {
+  for (const size of [200, 60_000, 100_000]) {
+    const server = createServer((socket) => { socket.on('error', () => {}); socket.write(Buffer.alloc(size)); setTimeout(() => socket.resetAndDestroy(), 50); }).listen(0, '127.0.0.1');
+    closers.push(() => server.close());
+    await once(server, 'listening');
+    const { bytes, error } = await dialled((server.address() as AddressInfo).port, (socket) => {
+      socket.pause();
+      setTimeout(() => socket.write(Buffer.alloc(10)), 100);
+      setTimeout(() => socket.resume(), 150);
+    });
+    expect([bytes, error]).toEqual([size, 'ECONNRESET']);
+  }
+});
 
 test('hasIpv6 says what the interfaces say', () => {
   const expected = Object.values(networkInterfaces()).flat().some((address) => address?.family === 'IPv6' && !address.internal && !/^fe[89ab]/.test(address.address));

@@ -169,12 +169,29 @@ export function refuseItself(socket: Socket, host: string, port: number): void {
   });
 }
 
+/** what a write says of a connection that is gone: its kernel still holds what had arrived before */
+const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ETIMEDOUT', 'ENOTCONN', 'EHOSTUNREACH', 'ENETUNREACH']);
+
+type Written = (error?: Error | null) => void;
+
 const SILENT: HostTcpHandlers = { onData() {}, onEnd() {}, onTaken() {}, onClose() {} };
 
+/*
+ * An error in one direction must not take away what has arrived in the other: a server that answers and closes while it is still sent
+ * something has its answer in our kernel, and a reset right behind. Node destroys a socket at the first error, so:
+ *
+ *   a write fails     the stream is not told (`#absorb`); it is read to its end, what is written from then on goes nowhere
+ *   a read fails      what the stream had read and, being paused, kept, is delivered when it closes
+ */
 class NodeTcp implements HostTcp {
   handlers: HostTcpHandlers;
   readonly #socket: Socket;
   #error: string | null = null;
+  /** a write has failed: all that is left to do is reading */
+  #isWriteBroken = false;
+  #hasEnded = false;
+  #isReset = false;
+  #afterWrite: Written = () => {};
   readonly #onWritten = (): void => this.handlers.onTaken();
 
   constructor(socket: Socket, handlers: HostTcpHandlers) {
@@ -183,14 +200,47 @@ class NodeTcp implements HostTcp {
     socket.on('connect', () => { if (!socket.destroyed) this.handlers.onConnect?.(); });
     socket.on('data', (bytes: Buffer) => this.handlers.onData(bytes));
     socket.on('end', () => {
-      if (!this.#isResetUnsaid()) return this.handlers.onEnd();
-      this.#error = 'ECONNRESET';
+      this.#hasEnded = true;
+      if (!this.#isWriteBroken && !this.#isResetUnsaid()) return this.handlers.onEnd();
+      this.#error ??= 'ECONNRESET';
       socket.destroy();
     });
-    socket.on('error', (error: NodeJS.ErrnoException) => (this.#error = error.code ?? 'EIO'));
-    socket.on('close', () => this.handlers.onClose(this.#error));
+    socket.on('error', (error: NodeJS.ErrnoException) => (this.#error ??= error.code ?? 'EIO'));
+    socket.on('close', () => {
+      if (this.#error !== null && !this.#isReset) this.#deliverRest();
+      this.handlers.onClose(this.#error);
+    });
+    this.#absorbWriteErrors();
     // Listening to 'data' has set it flowing.
     socket.pause();
+  }
+
+  /** What a stream's writers call, wrapped: `_write` and `_writev` are what Node documents for it. One call is out at a time. */
+  #absorbWriteErrors(): void {
+    const socket = this.#socket;
+    const write = socket._write.bind(socket);
+    const writev = socket._writev?.bind(socket);
+    socket._write = (chunk, encoding, done) => { if (this.#mayWrite(done)) write(chunk, encoding, this.#absorb); };
+    if (writev !== undefined) socket._writev = (chunks, done) => { if (this.#mayWrite(done)) writev(chunks, this.#absorb); };
+  }
+
+  #mayWrite(done: Written): boolean {
+    this.#afterWrite = done;
+    if (this.#isWriteBroken) process.nextTick(done);
+    return !this.#isWriteBroken;
+  }
+
+  readonly #absorb: Written = (error) => {
+    const { code } = (error ?? {}) as NodeJS.ErrnoException;
+    if (code === undefined || !GONE.has(code)) return this.#afterWrite(error);
+    this.#error ??= code;
+    this.#isWriteBroken = true;
+    this.#afterWrite();
+    if (this.#hasEnded) this.#socket.destroy();
+  };
+
+  #deliverRest(): void {
+    for (let rest: Buffer | null = this.#socket.read(); rest !== null; rest = this.#socket.read()) this.handlers.onData(rest);
   }
 
   /**
@@ -214,7 +264,7 @@ class NodeTcp implements HostTcp {
 
   write(bytes: Uint8Array): boolean {
     const socket = this.#socket;
-    if (socket.destroyed || socket.writableEnded) return true;
+    if (socket.destroyed || socket.writableEnded || this.#isWriteBroken) return true;
     socket.write(bytes, this.#onWritten);
     // A socket of the kernel's whose queue is empty has written all in this call; other streams may have kept the bytes.
     return socket.writableLength === 0 && socket.constructor === Socket;
@@ -234,6 +284,7 @@ class NodeTcp implements HostTcp {
 
   reset(): void {
     if (this.#socket.destroyed) return;
+    this.#isReset = true;
     // Before it is connected there is nothing to reset, and what is no TCP socket (a UNIX socket has no address) can't.
     if (this.#socket instanceof Socket && this.#socket.remoteAddress !== undefined) this.#socket.resetAndDestroy();
     else this.#socket.destroy();

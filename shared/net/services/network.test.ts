@@ -11,11 +11,12 @@ import { prettyFrame } from '../wire/pretty.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import type { DnsZone } from './dns-zones.ts';
 import { DnsZones, regexpSource, zoneName, zoneRegexp } from './dns-zones.ts';
-import { FakeHostNet } from './fake-host-net.ts';
+import { FakeHostNet, type FakeTcp } from './fake-host-net.ts';
 import { VirtualNetwork } from './network.ts';
 import type { NetworkConfig } from './network-config.ts';
 
 const ALIAS_IP = ip('192.168.127.254');
+const OUTSIDE = ip('203.0.113.9');
 const NO_IP = 0 as Ipv4;
 const GUEST6 = ip6('fd70:6f72:7473::ff:fe00:1');
 const ALIAS6 = ip6('fd70:6f72:7473::254');
@@ -48,6 +49,33 @@ class Lab {
 
   sendTcp(flags: number, seq: number, ack: number, payload = new Uint8Array(0), dst = ALIAS_IP, dstPort = 80): void {
     this.sendIp(dst, 6, tcp(GUEST_IP, dst, { srcPort: 1234, dstPort, seq, ack, flags, window: 60_000, options: [], payload }));
+  }
+
+  /** A connection of the guest's that the host has taken: its socket, and our ISN. The guest's next number is 101. */
+  dialled(dst = ALIAS_IP): { socket: FakeTcp; iss: number } {
+    this.sendTcp(TCP_SYN, 100, 0, undefined, dst);
+    const socket = this.hostNet.tcp.at(-1)!;
+    socket.handlers.onConnect!();
+    this.clock.advance(0);
+    const synAck = this.frames.pop()!;
+    const iss = new DataView(synAck.buffer).getUint32(38);
+    this.sendTcp(TCP_ACK, 101, iss + 1, undefined, dst);
+    this.frames = [];
+    return { socket, iss };
+  }
+
+  /** Acknowledges what comes in order from `seq` on, until nothing more comes. Returns what is next. */
+  takeAll(seq: number, own: number): number {
+    let next = seq >>> 0;
+    while (this.frames.length > 0) {
+      for (const frame of this.frames.splice(0)) {
+        const view = new DataView(frame.buffer, frame.byteOffset);
+        if (frame[23] === 6 && view.getUint32(38) === next) next = (next + frame.length - 54) >>> 0;
+      }
+      if (next !== seq) this.sendTcp(TCP_ACK, own, next);
+      seq = next;
+    }
+    return next;
   }
 
   dhcp(request: Partial<DhcpRepr>, mac: Mac = GUEST_MAC): DhcpRepr | null {
@@ -378,10 +406,90 @@ test('TCP NAT: dial, then the handshake; data both ways; backpressure; an error 
   expect(lab.network.stats()['tcpBytesHeld']).toBe(0);
   for (let i = 0; i < 6; i++) socket.handlers.onData(new Uint8Array(65_536));
   expect(socket.isPaused).toBe(true);
-  lab.lines();
+  lab.clock.advance(0);
+  lab.takeAll(iss + 1, 1104);
   socket.handlers.onClose('ECONNRESET');
   lab.clock.advance(0);
   expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
+  lab.expectNothingLeft();
+});
+
+test('TCP NAT: what the host had sent before its error reaches the guest, then the reset; what the guest still uploads is taken', () => {
+  const lab = new Lab();
+  const { socket, iss } = lab.dialled();
+  socket.isStalled = true;
+  lab.sendTcp(TCP_ACK, 101, iss + 1, new Uint8Array(1000));
+  lab.lines();
+  socket.handlers.onData(new Uint8Array(200));
+  socket.handlers.onClose('ECONNRESET');
+  lab.clock.advance(0);
+  expect(lab.lines().map((line) => /tcp (\S+) .* win \d+(.*)/.exec(line)!.slice(1))).toEqual([['PSH|ACK', ' len 200']]);
+  expect(lab.network.stats()['tcpBytesHeld']).toBe(0);
+  lab.sendTcp(TCP_ACK, 1101, iss + 1, new Uint8Array(1000));
+  expect(lab.lines().at(-1)).toMatch(/tcp ACK .* ack 2101 win 6/);
+  // Lost on the way: sent again.
+  lab.clock.advance(1100);
+  expect(lab.lines().at(-1)).toMatch(/len 200$/);
+  lab.sendTcp(TCP_ACK, 2101, iss + 201);
+  expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
+  lab.expectNothingLeft();
+});
+
+test('TCP NAT: an end of the host\'s half and then an error: data, FIN, and the reset when all of it has come', () => {
+  const lab = new Lab();
+  const { socket, iss } = lab.dialled();
+  socket.handlers.onData(new Uint8Array(200));
+  socket.handlers.onEnd();
+  socket.handlers.onClose('EPIPE');
+  lab.clock.advance(0);
+  expect(lab.lines().at(-1)).toMatch(/tcp FIN\|PSH\|ACK .* len 200$/);
+  lab.sendTcp(TCP_ACK, 101, iss + 202);
+  expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
+  lab.expectNothingLeft();
+});
+
+test('TCP NAT: what the guest had sent before its reset reaches the host: the reset waits for the kernel, and some round trips', () => {
+  const lab = new Lab();
+  const { socket, iss } = lab.dialled(OUTSIDE);
+  lab.sendTcp(TCP_ACK, 101, iss + 1, new Uint8Array(10), OUTSIDE);
+  socket.isStalled = true;
+  lab.sendTcp(TCP_ACK, 111, iss + 1, new Uint8Array(300), OUTSIDE);
+  lab.sendTcp(TCP_RST, 411, 0, undefined, OUTSIDE);
+  expect([socket.written, socket.isReset, socket.isPaused]).toEqual([310, false, false]);
+  lab.clock.advance(5000);
+  expect(socket.isReset).toBe(false);
+  socket.pendingBytes = 0;
+  socket.handlers.onTaken();
+  lab.clock.advance(499);
+  expect(socket.isReset).toBe(false);
+  lab.clock.advance(1);
+  expect(socket.isReset).toBe(true);
+  lab.expectNothingLeft();
+  // A peer on this host is as near as can be.
+  const near = lab.dialled();
+  lab.sendTcp(TCP_ACK, 101, near.iss + 1, new Uint8Array(10));
+  lab.sendTcp(TCP_RST, 111, 0);
+  expect(near.socket.isReset).toBe(false);
+  lab.clock.advance(30);
+  expect(near.socket.isReset).toBe(true);
+  // Nothing was sent lately: at once. A host that takes nothing: after a minute. One that ends meanwhile: no more to do.
+  const quiet = lab.dialled();
+  lab.sendTcp(TCP_ACK, 101, quiet.iss + 1, new Uint8Array(10));
+  lab.clock.advance(600);
+  lab.sendTcp(TCP_RST, 111, 0);
+  expect(quiet.socket.isReset).toBe(true);
+  const deaf = lab.dialled();
+  deaf.socket.isStalled = true;
+  lab.sendTcp(TCP_ACK, 101, deaf.iss + 1, new Uint8Array(10));
+  lab.sendTcp(TCP_RST, 111, 0);
+  lab.clock.advance(59_000);
+  expect(deaf.socket.isReset).toBe(false);
+  lab.clock.advance(1000);
+  expect(deaf.socket.isReset).toBe(true);
+  const gone = lab.dialled();
+  lab.sendTcp(TCP_ACK, 101, gone.iss + 1, new Uint8Array(10));
+  lab.sendTcp(TCP_RST, 111, 0);
+  gone.socket.handlers.onClose('ECONNRESET');
   lab.expectNothingLeft();
 });
 

@@ -295,6 +295,7 @@ test('TCP NAT: dial, handshake with an MSS that is 20 smaller, data both ways, r
   const sizes = lab.frames.map((frame) => frame.length);
   expect([sizes, lab.lines().at(-1)]).toEqual([[1514, 1514, 74 + 120], expect.stringMatching(/^fd70:6f72:7473::254\.80 > fd70:6f72:7473::ff:fe00:1\.1234 tcp PSH\|ACK .* len 120$/)]);
   lab.sendTcp(TCP_RST, 104, 0);
+  lab.clock.advance(500);
   expect(socket.isReset).toBe(true);
   // No connection: a reset; refused: a reset; unreachable: ICMPv6.
   lab.sendTcp(TCP_ACK, 1, 77);

@@ -114,6 +114,8 @@ export class TcpConnection implements Wakeable {
   #finWanted = false;
   #finSent = false;
   #finAcked = false;
+  /** a RST is to follow what is queued */
+  #resetWanted = false;
   #hasDelivered = false;
   #isWaitingForPort = false;
   #wasSendFull = false;
@@ -167,7 +169,7 @@ export class TcpConnection implements Wakeable {
 
   /** Takes the chunk for good and sends it as windows allow. Ignored once the connection has ended. */
   send(chunk: Uint8Array): void {
-    if (this.state === 'closed' || this.state === 'time-wait' || this.#finWanted) return;
+    if (this.state === 'closed' || this.state === 'time-wait' || this.#finWanted || this.#resetWanted) return;
     this.snd.queue.append(chunk);
     this.bytesToGuest += chunk.length;
     if (this.snd.unsent >= SEND_HIGH) this.#wasSendFull = true;
@@ -191,6 +193,13 @@ export class TcpConnection implements Wakeable {
     if (this.state === 'closed') return;
     if (this.state !== 'syn-sent' && this.state !== 'time-wait') this.#sendReset();
     this.#end('aborted');
+  }
+
+  /** RST, once the peer has all that was queued: a failure behind an answer must not take the answer away. `onClosed('aborted')` follows then. */
+  abortBehind(): void {
+    if (this.state === 'syn-sent') return this.abort();
+    this.#resetWanted = true;
+    this.#tcp.markDirty(this);
   }
 
   /** How many delivered bytes the application has not got rid of. */
@@ -508,6 +517,10 @@ export class TcpConnection implements Wakeable {
     // The application may have aborted.
     if ((this.state as TcpState) === 'closed') return false;
     const hasMore = this.state === 'syn-sent' || this.state === 'syn-received' || this.state === 'time-wait' ? false : this.#output(nowMs);
+    if (this.#resetWanted && this.#isAllTaken) {
+      this.abort();
+      return false;
+    }
     if (this.state !== 'syn-sent' && this.state !== 'syn-received' && !hasMore) this.#acknowledge(nowMs);
     this.#armTimers();
     if (this.#wasSendFull && this.snd.unsent <= SEND_LOW) {
@@ -515,6 +528,11 @@ export class TcpConnection implements Wakeable {
       this.#handler.onSendSpace();
     }
     return hasMore;
+  }
+
+  /** The peer has acknowledged everything, the FIN included where there is one. */
+  get #isAllTaken(): boolean {
+    return this.snd.unsent === 0 && this.snd.sent.count === 0 && this.#finWanted === this.#finSent;
   }
 
   #handOn(): void {
