@@ -100,7 +100,7 @@ export class Forwards {
     };
     const socket = await this.#hostNet.bindUdp(ip, request.hostPort, {
       onMessage: (bytes, srcIp, srcPort) => current()?.onMessage(bytes, srcIp, srcPort),
-      onError: (error) => current()?.onError(error),
+      onError: (error, toIp, toPort) => current()?.onError(error, toIp, toPort),
     });
     this.#listeners.push(socket);
     const { port } = socket;

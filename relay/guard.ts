@@ -53,8 +53,12 @@ export class GuardedHostNet implements HostNet {
     return this.#hostNet.listenTcp(ip, port, (socket) => this.#guard(() => onAccept(guardTcp(socket, this.#guard))));
   }
 
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
-    return this.#hostNet.connectUdp(ip, port, this.guardUdp(handlers));
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, localPort?: number): HostUdp {
+    return this.#hostNet.connectUdp(ip, port, this.guardUdp(handlers), localPort);
+  }
+
+  openUdp(isV6: boolean, handlers: HostUdpHandlers): HostUdp & HostListener {
+    return this.#hostNet.openUdp(isV6, this.guardUdp(handlers));
   }
 
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
@@ -65,7 +69,7 @@ export class GuardedHostNet implements HostNet {
     const guard = this.#guard;
     return {
       onMessage: (bytes, srcIp, srcPort) => guard(() => handlers.onMessage(bytes, srcIp, srcPort)),
-      onError: (error) => guard(() => handlers.onError(error)),
+      onError: (error, toIp, toPort) => guard(() => handlers.onError(error, toIp, toPort)),
     };
   }
 

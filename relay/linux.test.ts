@@ -154,6 +154,13 @@ describe.skipIf(missing.length > 0).sequential('a Linux guest', () => {
     expect(await lab.peer('guest', 'datagrams', lab.at('guest', PORTS.datagrams), '10', '65000')).toBe(10);
   });
 
+  test('UDP: two servers that answer from other ports see one port of the host; a closed one is refused', async () => {
+    const ports = [PORTS.mirror, PORTS.mirror2, PORTS.mirror];
+    const answers = await lab.peer('guest', 'mapped', [HOST_ALIAS, String(ports[0])], ...ports.slice(1).map(String)) as { seen: number; from: number }[];
+    expect([new Set(answers.map(({ seen }) => seen)).size, answers.filter(({ from }) => ports.includes(from as never))]).toEqual([1, []]);
+    expect(await lab.peer('guest', 'refused', [HOST_ALIAS, '8099'])).toBe('ECONNREFUSED');
+  });
+
   test.each([[[]], [['--new-ports']]])('the resolver answers every query %s', async (args) => {
     const result = await lab.load('queries', GATEWAY, '53', '0.5', '32', ...args);
     expect(result).toMatchObject({ lost: 0, wrong: 0 });

@@ -6,7 +6,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import type { HostTcp, HostTcpHandlers } from '../../shared/net/nat/host-net.ts';
+import type { HostTcp, HostTcpHandlers, HostUdpHandlers } from '../../shared/net/nat/host-net.ts';
 import { IPV4_LOOPBACK, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import { formatIp, IPV6_LOOPBACK } from '../../shared/net/wire/addr6.ts';
 import { NodeClock } from './node-clock.ts';
@@ -120,6 +120,55 @@ test('a reset while a socket is paused: what had come, in the stream and in the 
     });
     expect([bytes, error]).toEqual([size, 'ECONNRESET']);
   }
+});
+
+for (const [host, ip] of LOOPBACKS) {
+  test.skipIf(host === '::1' && !hasLoopback6)(`UDP of ${host}: everybody sees one port, answers from any; a twin on it hears that nobody is there`, async () => {
+    const hostNet = new NodeHostNet(new NodeClock());
+    const peer = async (): Promise<{ port: number; answer: Promise<number>; send: (text: string, to: number) => void }> => {
+      const socket = createSocket(host === '::1' ? 'udp6' : 'udp4').bind(0, host);
+      closers.push(() => socket.close());
+      await once(socket, 'listening');
+      const answer = once(socket, 'message').then(([, from]) => (from as { port: number }).port);
+      return { port: socket.address().port, answer, send: (text, to) => socket.send(text, to, host) };
+    };
+    const [a, b, elsewhere] = [await peer(), await peer(), await peer()];
+    const got: string[] = [];
+    const handlersOf = (name: string): HostUdpHandlers => ({
+      onMessage: (bytes, from, port) => got.push(`${name}: ${String(bytes)} of ${formatIp(from)} ${port}`),
+      onError: (error) => got.push(`${name}: ${error}`),
+    });
+    const mapping = hostNet.openUdp(host === '::1', handlersOf('mapping'));
+    closers.push(() => mapping.close());
+    const twin = hostNet.connectUdp(ip, a.port, handlersOf('twin'), mapping.port);
+    closers.push(() => twin.close());
+    twin.send(Buffer.from('to a'));
+    mapping.send(Buffer.from('to b'), ip, b.port);
+    expect([await a.answer, await b.answer]).toEqual([mapping.port, mapping.port]);
+    a.send('1', mapping.port);
+    elsewhere.send('2', mapping.port);
+    await expect.poll(() => got.toSorted()).toEqual([`mapping: 2 of ${host} ${elsewhere.port}`, `twin: 1 of ${host} ${a.port}`]);
+    got.length = 0;
+    const gone = createSocket(host === '::1' ? 'udp6' : 'udp4').bind(0, host);
+    await once(gone, 'listening');
+    const { port } = gone.address();
+    await new Promise<void>((resolve) => { gone.close(resolve); });
+    const lost = hostNet.connectUdp(ip, port, handlersOf('lost'), mapping.port);
+    closers.push(() => lost.close());
+    lost.send(Buffer.from('anybody?'));
+    await expect.poll(() => got).toEqual(['lost: ECONNREFUSED']);
+  });
+}
+
+test('mappings never meet on one port; what cannot be sent names its destination', async () => {
+  const hostNet = new NodeHostNet(new NodeClock());
+  const errors: unknown[] = [];
+  const mappings = Array.from({ length: 500 }, () => hostNet.openUdp(false, { onMessage: () => {}, onError: (...error) => errors.push(error) }));
+  closers.push(() => { for (const mapping of mappings) mapping.close(); });
+  expect([new Set(mappings.map(({ port }) => port)).size, mappings.every(({ port }) => port > 0)]).toEqual([500, true]);
+  const ip = parseIpv4('255.255.255.255')!;
+  mappings[0].send(Buffer.from('x'), ip, 9);
+  await expect.poll(() => errors).toEqual([['EACCES', ip, 9]]);
 });
 
 test('hasIpv6 says what the interfaces say', () => {

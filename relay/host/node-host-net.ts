@@ -1,6 +1,6 @@
 /** The host's network through Node. */
 import { execFile } from 'node:child_process';
-import type { Socket as DgramSocket } from 'node:dgram';
+import type { Socket as DgramSocket, SocketOptions } from 'node:dgram';
 import { createSocket } from 'node:dgram';
 import { readFileSync, statSync } from 'node:fs';
 import type { Server } from 'node:net';
@@ -85,16 +85,27 @@ export class NodeHostNet implements HostNet {
     return new NodeTcp(socket, SILENT);
   }
 
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
-    const socket = createSocket({ type: typeof ip === 'number' ? 'udp4' : 'udp6', recvBufferSize: UDP_RECEIVE_BUFFER });
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, localPort?: number): HostUdp {
+    const socket = newUdpSocket(typeof ip !== 'number', localPort !== undefined);
+    const udp = new NodeUdp(socket, handlers, ip, port);
+    if (localPort !== undefined) socket.bind({ port: localPort, exclusive: true });
+    if (!udp.isBroken) socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
+    return udp;
+  }
+
+  openUdp(isV6: boolean, handlers: HostUdpHandlers): HostUdp & HostListener {
+    const socket = newUdpSocket(isV6, true);
     const udp = new NodeUdp(socket, handlers);
-    socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
+    const port = freeUdpPort(isV6);
+    if (port === 0) udp.failSoon('EMFILE');
+    else socket.bind({ port, exclusive: true });
+    if (!udp.isBroken) udp.onReady();
     return udp;
   }
 
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
     return new Promise((resolve, reject) => {
-      const socket = createSocket({ type: 'udp4', recvBufferSize: UDP_RECEIVE_BUFFER });
+      const socket = newUdpSocket(false, false);
       const onError = (error: NodeJS.ErrnoException): void => reject(forwardError(error, ip, port));
       socket.once('error', onError);
       socket.bind(port, formatIpv4(ip), () => {
@@ -141,6 +152,33 @@ export class NodeHostNet implements HostNet {
       execFile('ping', args, { timeout: (PING_WAIT_S + 1) * 1000 }, (error) => resolve(error === null ? this.#clock.nowMs() - startMs : null));
     });
   }
+}
+
+/** Addresses are never names: without this each bind, connect and send would wait for a turn of the event loop. */
+function asItIs(address: string, family: number, done: (error: null, address: string, family: number) => void): void {
+  done(null, address, family);
+}
+
+/** `isShared`: its port may be that of others who say so too. */
+function newUdpSocket(isV6: boolean, isShared: boolean): DgramSocket {
+  return createSocket({
+    type: isV6 ? 'udp6' : 'udp4', ipv6Only: isV6, reuseAddr: isShared, recvBufferSize: UDP_RECEIVE_BUFFER,
+    lookup: asItIs as unknown as NonNullable<SocketOptions['lookup']>,
+  });
+}
+
+/**
+ * A UDP port that nobody has, 0 when there is none. Where ports may be shared, Linux gives out those that are shared already, our own or
+ * another program's; who asks for one of his own gets a free one.
+ */
+function freeUdpPort(isV6: boolean): number {
+  const probe = newUdpSocket(isV6, false);
+  let hasFailed = false;
+  probe.on('error', () => (hasFailed = true));
+  probe.bind({ port: 0, exclusive: true });
+  const port = hasFailed ? 0 : probe.address().port;
+  probe.close();
+  return port;
 }
 
 /** The servers of a resolv.conf, at most three as in the C library; none with a zone, which names an interface. */
@@ -305,36 +343,64 @@ class NodeUdp implements HostUdp, HostListener {
   /** what was to be sent or set before the socket was connected */
   #early: (() => void)[] | null = [];
   #isClosed = false;
+  #port = 0;
+  /** The socket could not be had. */
+  isBroken = false;
+  /** of the datagram before: most come from the same */
+  #lastAddress = '';
+  #lastIp: IpAddress | null = null;
 
-  constructor(socket: DgramSocket, handlers: HostUdpHandlers) {
+  /** `ip:port` is the only peer of one that is to be connected. */
+  constructor(socket: DgramSocket, handlers: HostUdpHandlers, ip?: IpAddress, port = 0) {
     this.#socket = socket;
     this.#handlers = handlers;
     socket.on('message', (bytes, peer) => {
-      if (!this.#isClosed) this.#handlers.onMessage(bytes, parseIpv4(peer.address) ?? (0 as Ipv4), peer.port);
+      if (this.#isClosed) return;
+      if (ip !== undefined) return this.#handlers.onMessage(bytes, ip, port);
+      const from = this.#parse(peer.address);
+      if (from !== null) this.#handlers.onMessage(bytes, from, peer.port);
     });
-    socket.on('error', (error) => this.onFailed(error));
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.#early === null) return this.onFailed(error);
+      // Binding fails within the call.
+      this.failSoon(error.code ?? 'EIO');
+    });
+  }
+
+  #parse(address: string): IpAddress | null {
+    if (address === this.#lastAddress) return this.#lastIp;
+    this.#lastAddress = address;
+    return this.#lastIp = parseIpv4(address) ?? parseIpv6(address);
   }
 
   get port(): number {
-    return this.#socket.address().port;
+    return this.#port;
   }
 
   onReady(): void {
     const early = this.#early ?? [];
     this.#early = null;
+    if (this.#isClosed) return;
+    this.#port = this.#socket.address().port;
     for (const act of early) act();
+  }
+
+  /** Tells it when the caller has what it called for. */
+  failSoon(code: string): void {
+    this.isBroken = true;
+    process.nextTick(() => this.onFailed(Object.assign(new Error(code), { code })));
   }
 
   onFailed(error: NodeJS.ErrnoException): void {
     if (!this.#isClosed) this.#handlers.onError(error.code ?? 'EIO');
   }
 
-  send(bytes: Uint8Array, ip?: Ipv4, port?: number): void {
+  send(bytes: Uint8Array, ip?: IpAddress, port?: number): void {
     if (this.#isClosed) return;
     if (this.#early !== null) return this.#later(() => this.send(bytes, ip, port));
     if (this.#socket.getSendQueueSize() > UDP_QUEUE_MAX) return;
     if (ip === undefined || port === undefined) this.#socket.send(bytes, this.#onSent);
-    else this.#socket.send(bytes, port, formatIpv4(ip), this.#onSent);
+    else this.#socket.send(bytes, port, formatIp(ip), this.#onSent);
   }
 
   setTtl(ttl: number): void {
@@ -348,7 +414,12 @@ class NodeUdp implements HostUdp, HostListener {
   }
 
   readonly #onSent = (error: Error | null): void => {
-    if (error !== null && error !== undefined) this.onFailed(error);
+    if (error === null || error === undefined || this.#isClosed) return;
+    // Node says whom it was for, where that was not the peer.
+    const { code, address, port } = error as { code?: string; address?: string; port?: number };
+    const ip = address === undefined ? null : parseIpv4(address) ?? parseIpv6(address);
+    if (ip === null || port === undefined) this.#handlers.onError(code ?? 'EIO');
+    else this.#handlers.onError(code ?? 'EIO', ip, port);
   };
 
   close(): void {

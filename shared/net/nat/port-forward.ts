@@ -48,8 +48,9 @@ export class PortForwards {
       listener = await this.#hostNet.listenTcp(spec.hostIp, spec.hostPort, (socket) => this.#tcp.forward(socket, guestIp, guestPort));
     } else {
       udp = await this.#hostNet.bindUdp(spec.hostIp, spec.hostPort, {
-        onMessage: (bytes, srcIp, srcPort) => this.#udp.onForwarded(udp!, guestIp, guestPort, srcIp, srcPort, bytes),
-        onError: () => forward.close(),
+        onMessage: (bytes, srcIp, srcPort) => { if (typeof srcIp === 'number') this.#udp.onForwarded(udp!, guestIp, guestPort, srcIp, srcPort, bytes); },
+        // What could not be sent to one peer is his loss.
+        onError: (_error, toIp) => { if (toIp === undefined) forward.close(); },
       });
       listener = udp;
     }

@@ -28,8 +28,10 @@ class Lab {
   readonly port: LinkPort;
   frames: Uint8Array[] = [];
 
-  constructor(config: Partial<NetworkConfig> = {}) {
-    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ipv6: false, ...config } });
+  constructor(config: Partial<NetworkConfig> = {}, log?: (line: string) => void) {
+    this.network = new VirtualNetwork({
+      clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ipv6: false, ...config }, ...(log === undefined ? {} : { log }),
+    });
     this.port = this.network.attach({ sendBatch: (batch) => { this.frames.push(...framesOf(batch)); return true; } });
   }
 
@@ -336,7 +338,7 @@ test('stations have the number of their link; who comes and goes is said once', 
 });
 
 test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICMP message, idle flows end', () => {
-  const lab = new Lab({ maxUdpFlows: 2 });
+  const lab = new Lab();
   lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(1, 2, 3));
   lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(4));
   const [socket] = lab.hostNet.udp;
@@ -355,10 +357,122 @@ test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICM
     '192.168.127.254 > 192.168.127.3 fragment offset 2960 len 1048',
   ]);
   lab.sendUdp(ALIAS_IP, 5001, 6000, Uint8Array.of(1));
-  lab.sendUdp(ALIAS_IP, 5002, 6000, Uint8Array.of(1));
-  expect([lab.network.stats()['udpFlowsOpen'], lab.network.stats()['drop:udp-flow-cap']]).toEqual([2, 1]);
+  expect(lab.network.stats()).toMatchObject({ udpFlowsOpen: 2, udpMappingsOpen: 2 });
   lab.clock.advance(91_000);
+  expect([socket.isClosed, lab.hostNet.mappings.map(({ isClosed }) => isClosed)]).toEqual([true, [true, true]]);
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT, RFC 4787 REQ-1 and REQ-8: one port for all destinations, answers from any port of an address that was spoken to', () => {
+  const lab = new Lab({ policy: { rules: [{ allow: false, ports: { first: 25, last: 25 } }], otherwise: 'allow' } });
+  for (const last of [1, 2, 3]) lab.sendUdp(ip(`203.0.113.${last}`), 5000, 3478, Uint8Array.of(last));
+  lab.sendUdp(OUTSIDE, 5001, 3478, Uint8Array.of(4));
+  expect(lab.hostNet.mappings.map(({ to, port }) => `${to} ${port}`)).toEqual(['0.0.0.0 40000', '0.0.0.0 40001']);
+  // Each destination's own socket shares the mapping's port.
+  expect(lab.hostNet.udp.map(({ to, port, sent }) => `${to} from ${port}: ${sent.map((bytes) => bytes[0]).join()}`)).toEqual([
+    '203.0.113.1:3478 from 40000: 1', '203.0.113.2:3478 from 40000: 2', '203.0.113.3:3478 from 40000: 3', '203.0.113.9:3478 from 40001: 4',
+  ]);
+  const [mapping] = lab.hostNet.mappings;
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.2'), 1069);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.2'), 3478);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.77'), 3478);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.2'), 25);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.2'), 0);
+  lab.clock.advance(0);
+  expect(lab.lines()).toEqual(['203.0.113.2.1069 > 192.168.127.3.5000 udp len 1', '203.0.113.2.3478 > 192.168.127.3.5000 udp len 1']);
+  expect(lab.network.stats()).toMatchObject({ 'drop:udp-filtered': 2, 'drop:udp-denied': 1, 'udpFlowsOpen': 5 });
+  // The transfer goes on with that port.
+  lab.sendUdp(ip('203.0.113.2'), 5000, 1069, Uint8Array.of(7));
+  expect([mapping.sentTo, lab.hostNet.udp.length]).toEqual([['203.0.113.2:1069'], 4]);
+  expect([...lab.network.flows()].find(({ remotePort }) => remotePort === 1069)).toMatchObject({ from: 'guest', state: 'answered', bytesFromGuest: 1, bytesToGuest: 1 });
+  lab.clock.advance(91_000);
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT: the four destinations spoken to last, or that answer, have a socket that hears errors; the others use the mapping\'s', () => {
+  const lab = new Lab();
+  const send = (last: number, ttl = 64): void => lab.sendIp(ip(`203.0.113.${last}`), 17, udp(GUEST_IP, ip(`203.0.113.${last}`), 5000, 33_434, Uint8Array.of(last)), { ttl });
+  for (let last = 1; last <= 6; last++) send(last);
+  const twins = lab.hostNet.udp;
+  expect(twins.map(({ isClosed }) => isClosed)).toEqual([true, true, false, false, false, false]);
+  twins[5].handlers.onError('ECONNREFUSED');
+  lab.clock.advance(0);
+  expect(lab.lines()).toEqual(['203.0.113.6 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 203.0.113.6.33434 protocol 17']);
+  const [mapping] = lab.hostNet.mappings;
+  send(1, 9);
+  send(2, 9);
+  send(2);
+  expect([mapping.sentTo, mapping.ttls]).toEqual([['203.0.113.1:33434', '203.0.113.2:33434', '203.0.113.2:33434'], [8, 64]]);
+  // An unsendable datagram of the mapping's names its destination; one that breaks costs a twin nothing but itself.
+  mapping.handlers.onError('ENETUNREACH', ip('203.0.113.1'), 33_434);
+  twins[4].handlers.onError('EMFILE');
+  for (const answered of [2, 3, 5]) twins[answered].handlers.onMessage(Uint8Array.of(1), 0 as never, 0);
+  lab.clock.advance(0);
+  expect(lab.lines()[0]).toMatch(/icmp type 3 code 0 about 192\.168\.127\.3\.5000 > 203\.0\.113\.1\.33434/);
+  expect([twins[4].isClosed, lab.network.stats()['udpFlowsOpen']]).toEqual([true, 6]);
+  lab.network.close();
+  expect(lab.hostNet.udp.concat(lab.hostNet.mappings).every(({ isClosed }) => isClosed)).toBe(true);
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT: a full table ends what is idle for longest, what nobody answered first; said once, counted', () => {
+  const said: string[] = [];
+  const lab = new Lab({ maxUdpFlows: 100 }, (line) => said.push(line));
+  const peer = (i: number): Ipv4 => (ip('203.1.0.0') + i) as Ipv4;
+  for (const port of [1, 2]) {
+    lab.sendUdp(OUTSIDE, port, 7000, Uint8Array.of(1));
+    lab.hostNet.udp.at(-1)!.handlers.onMessage(Uint8Array.of(1), OUTSIDE, 7000);
+  }
+  for (let i = 0; i < 6000; i++) lab.sendUdp(peer(i), 5000, 6881, Uint8Array.of(1));
+  expect(lab.network.stats()).toMatchObject({ udpFlowsOpen: 100, udpFlowsMade: 6002, udpFlowsEvicted: 5902, udpMappingsOpen: 3 });
+  const open = [...lab.network.flows()].map(({ remoteIp }) => remoteIp as number);
+  expect([open.filter((remoteIp) => remoteIp === OUTSIDE).length, Math.min(...open.filter((remoteIp) => remoteIp !== OUTSIDE))]).toEqual([2, peer(6000 - 98)]);
+  // One that is heard again is not the oldest any more.
+  lab.sendUdp(peer(5902), 5000, 6881, Uint8Array.of(1));
+  lab.sendUdp(peer(7000), 5000, 6881, Uint8Array.of(1));
+  expect([...lab.network.flows()].some(({ remoteIp }) => remoteIp === peer(5902))).toBe(true);
+  expect(said.filter((line) => line.startsWith('udp: 100 flows are open'))).toHaveLength(1);
+  // Answered ones only: the oldest of them.
+  for (let i = 0; i < 100; i++) {
+    lab.sendUdp(OUTSIDE, 100 + i, 7000, Uint8Array.of(1));
+    lab.hostNet.udp.at(-1)!.handlers.onMessage(Uint8Array.of(1), OUTSIDE, 7000);
+  }
+  lab.sendUdp(OUTSIDE, 999, 7000, Uint8Array.of(1));
+  const ports = [...lab.network.flows()].map(({ guestPort }) => guestPort);
+  expect([ports.length, ports.includes(1), ports.includes(2), ports.includes(100), ports.includes(999)]).toEqual([100, false, false, false, true]);
+  lab.network.close();
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT: a host without sockets refuses that flow, and the one that is idle for longest makes room for the next', () => {
+  const lab = new Lab();
+  lab.sendUdp(OUTSIDE, 5000, 7000, Uint8Array.of(1));
+  lab.clock.advance(10);
+  lab.sendUdp(OUTSIDE, 5001, 7000, Uint8Array.of(1));
+  lab.hostNet.mappings[1].handlers.onError('EMFILE');
+  expect([lab.hostNet.mappings.map(({ isClosed }) => isClosed), lab.network.stats()['udpFlowsEvicted']]).toEqual([[true, true], 1]);
+  lab.sendUdp(OUTSIDE, 5001, 7000, Uint8Array.of(1));
+  expect(lab.network.stats()['udpFlowsOpen']).toBe(1);
+});
+
+test.each([53, 123])('UDP NAT to port %i: a socket of its own, gone 3 s after each question has its answer, in half a minute without', (port) => {
+  const lab = new Lab();
+  lab.sendUdp(OUTSIDE, 5000, port, Uint8Array.of(1));
+  lab.sendUdp(OUTSIDE, 5000, port, Uint8Array.of(2));
+  const [socket] = lab.hostNet.udp;
+  expect([lab.hostNet.udp.length, lab.hostNet.mappings.length, socket.sent.length]).toEqual([1, 0, 2]);
+  socket.handlers.onMessage(Uint8Array.of(1), OUTSIDE, port);
+  lab.clock.advance(10_000);
+  socket.handlers.onMessage(Uint8Array.of(2), OUTSIDE, port);
+  lab.clock.advance(2999);
+  expect([lab.lines().length, socket.isClosed]).toEqual([2, false]);
+  lab.clock.advance(1);
   expect(socket.isClosed).toBe(true);
+  lab.sendUdp(OUTSIDE, 5000, port, Uint8Array.of(1));
+  lab.clock.advance(29_999);
+  expect(lab.hostNet.udp[1].isClosed).toBe(false);
+  lab.clock.advance(1);
+  expect(lab.hostNet.udp[1].isClosed).toBe(true);
   lab.expectNothingLeft();
 });
 

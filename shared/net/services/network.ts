@@ -160,6 +160,7 @@ export class VirtualNetwork {
       tcpNatFlowsOpen: this.#tcpNat.flowCount,
       tcpBytesHeld: tcp.heldBytes,
       udpFlowsOpen: this.#udpNat.flowCount,
+      udpMappingsOpen: this.#udpNat.mappingCount,
       dnsQueriesOpen: this.#dns.queriesOpen,
       dnsSocketsOpen: this.#dns.socketsOpen,
       dnsSessionsOpen: this.#dnsSessions.size,

@@ -15,6 +15,8 @@ export class Counters {
   tcpOutOfOrder = 0;
   udpFlowsMade = 0;
   udpDropped = 0;
+  udpFlowsEvicted = 0;
+  udpRefusedByGuest = 0;
   icmpErrorsSent = 0;
   dnsQueries = 0;
   dnsCacheHits = 0;

@@ -9,7 +9,7 @@ export const DROP_REASONS = [
   'ipv6-truncated', 'ipv6-bad-version', 'ipv6-bad-extension', 'ipv6-bad-source', 'ipv6-bad-destination', 'ipv6-unknown-protocol',
   'ipv6-hops-exceeded', 'ipv6-bad-fragment', 'ipv6-fragment-overlap', 'ipv6-fragment-cap', 'ipv6-fragment-timeout', 'ipv6-address-cap',
   'ipv6-neighbor-cap', 'icmpv6-truncated', 'icmpv6-bad-checksum', 'icmpv6-unsupported', 'ndp-malformed',
-  'udp-truncated', 'udp-bad-length', 'udp-bad-checksum', 'udp-no-listener', 'udp-flow-cap', 'udp-denied',
+  'udp-truncated', 'udp-bad-length', 'udp-bad-checksum', 'udp-no-listener', 'udp-denied', 'udp-filtered',
   'tcp-truncated', 'tcp-bad-offset', 'tcp-bad-checksum', 'tcp-bad-options', 'tcp-bad-flags', 'tcp-no-connection', 'tcp-flow-cap',
   'tcp-out-of-window', 'tcp-reassembly-cap', 'tcp-low-ttl',
   'dhcp-truncated', 'dhcp-malformed', 'dhcp-unsupported', 'dhcp-pool-empty',
