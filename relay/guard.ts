@@ -123,4 +123,5 @@ class GuardedTcp implements HostTcp {
   reset(): void { this.#socket.reset(); }
   pause(): void { this.#socket.pause(); }
   resume(): void { this.#socket.resume(); }
+  setKeepalive(idleMs: number): void { this.#socket.setKeepalive(idleMs); }
 }

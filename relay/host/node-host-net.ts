@@ -23,6 +23,9 @@ const PING_WAIT_S = 5;
 const UDP_QUEUE_MAX = 1024 * 1024;
 /** asked for each UDP socket, in `bytes`: Linux gives what net.core.rmem_max lets it, twice the default; a burst waits there for its turn */
 const UDP_RECEIVE_BUFFER = 1024 * 1024;
+/** where the system does not say; Linux's largest */
+const KEEPALIVE_S = 7200;
+const KEEPALIVE_MAX_S = 32_767;
 const LISTEN_BACKLOG = 511;
 /** datagrams that may wait for their socket to be connected */
 const EARLY_MAX = 64;
@@ -36,6 +39,8 @@ export class NodeHostNet implements HostNet {
   #interfacesReadMs = -Infinity;
 
   readonly #clock: Clock;
+  /** after what silence a socket asks whether its peer is still there */
+  readonly #keepaliveMs = systemKeepaliveMs();
 
   /** `resolvConf` is where the resolvers are read from: a parameter for tests. */
   constructor(clock: Clock, resolvConf: string = RESOLV_CONF) {
@@ -45,7 +50,7 @@ export class NodeHostNet implements HostNet {
 
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
     const host = formatIp(ip);
-    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: this.#keepaliveMs });
     refuseItself(socket, host, port);
     socket.pause();
     return new NodeTcp(socket, handlers);
@@ -53,7 +58,10 @@ export class NodeHostNet implements HostNet {
 
   listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener> {
     return new Promise((resolve, reject) => {
-      const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => onAccept(this.adopt(socket)));
+      const server: Server = createServer(
+        { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: this.#keepaliveMs },
+        (socket) => onAccept(this.adopt(socket)),
+      );
       server.once('error', (error: NodeJS.ErrnoException) => reject(forwardError(error, ip, port)));
       server.listen({ host: formatIpv4(ip), port, backlog: LISTEN_BACKLOG }, () => {
         server.removeAllListeners('error');
@@ -151,6 +159,16 @@ export class NodeHostNet implements HostNet {
       const startMs = this.#clock.nowMs();
       execFile('ping', args, { timeout: (PING_WAIT_S + 1) * 1000 }, (error) => resolve(error === null ? this.#clock.nowMs() - startMs : null));
     });
+  }
+}
+
+/** What the system's own connections wait that want keepalive: Node sets a time or nothing. */
+function systemKeepaliveMs(): number {
+  try {
+    const seconds = Number(readFileSync('/proc/sys/net/ipv4/tcp_keepalive_time', 'utf8'));
+    return seconds >= 1 && seconds <= KEEPALIVE_MAX_S ? seconds * 1000 : KEEPALIVE_S * 1000;
+  } catch {
+    return KEEPALIVE_S * 1000;
   }
 }
 
@@ -334,6 +352,11 @@ class NodeTcp implements HostTcp {
 
   resume(): void {
     this.#socket.resume();
+  }
+
+  setKeepalive(idleMs: number): void {
+    // UNIX sockets have nothing of the kind, TLS's is that of the socket below.
+    this.#socket.setKeepAlive(true, Math.max(1000, Math.round(idleMs / 1000) * 1000));
   }
 }
 

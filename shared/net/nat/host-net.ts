@@ -35,6 +35,8 @@ export interface HostTcp {
   reset(): void;
   pause(): void;
   resume(): void;
+  /** Asks the peer whether it is still there when nothing was heard from it for so long. One that is not is `onClose('ETIMEDOUT')`. */
+  setKeepalive(idleMs: number): void;
   /** written and not yet taken by the kernel, in `bytes` */
   readonly pendingBytes: number;
   /** who is at the other end, as `ADDRESS:PORT`; undefined where that has no name */

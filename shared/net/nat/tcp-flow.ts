@@ -48,6 +48,8 @@ export class TcpFlow implements TcpHandler, Wakeable {
   #isHostOver = false;
   #isGuestOver = false;
   #isPaused = false;
+  /** after what silence the host's socket asks, as the guest does; Infinity: as the host's sockets do by themselves */
+  #keepaliveMs = Infinity;
   /** when the host's socket was last given or had taken something */
   #lastToHostMs = -Infinity;
   /** when the guest's failure is passed on at the latest */
@@ -166,6 +168,12 @@ export class TcpFlow implements TcpHandler, Wakeable {
 
   onFin(): void {
     if (!this.#isHostOver) this.#host!.end();
+  }
+
+  onKeepalive(idleMs: number): void {
+    if (this.#isHostOver || idleMs >= this.#keepaliveMs) return;
+    this.#keepaliveMs = idleMs;
+    this.#host!.setKeepalive(idleMs);
   }
 
   onSendSpace(): void {

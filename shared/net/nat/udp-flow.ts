@@ -26,7 +26,10 @@ import type { Policy } from './policy.ts';
 import { isAllowed } from './policy.ts';
 import { UdpMapping } from './udp-mapping.ts';
 import { copyOf } from '../wire/copy.ts';
-import { hopsLeft } from '../wire/ipv6.ts';
+import { IPV4_HEADER_LEN } from '../wire/ipv4.ts';
+import { hopsLeft, IPV6_HEADER_LEN } from '../wire/ipv6.ts';
+import { plateauBelow } from '../wire/quote.ts';
+import { UDP_HEADER_LEN } from '../wire/udp.ts';
 
 const UNANSWERED_IDLE_MS = 30_000;
 /** DNS and NTP: a question, an answer, and no more */
@@ -296,6 +299,8 @@ export class UdpFlow implements Wakeable, Idler {
   readonly #bornMs: number;
   #bytesFromGuest = 0;
   #bytesToGuest = 0;
+  /** of the guest's last packet, in `bytes` */
+  #lastLen = 0;
   /** of a one-shot: datagrams of the guest's without an answer yet */
   #questions = 0;
   #lastMs: number;
@@ -348,6 +353,7 @@ export class UdpFlow implements Wakeable, Idler {
   sendToHost(payload: Uint8Array, ttl: number, nowMs: number): void {
     this.#lastMs = nowMs;
     this.#bytesFromGuest += payload.length;
+    this.#lastLen = payload.length + UDP_HEADER_LEN + (isV6(this.guestIp) ? IPV6_HEADER_LEN : IPV4_HEADER_LEN);
     if (this.#quote === null) {
       // The other side had spoken first.
       this.#noteAnswer();
@@ -402,6 +408,8 @@ export class UdpFlow implements Wakeable, Idler {
         : error === 'ENETUNREACH' ? ICMP_NET_UNREACHABLE
         : error === 'EACCES' || error === 'EPERM' ? ICMP_ADMIN_PROHIBITED : -1;
       if (code >= 0) this.#stack.sendIcmpError(neighbor, this.#quote, code);
+      // Only who has asked not to have it cut is told.
+      else if (error === 'EMSGSIZE' && (isV6(this.guestIp) || (this.#quote[6] & 0x40) !== 0)) this.#stack.sendTooBig(neighbor, this.#quote, plateauBelow(this.#lastLen));
     }
     if (PASSING.has(error)) return;
     this.close();

@@ -13,6 +13,7 @@ export class FakeTcp implements HostTcp {
   isPaused = true;
   hasEnded = false;
   isReset = false;
+  readonly keepalives: number[] = [];
   /** what is written stays pending */
   isStalled = false;
 
@@ -36,6 +37,7 @@ export class FakeTcp implements HostTcp {
   }
   pause(): void { this.isPaused = true; }
   resume(): void { this.isPaused = false; }
+  setKeepalive(idleMs: number): void { this.keepalives.push(idleMs); }
 }
 
 export class FakeUdp implements HostUdp, HostListener {

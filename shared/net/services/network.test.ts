@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { LinkPort } from '../stack/link-port.ts';
-import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ip6, ipv4, ipv6, tcp, udp } from '../stack/fixture/frames.ts';
+import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ip6, ipv4, ipv6, naiveChecksum, tcp, u16, u32, udp } from '../stack/fixture/frames.ts';
 import { SeededRandom, VirtualClock } from '../stack/fixture/virtual-clock.ts';
 import type { Ipv4, Mac } from '../wire/addr.ts';
 import { formatMac, MAC_BROADCAST, parseMac } from '../wire/addr.ts';
@@ -474,6 +474,84 @@ test.each([53, 123])('UDP NAT to port %i: a socket of its own, gone 3 s after ea
   lab.clock.advance(1);
   expect(lab.hostNet.udp[1].isClosed).toBe(true);
   lab.expectNothingLeft();
+});
+
+/** An ICMP error of the guest's, about a datagram that it was sent. */
+function reportUdp(lab: Lab, code: number, rest: number, src: Ipv4, srcPort: number, dstPort: number, len = 100): void {
+  const quoted = ipv4(src, GUEST_IP, 17, udp(src, GUEST_IP, srcPort, dstPort, new Uint8Array(len))).subarray(0, 28);
+  const message = Uint8Array.from([3, code, 0, 0, ...u32(rest), ...quoted]);
+  message.set(u16(naiveChecksum(message)), 2);
+  lab.sendIp(src, 1, message);
+}
+
+test('UDP: datagrams to a guest behind a smaller link are fragmented once that is said, the gateway\'s own too; what is forged is counted', () => {
+  const lab = new Lab();
+  lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(1));
+  const { handlers } = lab.hostNet.udp[0];
+  const lengths = (): string[] => {
+    handlers.onMessage(new Uint8Array(1450), 0 as never, 6000);
+    lab.clock.advance(0);
+    return lab.lines().map((line) => line.replace(/.*(udp|offset \S+) /, '$1 '));
+  };
+  expect(lengths()).toEqual(['udp len 1450']);
+  reportUdp(lab, 4, 1400, ALIAS_IP, 6001, 5000);
+  reportUdp(lab, 4, 1400, GATEWAY_IP, 54, 5000);
+  expect([lengths(), lab.network.stats()['drop:icmp-unrelated']]).toEqual([['udp len 1450'], 2]);
+  reportUdp(lab, 4, 1400, ALIAS_IP, 6000, 5000, 1450);
+  expect(lengths()).toEqual(['offset 0+ len 1376', 'offset 1376 len 82']);
+  reportUdp(lab, 4, 1300, GATEWAY_IP, 53, 5000);
+  expect(lengths()).toEqual(['offset 0+ len 1280', 'offset 1280 len 178']);
+  reportUdp(lab, 4, 1400, ALIAS_IP, 6000, 5000);
+  expect(lengths()).toEqual(['offset 0+ len 1280', 'offset 1280 len 178']);
+});
+
+test('UDP: a guest that says that nobody listens there ends the flow, of its own and of a forward\'s client', async () => {
+  const lab = new Lab();
+  const forward = await lab.network.addForward({ protocol: 'udp', hostIp: ip('127.0.0.1'), hostPort: 0, guestPort: 5353 });
+  lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(1));
+  const [bound] = lab.hostNet.udp;
+  bound.handlers.onMessage(Uint8Array.of(1), ip('127.0.0.1'), 999);
+  lab.clock.advance(0);
+  const port = Number(/127\.1\.(\d+) >/.exec(lab.lines().at(-1)!)![1]);
+  reportUdp(lab, 3, 0, GATEWAY_IP, port, 5354);
+  expect(lab.network.stats()['udpFlowsOpen']).toBe(2);
+  reportUdp(lab, 3, 0, GATEWAY_IP, port, 5353);
+  reportUdp(lab, 3, 0, ALIAS_IP, 6000, 5000);
+  expect(lab.network.stats()).toMatchObject({ udpFlowsOpen: 0, udpRefusedByGuest: 2, udpMappingsOpen: 0 });
+  // Its server may be up by now: the port is still there.
+  bound.handlers.onMessage(Uint8Array.of(1), ip('127.0.0.1'), 999);
+  lab.clock.advance(0);
+  expect([lab.lines().length, bound.isClosed]).toEqual([1, false]);
+  forward.close();
+  lab.expectNothingLeft();
+});
+
+test('UDP: what the host can\'t send whole is told to who wanted it whole', () => {
+  const lab = new Lab();
+  for (const fragment of [0x4000, 0]) {
+    lab.sendIp(OUTSIDE, 17, udp(GUEST_IP, OUTSIDE, 5000 + fragment, 6000, new Uint8Array(1400)), { fragment });
+    lab.hostNet.udp.at(-1)!.handlers.onError('EMSGSIZE');
+    lab.clock.advance(0);
+  }
+  const [frame] = lab.frames;
+  expect([lab.frames.length, frame[34], frame[35], new DataView(frame.buffer, frame.byteOffset).getUint16(40)]).toEqual([1, 3, 4, 1006]);
+});
+
+test('TCP NAT: the guest\'s keepalive becomes the host\'s, the shortest that it has shown', () => {
+  const lab = new Lab();
+  const { socket, iss } = lab.dialled();
+  for (const waitMs of [60_000, 75_000]) {
+    lab.clock.advance(waitMs);
+    lab.sendTcp(TCP_ACK, 100, iss + 1);
+  }
+  expect(socket.keepalives).toEqual([60_000]);
+  lab.sendTcp(TCP_ACK, 101, iss + 1, Uint8Array.of(1));
+  lab.clock.advance(3000);
+  lab.sendTcp(TCP_ACK, 101, iss + 1);
+  expect(socket.keepalives).toEqual([60_000, 3000]);
+  socket.handlers.onClose('ETIMEDOUT');
+  lab.clock.advance(0);
+  expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
 });
 
 test('UDP to port 0, and to a port of the gateway where nobody listens, is counted', () => {

@@ -86,6 +86,11 @@ export class VirtualNetwork {
     this.#stack.tcp.onSyn = (pending) => this.#onSyn(pending);
     this.#stack.udp.onDatagram = (datagram) => this.#onDatagram(datagram);
     this.#stack.icmp.onEcho = (request) => this.#onEcho(request);
+    this.#stack.guestErrors.udpOwner = {
+      // The gateway's own answers are no flows.
+      has: (guestIp, guestPort, remoteIp, port) => (port === DNS_PORT && this.#isGateway(remoteIp)) || this.#udpNat.has(guestIp, guestPort, remoteIp, port),
+      onGuestRefused: (...flow) => this.#udpNat.onGuestRefused(...flow),
+    };
   }
 
   /** Plugs a link in. Throws RelayError RELAY_LIMIT beyond `maxLinks`, RELAY_CLOSED after `close`. */

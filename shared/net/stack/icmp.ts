@@ -7,6 +7,7 @@ import { emitIcmp, ICMP_ECHO_REPLY, ICMP_HEADER_LEN, ICMP_PORT_UNREACHABLE, ICMP
 import { IPPROTO_ICMP, IPV4_HEADER_LEN } from '../wire/ipv4.ts';
 import type { Neighbor } from './neighbors.ts';
 import type { Stack } from './stack.ts';
+import type { Station } from './switch.ts';
 import { copyOf } from '../wire/copy.ts';
 
 /** errors that may come at once, and per second */
@@ -36,11 +37,16 @@ export class Icmp {
     this.#stack = stack;
   }
 
-  receive(neighbor: Neighbor, ip: Ipv4View): void {
+  receive(station: Station, neighbor: Neighbor, ip: Ipv4View): void {
     const { counters } = this.#stack;
     const icmp = parseIcmp(ip.bytes, ip.payloadStart, ip.end);
     if (typeof icmp === 'string') return counters.drop(icmp);
     if (this.#stack.config.verifyChecksums && !isChecksumRight(ip.bytes, ip.payloadStart, ip.end)) return counters.drop('icmp-bad-checksum');
+    if (icmp.kind === 'error') {
+      const { type, code, rest, dataStart, dataEnd } = icmp;
+      if (!this.#stack.guestErrors.onIcmp(station, ip.dst, type, code, rest, ip.bytes, dataStart, dataEnd)) counters.drop('icmp-unrelated');
+      return;
+    }
     if (icmp.kind !== 'echo-request') return counters.drop('icmp-unsupported');
     const request = { guestIp: ip.src, dst: ip.dst, id: icmp.id, seq: icmp.seq, ttl: ip.ttl, data: copyOf(ip.bytes, icmp.dataStart, icmp.dataEnd) };
     if (this.#stack.isOurs(ip.dst)) this.reply(request, neighbor);
@@ -58,8 +64,8 @@ export class Icmp {
     this.#stack.sendIpv4(neighbor, request.dst, request.guestIp, IPPROTO_ICMP, message);
   }
 
-  /** `packet` starts with the offender's IP header. */
-  sendError(neighbor: Neighbor, packet: Uint8Array, type: number, code: number): void {
+  /** `packet` starts with the offender's IP header. `rest` is the second word: of "fragmentation needed", the MTU. */
+  sendError(neighbor: Neighbor, packet: Uint8Array, type: number, code: number, rest = 0): void {
     const dst = getIpv4(packet, 16);
     const src = getIpv4(packet, 12);
     // RFC 1122 §3.2.2: none about a broadcast, a fragment but the first, or another error.
@@ -69,7 +75,7 @@ export class Icmp {
     const len = Math.min(packet.length, QUOTE_MAX);
     const message = new Uint8Array(ICMP_HEADER_LEN + len);
     message.set(packet.subarray(0, len), ICMP_HEADER_LEN);
-    emitIcmp(message, 0, type, code, 0, len);
+    emitIcmp(message, 0, type, code, rest, len);
     this.#stack.counters.icmpErrorsSent++;
     // Whose port it is says so himself: to traceroute that is the end of the way.
     const from = type === ICMP_UNREACHABLE && code === ICMP_PORT_UNREACHABLE ? dst : this.#stack.config.gatewayIp;

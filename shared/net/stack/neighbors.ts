@@ -23,6 +23,9 @@ export interface Neighbor {
   readonly ip: Ipv4;
   /** null while nobody has been heard under this address */
   station: Station | null;
+  /** largest packet that is said to reach it, in `bytes`, and until when that is believed */
+  pathMtu: number;
+  pathMtuUntilMs: number;
 }
 
 interface Question extends Wakeable {
@@ -68,7 +71,7 @@ export class Neighbors {
     let neighbor = this.#table.get(ip);
     if (neighbor === undefined) {
       if (this.#table.size >= NEIGHBORS_MAX) this.#table.delete(this.#table.keys().next().value!);
-      neighbor = { ip, station };
+      neighbor = { ip, station, pathMtu: Infinity, pathMtuUntilMs: 0 };
       this.#table.set(ip, neighbor);
     } else if (neighbor.station !== station) {
       if (neighbor.station !== null && neighbor.station.mac !== station.mac) {

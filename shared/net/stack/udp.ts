@@ -65,7 +65,7 @@ export class Udp {
     const len = UDP_HEADER_LEN + payload.length;
     const isLong = isV6(from);
     if (IPV4_HEADER_LEN + len > 0xffff) return false;
-    if ((isLong ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) + len > this.#stack.config.mtu) {
+    if ((isLong ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) + len > this.#stack.mtuTo(neighbor)) {
       const { addresses } = this.#stack;
       const message = new Uint8Array(len);
       message.set(payload, UDP_HEADER_LEN);
