@@ -722,6 +722,44 @@ test('a forward dials the guest as the gateway; an absent guest is a reset', asy
   expect([lab.hostNet.accept, lab.hostNet.tcp[1].isReset, lab.network.stats()['tcpNatFlowsOpen']]).toEqual([null, true, 0]);
 });
 
+test('a forward to a guest that can\'t be there is reset at once, or soon; one that may still come is waited for', () => {
+  const lab = new Lab();
+  const resetAfter = (guest: Ipv4, limitMs: number): number => {
+    const socket = lab.hostNet.connectTcp(ip('127.0.0.1'), 1, { onData() {}, onEnd() {}, onTaken() {}, onClose() {} }) as FakeTcp;
+    lab.network.forwardTcp(socket, 80, guest);
+    const startMs = lab.clock.nowMs();
+    lab.clock.advance(0);
+    lab.clock.runUntil(() => socket.isReset, limitMs);
+    return socket.isReset ? Math.round(lab.clock.nowMs() - startMs) : Infinity;
+  };
+  const absent = ip('192.168.127.77');
+  // Its machine boots: nobody has been heard by the link.
+  expect(resetAfter(GUEST_IP, 5000)).toBe(3000);
+  lab.sendIp(GATEWAY_IP, 17, udp(GUEST_IP, GATEWAY_IP, 1, 9, new Uint8Array(1)));
+  expect(resetAfter(absent, 5000)).toBe(300);
+  const second = lab.network.attach({ sendBatch: (batch) => { batch.release(); return true; } });
+  expect(resetAfter(absent, 5000)).toBe(3000);
+  second.close();
+  // Known, and its link is broken: as long as a link takes to come back. Unknown: no link, nobody.
+  lab.port.close();
+  expect(resetAfter(GUEST_IP, 5000)).toBe(3000);
+  expect(resetAfter(absent, 5000)).toBe(0);
+  lab.network.close();
+  lab.expectNothingLeft();
+  // A network is made before its guest, which may take a moment.
+  const clock = new VirtualClock();
+  const early = new VirtualNetwork({ clock, random: new SeededRandom(7), hostNet: lab.hostNet });
+  const sockets = [0, 10_000].map((atMs) => {
+    clock.advance(atMs);
+    const socket = lab.hostNet.connectTcp(ip('127.0.0.1'), 1, { onData() {}, onEnd() {}, onTaken() {}, onClose() {} }) as FakeTcp;
+    early.forwardTcp(socket, 80);
+    clock.advance(1);
+    return socket.isReset;
+  });
+  expect(sockets).toEqual([false, true]);
+  early.close();
+});
+
 test('guests on one network reach each other through the switch; a broken link makes room', () => {
   const lab = new Lab({ maxLinks: 2 });
   const seen: string[] = [];

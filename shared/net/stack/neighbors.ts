@@ -3,6 +3,12 @@
  *
  * The gateway answers for its own addresses and learns from every IPv4 packet and ARP message it sees. It asks only when
  * it must speak first, to a guest that has never been heard: what is to be sent waits, a few calls at most, RFC 1122 §2.3.2.2.
+ *
+ * How long it waits for somebody unknown depends on who may still come:
+ *
+ *   no link, and the network is not new      nobody: at once
+ *   a guest on every link, each with an address   up and running guests answer in no time: 3 questions within 300 ms
+ *   else                                      somebody boots, or his link is broken: 3 s
  */
 import type { Ipv4, Mac } from '../wire/addr.ts';
 import { formatIpv4, formatMac, MAC_BROADCAST, MAC_NONE } from '../wire/addr.ts';
@@ -16,6 +22,7 @@ import type { TimerQueue, Wakeable } from './timers.ts';
 const NEIGHBORS_MAX = 1024;
 const WAITING_MAX = 32;
 const ASK_EVERY_MS = 1000;
+const ASK_SETTLED_EVERY_MS = 100;
 const ASK_TIMES = 3;
 
 /** One address and who has it. The object lives as long as the table, its station may change. */
@@ -43,11 +50,12 @@ export class Neighbors {
   readonly #ip: Ipv4;
   readonly #isOurs: (ip: Ipv4) => boolean;
   readonly #mayLearn: (ip: Ipv4) => boolean;
+  readonly #isStarting: () => boolean;
   readonly #log: ((line: string) => void) | undefined;
 
   constructor(
     owner: Switch, timers: TimerQueue, mac: Mac, ip: Ipv4,
-    isOurs: (ip: Ipv4) => boolean, mayLearn: (ip: Ipv4) => boolean, log?: (line: string) => void,
+    isOurs: (ip: Ipv4) => boolean, mayLearn: (ip: Ipv4) => boolean, isStarting: () => boolean, log?: (line: string) => void,
   ) {
     this.#switch = owner;
     this.#timers = timers;
@@ -55,6 +63,7 @@ export class Neighbors {
     this.#ip = ip;
     this.#isOurs = isOurs;
     this.#mayLearn = mayLearn;
+    this.#isStarting = isStarting;
     this.#log = log;
   }
 
@@ -89,7 +98,8 @@ export class Neighbors {
   /** Calls back at once when the neighbor is known, else when it has answered or has not. */
   resolve(ip: Ipv4, done: (isFound: boolean) => void): void {
     const known = this.#table.get(ip);
-    if (known !== undefined && known.station !== null) return done(true);
+    if (known !== undefined && known.station !== null && known.station.port !== null) return done(true);
+    if (known === undefined && this.#switch.portCount === 0 && !this.#isStarting()) return done(false);
     let question = this.#questions.get(ip);
     if (question === undefined) {
       const made: Question = { asked: 0, waiting: [], wakeAtMs: Infinity, onWake: (nowMs) => this.#ask(ip, made, nowMs) };
@@ -124,7 +134,7 @@ export class Neighbors {
   #ask(ip: Ipv4, question: Question, nowMs: number): void {
     if (question.asked++ >= ASK_TIMES) return this.#answer(ip, question, false);
     this.#send(null, { operation: 'request', senderMac: this.#mac, senderIp: this.#ip, targetMac: MAC_NONE, targetIp: ip });
-    this.#timers.schedule(question, nowMs + ASK_EVERY_MS);
+    this.#timers.schedule(question, nowMs + (this.#switch.isSettled ? ASK_SETTLED_EVERY_MS : ASK_EVERY_MS));
   }
 
   #answer(ip: Ipv4, question: Question, isFound: boolean): void {

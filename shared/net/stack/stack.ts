@@ -60,6 +60,8 @@ export interface StackConfig {
 /** DHCP's port: the one datagram that may come from 0.0.0.0 and go to everyone */
 const DHCP_SERVER_PORT = 67;
 const VLAN_TAG_LEN = 4;
+/** a network that is made before its guest: how long the guest's first link may take */
+const STARTING_MS = 10_000;
 
 export class Stack implements SwitchHost, TcpHost {
   readonly clock: Clock;
@@ -107,9 +109,11 @@ export class Stack implements SwitchHost, TcpHost {
     this.#identification = random.u32() & 0xffff;
     this.counters = new Counters(log);
     this.timers = new TimerQueue(clock, (nowMs) => (this.nowMs = nowMs), () => this.flush());
+    const startingUntilMs = this.nowMs + STARTING_MS;
     this.switch = new Switch(this, this.pool, this.counters);
     this.neighbors = new Neighbors(
-      this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => this.isOurs(ip), (ip) => this.#isGuestAddress(ip), log,
+      this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => this.isOurs(ip), (ip) => this.#isGuestAddress(ip),
+      () => !this.switch.hasHadLink && clock.nowMs() < startingUntilMs, log,
     );
     this.addresses = new Ipv6Table(random);
     this.ipv6 = config.ipv6 === null ? null : new Ipv6Layer(this, config.ipv6);
