@@ -273,11 +273,13 @@ class NodeTcp implements HostTcp {
 
   /** What a stream's writers call, wrapped: `_write` and `_writev` are what Node documents for it. One call is out at a time. */
   #absorbWriteErrors(): void {
+    /* oxlint-disable no-underscore-dangle -- Node's names */
     const socket = this.#socket;
     const write = socket._write.bind(socket);
     const writev = socket._writev?.bind(socket);
     socket._write = (chunk, encoding, done) => { if (this.#mayWrite(done)) write(chunk, encoding, this.#absorb); };
     if (writev !== undefined) socket._writev = (chunks, done) => { if (this.#mayWrite(done)) writev(chunks, this.#absorb); };
+    /* oxlint-enable no-underscore-dangle */
   }
 
   #mayWrite(done: Written): boolean {

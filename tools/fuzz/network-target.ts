@@ -79,7 +79,7 @@ class Stage {
     const left = Object.entries(this.#network.stats()).filter(([name, value]) => /(Open|Held)$/.test(name) && value !== 0);
     check(left.length === 0, () => `after close there is left: ${JSON.stringify(left)}`);
     check(this.#clock.pending === 0, () => `after close ${this.#clock.pending} timers run`);
-    check(this.#hostNet.udp.every((socket) => socket.isClosed), () => 'after close a UDP socket is open');
+    check([...this.#hostNet.udp, ...this.#hostNet.mappings].every((socket) => socket.isClosed), () => 'after close a UDP socket is open');
     check(this.#hostNet.tcp.every((socket) => socket.isReset || this.#saidOf(socket).isClosed), () => 'after close a TCP socket is open');
   }
 
@@ -109,7 +109,7 @@ class Stage {
 
   #trace(): string {
     const { framesFromGuest: _f, bytesFromGuest: _b, ...stats } = this.#network.stats();
-    return JSON.stringify([stats, this.#guest.frames, this.#guest.held, this.#network.leases(), this.#hostNet.udp.map((socket) => socket.sent.length)]);
+    return JSON.stringify([stats, this.#guest.frames, this.#guest.held, this.#network.leases(), [...this.#hostNet.udp, ...this.#hostNet.mappings].map((socket) => socket.sent.length)]);
   }
 
   #saidOf(socket: FakeTcp): Said {
@@ -172,7 +172,8 @@ class Stage {
   }
 
   #onMessage(which: number, bytes: Uint8Array, isAnswer: boolean): void {
-    const socket = this.#hostNet.udp.filter((candidate) => !candidate.isClosed).at(-1 - which % 4);
+    const { udp, mappings } = this.#hostNet;
+    const socket = (which % 3 === 2 ? mappings : udp).filter((candidate) => !candidate.isClosed).at(-1 - which % 4);
     if (socket === undefined) return;
     const query = socket.sent.at(-1);
     if (!isAnswer || query === undefined) return socket.handlers.onMessage(Uint8Array.from(bytes), ip('10.0.0.53'), 53);

@@ -18,6 +18,7 @@ export class Counters {
   udpFlowsEvicted = 0;
   udpRefusedByGuest = 0;
   icmpErrorsSent = 0;
+  icmpErrorsHeeded = 0;
   dnsQueries = 0;
   dnsCacheHits = 0;
   readonly #drops = new Map<Drop, number>(DROP_REASONS.map((reason) => [reason, 0]));

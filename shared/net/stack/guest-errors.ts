@@ -65,7 +65,7 @@ export class GuestErrors {
   }
 
   #onTooBig(station: Station, quote: Quote, mtu: number): boolean {
-    return this.#withFlow(station, quote, (guestIp, remoteIp) => {
+    return this.#heed(station, quote, (guestIp, remoteIp) => {
       const neighbor = this.#stack.neighborOf(guestIp)!;
       if (mtu >= this.#stack.mtuTo(neighbor) && quote.protocol !== IPPROTO_TCP) return false;
       const isUnderWay = quote.protocol === IPPROTO_TCP
@@ -79,7 +79,7 @@ export class GuestErrors {
   }
 
   #onUnreachable(station: Station, quote: Quote, isPort: boolean): boolean {
-    return this.#withFlow(station, quote, (guestIp, remoteIp) => {
+    return this.#heed(station, quote, (guestIp, remoteIp) => {
       if (quote.protocol === IPPROTO_TCP) {
         return this.#stack.tcp.connectionOf(guestIp, quote.dstPort, remoteIp, quote.srcPort)?.onUnreachable(toSeq(quote.seq)) === true;
       }
@@ -87,6 +87,12 @@ export class GuestErrors {
       this.udpOwner.onGuestRefused(guestIp, quote.dstPort, remoteIp, quote.srcPort);
       return true;
     });
+  }
+
+  #heed(station: Station, quote: Quote, fn: (guestIp: Ipv4, remoteIp: Ipv4) => boolean): boolean {
+    const isHeeded = this.#withFlow(station, quote, fn);
+    if (isHeeded) this.#stack.counters.icmpErrorsHeeded++;
+    return isHeeded;
   }
 
   /** Calls `fn` with what the two are called above the wire, if the one that was sent to is reached by this station. */

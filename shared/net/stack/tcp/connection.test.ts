@@ -6,7 +6,7 @@ import { emitArp } from '../../wire/arp.ts';
 import type { Mac } from '../../wire/addr.ts';
 
 /** What was sent since last time, as `SEQ+LEN`. */
-function seen(c: Conversation): string[] {
+function sentSince(c: Conversation): string[] {
   const segments: string[] = [];
   for (;;) {
     try {
@@ -387,11 +387,11 @@ test('RFC 1191: "fragmentation needed" cuts what is under way, sends it again at
   c.connection.send(bytes('abcdefgh'.repeat(730)));
   c.connection.shutdown();
   c.settle();
-  expect(seen(c)).toEqual(['1+1460', '1461+1460', '2921+1460', '4381+1460 FIN']);
+  expect(sentSince(c)).toEqual(['1+1460', '1461+1460', '2921+1460', '4381+1460 FIN']);
   c.guestSends({ flags: ACK, ack: 1461 });
   c.guestReports(4, 1400, 1461);
   c.settle();
-  expect(seen(c)).toEqual(['1461+1360', '2821+100', '2921+1360', '4281+100', '4381+1360', '5741+100 FIN']);
+  expect(sentSince(c)).toEqual(['1461+1360', '2821+100', '2921+1360', '4281+100', '4381+1360', '5741+100 FIN']);
   c.guestSends({ flags: ACK, ack: 5842 });
   expect(c.connection.state).toBe('fin-wait-2');
   expect(c.connection.snd.sent.pipe).toBe(0);
@@ -415,14 +415,14 @@ test('RFC 1191 and SACK: congestion control hears nothing of it; what had arrive
   const { cwnd, iss } = c.connection.snd;
   c.guestReports(4, 1400, 1);
   c.settle();
-  expect([seen(c).length, c.connection.snd.cwnd, c.connection.snd.state]).toEqual([8, cwnd, 'open']);
+  expect([sentSince(c).length, c.connection.snd.cwnd, c.connection.snd.state]).toEqual([8, cwnd, 'open']);
   const word = (seq: number): number[] => { const n = (iss + seq) >>> 0; return [(n >>> 24) & 255, (n >>> 16) & 255, (n >>> 8) & 255, n & 255]; };
   c.guestSends({ flags: ACK, ack: 1, options: [1, 1, 5, 10, ...word(4381), ...word(5841)] });
-  seen(c);
+  sentSince(c);
   c.guestReports(4, 1300, 1);
   c.settle();
   // As many as recovery lets go.
-  expect(seen(c)).toEqual(['1+1260', '1261+100', '1461+1260', '2721+100']);
+  expect(sentSince(c)).toEqual(['1+1260', '1261+100', '1461+1260', '2721+100']);
   c.guestSends({ flags: ACK, ack: 5841 });
   expect([c.connection.snd.sent.count, c.connection.snd.sent.pipe, c.connection.snd.sent.sackedCount, c.connection.snd.sent.lostCount]).toEqual([0, 0, 0, 0]);
 });
