@@ -233,6 +233,7 @@ export class Session {
     const { limits, log, clock, random } = this.#env;
     this.#mtu = Math.min(wish ?? limits.mtu, limits.maxMtu);
     const options: NetworkOptions = { clock: new GuardedClock(clock, this.#guard), random, hostNet: this.#env.hostNetFor(this, this.#guard), config: { mtu: this.#mtu } };
+    options.notice = (line) => log.once('network', line, `session ${this.id}: ${line}`);
     if (log.verbose) options.log = (line) => log.debug(`session ${this.id}: ${line}`, { session: this.id });
     const network = this.#env.createNetwork(options);
     for (const forward of this.#env.udpForwards()) {

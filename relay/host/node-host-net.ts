@@ -23,9 +23,6 @@ const PING_WAIT_S = 5;
 const UDP_QUEUE_MAX = 1024 * 1024;
 /** asked for each UDP socket, in `bytes`: Linux gives what net.core.rmem_max lets it, twice the default; a burst waits there for its turn */
 const UDP_RECEIVE_BUFFER = 1024 * 1024;
-/** where the system does not say; Linux's largest */
-const KEEPALIVE_S = 7200;
-const KEEPALIVE_MAX_S = 32_767;
 const LISTEN_BACKLOG = 511;
 /** datagrams that may wait for their socket to be connected */
 const EARLY_MAX = 64;
@@ -39,8 +36,6 @@ export class NodeHostNet implements HostNet {
   #interfacesReadMs = -Infinity;
 
   readonly #clock: Clock;
-  /** after what silence a socket asks whether its peer is still there */
-  readonly #keepaliveMs = systemKeepaliveMs();
 
   /** `resolvConf` is where the resolvers are read from: a parameter for tests. */
   constructor(clock: Clock, resolvConf: string = RESOLV_CONF) {
@@ -50,7 +45,8 @@ export class NodeHostNet implements HostNet {
 
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
     const host = formatIp(ip);
-    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: this.#keepaliveMs });
+    // Without a time keepalive is the system's: 2 hours, then 9 questions in 11 minutes.
+    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true });
     refuseItself(socket, host, port);
     socket.pause();
     return new NodeTcp(socket, handlers);
@@ -59,7 +55,7 @@ export class NodeHostNet implements HostNet {
   listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener> {
     return new Promise((resolve, reject) => {
       const server: Server = createServer(
-        { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true, keepAliveInitialDelay: this.#keepaliveMs },
+        { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true },
         (socket) => onAccept(this.adopt(socket)),
       );
       server.once('error', (error: NodeJS.ErrnoException) => reject(forwardError(error, ip, port)));
@@ -162,16 +158,6 @@ export class NodeHostNet implements HostNet {
   }
 }
 
-/** What the system's own connections wait that want keepalive: Node sets a time or nothing. */
-function systemKeepaliveMs(): number {
-  try {
-    const seconds = Number(readFileSync('/proc/sys/net/ipv4/tcp_keepalive_time', 'utf8'));
-    return seconds >= 1 && seconds <= KEEPALIVE_MAX_S ? seconds * 1000 : KEEPALIVE_S * 1000;
-  } catch {
-    return KEEPALIVE_S * 1000;
-  }
-}
-
 /** Addresses are never names: without this each bind, connect and send would wait for a turn of the event loop. */
 function asItIs(address: string, family: number, done: (error: null, address: string, family: number) => void): void {
   done(null, address, family);
@@ -180,7 +166,7 @@ function asItIs(address: string, family: number, done: (error: null, address: st
 /** `isShared`: its port may be that of others who say so too. */
 function newUdpSocket(isV6: boolean, isShared: boolean): DgramSocket {
   return createSocket({
-    type: isV6 ? 'udp6' : 'udp4', ipv6Only: isV6, reuseAddr: isShared, recvBufferSize: UDP_RECEIVE_BUFFER,
+    type: isV6 ? 'udp6' : 'udp4', ipv6Only: isV6, reuseAddr: isShared,
     lookup: asItIs as unknown as NonNullable<SocketOptions['lookup']>,
   });
 }
@@ -406,6 +392,11 @@ class NodeUdp implements HostUdp, HostListener {
     const early = this.#early ?? [];
     this.#early = null;
     if (this.#isClosed) return;
+    try {
+      this.#socket.setRecvBufferSize(UDP_RECEIVE_BUFFER);
+    } catch {
+      // The host gives less.
+    }
     this.#port = this.#socket.address().port;
     for (const act of early) act();
   }
@@ -423,15 +414,23 @@ class NodeUdp implements HostUdp, HostListener {
   send(bytes: Uint8Array, ip?: IpAddress, port?: number): void {
     if (this.#isClosed) return;
     if (this.#early !== null) return this.#later(() => this.send(bytes, ip, port));
-    if (this.#socket.getSendQueueSize() > UDP_QUEUE_MAX) return;
-    if (ip === undefined || port === undefined) this.#socket.send(bytes, this.#onSent);
-    else this.#socket.send(bytes, port, formatIp(ip), this.#onSent);
+    try {
+      if (this.#socket.getSendQueueSize() > UDP_QUEUE_MAX) return;
+      if (ip === undefined || port === undefined) this.#socket.send(bytes, this.#onSent);
+      else this.#socket.send(bytes, port, formatIp(ip), this.#onSent);
+    } catch (error) {
+      this.onFailed(error as NodeJS.ErrnoException);
+    }
   }
 
   setTtl(ttl: number): void {
     if (this.#isClosed) return;
     if (this.#early !== null) return this.#later(() => this.setTtl(ttl));
-    this.#socket.setTTL(ttl);
+    try {
+      this.#socket.setTTL(ttl);
+    } catch {
+      // The socket has failed: its error is on the way.
+    }
   }
 
   #later(act: () => void): void {
@@ -442,6 +441,8 @@ class NodeUdp implements HostUdp, HostListener {
     if (error === null || error === undefined || this.#isClosed) return;
     // Node says whom it was for, where that was not the peer.
     const { code, address, port } = error as { code?: string; address?: string; port?: number };
+    // A queue that is full: a datagram is lost, as datagrams are.
+    if (code === 'ENOBUFS' || code === 'ENOMEM' || code === 'EAGAIN') return;
     const ip = address === undefined ? null : parseIpv4(address) ?? parseIpv6(address);
     if (ip === null || port === undefined) this.#handlers.onError(code ?? 'EIO');
     else this.#handlers.onError(code ?? 'EIO', ip, port);

@@ -61,9 +61,13 @@ export class UdpNat {
   /** flows of forwarded ports by "socket peer" */
   readonly #forwarded = new Map<HostUdp, Map<number, UdpFlow>>();
   #nextPort = EPHEMERAL_FIRST;
-  #hasSaidFull = false;
+  /** null when it has been told that the table is full */
+  #notice: ((line: string) => void) | null;
 
-  constructor(stack: Stack, hostNet: HostNet, policy: Policy, aliases: HostAliases, idleMs: number, maxFlows: number) {
+  constructor(
+    stack: Stack, hostNet: HostNet, policy: Policy, aliases: HostAliases, idleMs: number, maxFlows: number, notice: (line: string) => void = () => {},
+  ) {
+    this.#notice = notice;
     this.#stack = stack;
     this.#hostNet = hostNet;
     this.#policy = policy;
@@ -224,8 +228,8 @@ export class UdpNat {
   /** A flow holds its addresses while it is in the table. */
   #keep(flow: UdpFlow): void {
     if (this.#flows.size >= this.#maxFlows) {
-      if (!this.#hasSaidFull) this.#stack.log?.(`udp: ${this.#maxFlows} flows are open: from now on each new one ends the one that was idle for longest`);
-      this.#hasSaidFull = true;
+      this.#notice?.(`${this.#maxFlows} UDP flows are open: from now on each new one ends the one that was idle for longest`);
+      this.#notice = null;
       this.evict();
     }
     this.#stack.counters.udpFlowsMade++;

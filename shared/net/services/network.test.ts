@@ -431,7 +431,7 @@ test('UDP NAT: a full table ends what is idle for longest, what nobody answered 
   lab.sendUdp(peer(5902), 5000, 6881, Uint8Array.of(1));
   lab.sendUdp(peer(7000), 5000, 6881, Uint8Array.of(1));
   expect([...lab.network.flows()].some(({ remoteIp }) => remoteIp === peer(5902))).toBe(true);
-  expect(said.filter((line) => line.startsWith('udp: 100 flows are open'))).toHaveLength(1);
+  expect(said.filter((line) => line.startsWith('100 UDP flows are open'))).toHaveLength(1);
   // Answered ones only: the oldest of them.
   for (let i = 0; i < 100; i++) {
     lab.sendUdp(OUTSIDE, 100 + i, 7000, Uint8Array.of(1));

@@ -38,6 +38,8 @@ export interface NetworkOptions {
   config?: Partial<NetworkConfig>;
   /** debug lines, at most one per dropped frame and lease; absent: none are built */
   log?: (line: string) => void;
+  /** what the network's owner should know, each at most once */
+  notice?: (line: string) => void;
 }
 
 export type NetworkStats = Record<string, number>;
@@ -71,7 +73,7 @@ export class VirtualNetwork {
   #pingTokensAtMs = 0;
   #isClosed = false;
 
-  constructor({ clock, random, hostNet, config, log }: NetworkOptions) {
+  constructor({ clock, random, hostNet, config, log, notice = log }: NetworkOptions) {
     this.config = checked({ ...DEFAULT_NETWORK_CONFIG, ...config });
     const { policy, hostAliases, hostAliases6 } = this.config;
     this.#clock = clock;
@@ -79,7 +81,7 @@ export class VirtualNetwork {
     this.#stack = new Stack(clock, random, stackConfig(this.config, hostNet), log);
     this.#aliases = new HostAliases(this.#stack.addresses, hostAliases, hostAliases6);
     this.#tcpNat = new TcpNat(this.#stack, hostNet, policy, this.#aliases);
-    this.#udpNat = new UdpNat(this.#stack, hostNet, policy, this.#aliases, this.config.udpIdleMs, this.config.maxUdpFlows);
+    this.#udpNat = new UdpNat(this.#stack, hostNet, policy, this.#aliases, this.config.udpIdleMs, this.config.maxUdpFlows, notice);
     this.#dhcp = new DhcpServer(this.#stack, this.config, log);
     this.#dns = new DnsServer(this.#stack, hostNet, this.config, this.#dhcp);
     this.#forwards = new PortForwards(hostNet, this.#tcpNat, this.#udpNat);
