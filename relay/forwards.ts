@@ -10,7 +10,7 @@
  * and port joins the shared socket: all networks may send through it, and datagrams go to the session that linked last.
  */
 import type { Forward } from '../shared/link/tunnel.ts';
-import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../shared/net/nat/host-net.ts';
+import type { HostListener, HostNet, HostResolver, HostTcp, HostUdp, HostUdpHandlers } from '../shared/net/nat/host-net.ts';
 import { parseIpv4, type Ipv4 } from '../shared/net/wire/addr.ts';
 import type { IpAddress } from '../shared/net/wire/addr6.ts';
 import { RelayError } from '../shared/relay-error.ts';
@@ -100,7 +100,7 @@ export class Forwards {
     };
     const socket = await this.#hostNet.bindUdp(ip, request.hostPort, {
       onMessage: (bytes, srcIp, srcPort) => current()?.onMessage(bytes, srcIp, srcPort),
-      onError: (error) => current()?.onError(error),
+      onError: (error, toIp, toPort) => current()?.onError(error, toIp, toPort),
     });
     this.#listeners.push(socket);
     const { port } = socket;
@@ -123,9 +123,10 @@ class SharingHostNet implements HostNet {
     return shared !== null ? Promise.resolve(shared) : this.#hostNet.bindUdp(ip, port, handlers);
   }
 
-  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp { return this.#hostNet.connectTcp(ip, port, handlers); }
+  connectTcp(...args: Parameters<HostNet['connectTcp']>): HostTcp { return this.#hostNet.connectTcp(...args); }
   listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener> { return this.#hostNet.listenTcp(ip, port, onAccept); }
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp { return this.#hostNet.connectUdp(ip, port, handlers); }
+  connectUdp(...args: Parameters<HostNet['connectUdp']>): HostUdp { return this.#hostNet.connectUdp(...args); }
+  openUdp(...args: Parameters<HostNet['openUdp']>): HostUdp & HostListener { return this.#hostNet.openUdp(...args); }
   resolvers(): readonly HostResolver[] { return this.#hostNet.resolvers(); }
   hasIpv6(): boolean { return this.#hostNet.hasIpv6(); }
   ping(ip: IpAddress, payloadLen: number, ttl: number): Promise<number | null> { return this.#hostNet.ping(ip, payloadLen, ttl); }

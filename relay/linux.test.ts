@@ -6,6 +6,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { GATEWAY, GUEST_IP, HOST_ALIAS, ECHO_PORTS, Lab } from './fixture/linux/lab.ts';
+import { nativeProgram } from './fixture/linux/native.ts';
 import { OUTSIDE, type Side } from './fixture/linux/namespaces.ts';
 import { PORTS } from './fixture/linux/ports.ts';
 import { findCommand, missingForLinuxGuest } from './fixture/linux/requirements.ts';
@@ -17,6 +18,7 @@ const BULK = isLong ? 2048 * MIB : 256 * MIB;
 const BULK_TIMEOUT_MS = isLong ? 300_000 : 60_000;
 /** a relay that has moved everything below may hold this much more memory than at its start, in MiB */
 const GROWTH_MAX_MIB = 128;
+const PREFIX6 = 'fd70:6f72:7473::';
 const SIDES: Side[] = ['guest', 'host'];
 
 const missing = missingForLinuxGuest();
@@ -121,6 +123,11 @@ describe.skipIf(missing.length > 0).sequential('a Linux guest', () => {
     expect(await lab.peer(side, 'ending', lab.at(side, PORTS.resetter))).toBe('ECONNRESET');
   });
 
+  test.each(SIDES)('an answer in the middle of an upload, and a close behind it: the %s gets all of it, then the reset', async (side) => {
+    const tries = isLong ? 1000 : 60;
+    expect(await lab.loadFrom(side, 'uploads', ...lab.at(side, PORTS.answers), String(tries))).toEqual({ tries, whole: tries, reset: tries, late: 0 });
+  }, isLong ? 900_000 : 60_000);
+
   test('2000 closed ports refuse at once', async () => {
     const result = await lab.load('connects', HOST_ALIAS, '20000-21999', '--count', '2000', '--at-a-time', '100');
     expect(result).toMatchObject({ begun: 2000, refused: 2000 });
@@ -149,6 +156,13 @@ describe.skipIf(missing.length > 0).sequential('a Linux guest', () => {
     expect(await lab.peer('guest', 'datagrams', lab.at('guest', PORTS.datagrams), '10', '65000')).toBe(10);
   });
 
+  test('UDP: two servers that answer from other ports see one port of the host; a closed one is refused', async () => {
+    const ports = [PORTS.mirror, PORTS.mirror2, PORTS.mirror];
+    const answers = await lab.peer('guest', 'mapped', [HOST_ALIAS, String(ports[0])], ...ports.slice(1).map(String)) as { seen: number; from: number }[];
+    expect([new Set(answers.map(({ seen }) => seen)).size, answers.filter(({ from }) => ports.includes(from as never))]).toEqual([1, []]);
+    expect(await lab.peer('guest', 'refused', [HOST_ALIAS, '8099'])).toBe('ECONNREFUSED');
+  });
+
   test.each([[[]], [['--new-ports']]])('the resolver answers every query %s', async (args) => {
     const result = await lab.load('queries', GATEWAY, '53', '0.5', '32', ...args);
     expect(result).toMatchObject({ lost: 0, wrong: 0 });
@@ -171,6 +185,56 @@ describe.skipIf(missing.length > 0).sequential('a Linux guest', () => {
     await expect.poll(left, { timeout: 60_000, interval: 500 }).toEqual([]);
     expect((await lab.stats())['rssMiB'] - atStart['rssMiB']).toBeLessThan(GROWTH_MAX_MIB);
   }, 90_000);
+});
+
+describe.skipIf(missing.length > 0).sequential('what is further away', () => {
+  let lab: Lab;
+  beforeAll(async () => { lab = await Lab.start(); });
+  afterAll(() => lab?.close());
+
+  test('a guest that routes for others, behind a link of 1400 bytes: 3 MB over IPv4 and IPv6 arrive', async () => {
+    const { namespaces } = lab;
+    lab.writeFile(3 * MIB);
+    const beyond = namespaces.join('guest', 'g1', 'c1');
+    namespaces.ip('guest', 'link', 'set', 'g1', 'mtu', '1400');
+    // By ARP in its name: the gateway finds the one beyond at the guest's MAC.
+    namespaces.sysctl('guest', 'ipv4/ip_forward', '1');
+    for (const device of [TAP, 'g1']) namespaces.sysctl('guest', `ipv4/conf/${device}/proxy_arp`, '1');
+    namespaces.ip(beyond, 'addr', 'add', '192.168.127.5/24', 'dev', 'c1');
+    namespaces.ip(beyond, 'route', 'add', 'default', 'via', GATEWAY);
+    namespaces.ip('guest', 'route', 'add', '192.168.127.5/32', 'dev', 'g1');
+    // IPv6 by routes; the alias leads to ::1 of H, where nobody listens, and then to 127.0.0.1.
+    for (const [place, device] of [['host', 'lo'], ['guest', TAP], ['guest', 'g1']] as const) namespaces.sysctl(place, `ipv6/conf/${device}/disable_ipv6`, '0');
+    namespaces.sysctl('guest', 'ipv6/conf/all/forwarding', '1');
+    namespaces.ip('guest', 'addr', 'add', `${PREFIX6}3/64`, 'dev', TAP, 'nodad');
+    namespaces.ip('guest', 'route', 'add', 'default', 'via', 'fe80::1', 'dev', TAP);
+    namespaces.ip('guest', 'addr', 'add', 'fd71::1/64', 'dev', 'g1', 'nodad');
+    namespaces.ip(beyond, 'addr', 'add', 'fd71::5/64', 'dev', 'c1', 'nodad');
+    namespaces.ip(beyond, 'addr', 'add', `${PREFIX6}5/128`, 'dev', 'c1', 'nodad');
+    namespaces.ip(beyond, 'route', 'add', 'default', 'via', 'fd71::1', 'src', `${PREFIX6}5`);
+    namespaces.ip('guest', 'route', 'add', `${PREFIX6}5/128`, 'via', 'fd71::5');
+    for (const host of [HOST_ALIAS, `[${PREFIX6}254]`]) {
+      const script = `set -o pipefail; curl -g -sS --fail --max-time 20 http://${host}:${PORTS.http}/file | sha256sum`;
+      expect([host, (await namespaces.output(beyond, ['bash', '-c', script])).split(' ')[0]]).toEqual([host, lab.fileSha256]);
+    }
+    const { tcpRetransmits, tcpTimeouts } = await lab.stats();
+    expect([tcpRetransmits > 10, tcpTimeouts]).toEqual([true, 0]);
+  }, 60_000);
+
+  test('a far end that is gone is noticed some seconds after the guest\'s first keepalive probe', async () => {
+    const { namespaces } = lab;
+    const far = namespaces.join('host', 'h1', 'f1');
+    namespaces.ip('host', 'addr', 'add', '203.0.113.1/24', 'dev', 'h1');
+    namespaces.ip(far, 'addr', 'add', '203.0.113.2/24', 'dev', 'f1');
+    await namespaces.start(far, [nativeProgram('net-load'), 'echo', '203.0.113.2', '7001']).said(/^ready$/m);
+    const asker = namespaces.start('guest', lab.peerCommand('keepalive', '203.0.113.2', '7001', '2000'));
+    await asker.said(/^up$/m);
+    const [mac] = /(?<=link\/ether )\S+/.exec(namespaces.ip(far, 'link', 'show', 'f1'))!;
+    // Frames vanish, and nothing says so.
+    namespaces.ip('host', 'neigh', 'replace', '203.0.113.2', 'lladdr', mac, 'nud', 'permanent', 'dev', 'h1');
+    namespaces.ip(far, 'addr', 'del', '203.0.113.2/24', 'dev', 'f1');
+    expect((await asker.said(/^"\w+"$/m, 30_000))[0]).toBe('"ECONNRESET"');
+  }, 60_000);
 });
 
 describe.skipIf(missing.length > 0)('the MTU', () => {

@@ -1,7 +1,7 @@
 /** gvproxy's API over a real network: a guest of our own stack behind a link, real sockets of the host on 127.0.0.1. */
 import { once } from 'node:events';
 import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { request as httpRequest } from 'node:http';
+import { request as httpRequest, type IncomingHttpHeaders } from 'node:http';
 import { connect, createServer, type AddressInfo, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -40,6 +40,7 @@ afterEach(async () => {
 
 interface Answer {
   status: number;
+  headers: IncomingHttpHeaders;
   text: string;
   json: () => unknown;
 }
@@ -53,7 +54,7 @@ function ask(path: string, body?: string | object, options: { method?: string; h
     }, (response) => {
       let text = '';
       response.on('data', (chunk: Buffer) => { text += chunk.toString(); });
-      response.on('end', () => resolve({ status: response.statusCode ?? 0, text, json: () => JSON.parse(text) as unknown }));
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, headers: response.headers, text, json: () => JSON.parse(text) as unknown }));
     });
     request.on('error', reject);
     request.end(typeof body === 'object' ? JSON.stringify(body) : body);
@@ -268,7 +269,7 @@ describe('tunnel', () => {
   });
 
   test('what is no tunnel is an answer, and the API closes with tunnels open', async () => {
-    expect(await ask('/tunnel?ip=192.168.127.3&port=7')).toMatchObject({ status: 400, text: 'post only\n' });
+    expect(await ask('/tunnel?ip=192.168.127.3&port=7')).toMatchObject({ status: 405, text: 'post only\n' });
     expect(await ask('/tunnel', '')).toMatchObject({ status: 500, text: 'ip is mandatory\n' });
     for (const query of ['ip=192.168.127.3', 'ip=192.168.127.3&port=x', 'ip=192.168.127.3&port=0', 'ip=192.168.127.3&port=65536', 'ip=x&port=7']) {
       expect((await ask(`/tunnel?${query}`, '')).status).toBe(500);
@@ -301,8 +302,16 @@ describe('who may call', () => {
   });
 
   test('methods, unknown paths and long bodies', async () => {
+    for (const [paths, allow, wrong] of [
+      [['/services/forwarder/expose', '/services/forwarder/unexpose', '/services/dns/add', '/tunnel'], 'POST', ['GET', 'HEAD', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']],
+      [['/services/forwarder/all', '/services/dns/all', '/services/dns/log', '/services/dhcp/leases', '/leases', '/cam', '/stats', '/flows', '/metrics'], 'GET, HEAD', ['POST', 'PUT', 'DELETE', 'PATCH', 'OPTIONS']],
+    ] as const) {
+      for (const path of paths) {
+        for (const method of wrong) expect([path, method, await ask(path, undefined, { method })]).toMatchObject([path, method, { status: 405, headers: { allow } }]);
+      }
+    }
+    expect(await ask('/leases', undefined, { method: 'HEAD' })).toMatchObject({ status: 200, text: '' });
     for (const path of ['/services/forwarder/expose', '/services/forwarder/unexpose', '/services/dns/add']) {
-      for (const method of ['GET', 'PUT', 'DELETE']) expect(await ask(path, undefined, { method })).toMatchObject({ status: 400, text: 'post only\n' });
       expect(await ask(path, 'x'.repeat(64 * 1024 + 1))).toMatchObject({ status: 413 });
       expect(await ask(path, 'x'.repeat(200_000), { headers: { 'transfer-encoding': 'chunked' } }).catch(() => ({ status: 413 }))).toMatchObject({ status: 413 });
     }

@@ -9,7 +9,7 @@
  *
  * Programs written for gvproxy must not notice: paths, methods, JSON names, status codes and plain text for errors are
  * gvproxy's, names in a request are read without regard to case as Go's decoder does, unknown ones are ignored. What
- * differs on purpose: a body has a cap (413), a remote without an address means the network's guest, /tunnel wants POST (a browser
+ * differs on purpose: a body has a cap (413), a wrong method is 405 with Allow (gvproxy: 400, or it is not looked at), a remote without an address means the network's guest, /tunnel wants POST (a browser
  * sends no Origin with an image), addresses of zones are IPv4, and port 80 of the gateway does not offer this to guests.
  *
  * Who may call it is for the server around it: serve-network-api.ts, or server.ts for sessions. `limits` says what a caller
@@ -21,6 +21,7 @@ import type { VirtualNetwork } from '../../shared/net/services/network.ts';
 import { whyNoGuest } from '../../shared/net/services/network-config.ts';
 import { formatIpv4, formatMac, parseIpv4, type Ipv4, type Mac } from '../../shared/net/wire/addr.ts';
 import { formatEndpoint } from '../../shared/net/wire/addr6.ts';
+import { invariant } from '../../shared/invariant.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { pathOf } from '../static.ts';
 import { ApiError } from './api-error.ts';
@@ -48,6 +49,14 @@ export interface NetworkApiOptions {
   maxBodyBytes: number;
 }
 
+const READ = ['GET', 'HEAD'];
+const WRITE = ['POST'];
+/** every path, with the methods that it takes */
+const METHODS: ReadonlyMap<string, readonly string[]> = new Map([
+  ...['/services/forwarder/all', '/services/dns/all', '/services/dns/log', '/services/dhcp/leases', '/leases', '/cam', '/stats', '/flows', '/metrics'].map((path) => [path, READ] as const),
+  ...['/services/forwarder/expose', '/services/forwarder/unexpose', '/services/dns/add', '/tunnel'].map((path) => [path, WRITE] as const),
+]);
+
 /** flows that one answer lists unless the question says otherwise, and at most */
 const FLOWS_DEFAULT = 1000;
 const FLOWS_MAX = 20_000;
@@ -65,6 +74,12 @@ export class NetworkApi {
 
   /** Answers a request for `path`, which begins with a slash and has no query. Rejects for our own bugs only. */
   async handle(path: string, request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const methods = METHODS.get(path);
+    if (methods === undefined) return sendError(response, 404, '404 page not found');
+    if (!methods.includes(request.method ?? '')) {
+      response.setHeader('Allow', methods.join(', '));
+      return sendError(response, 405, methods === WRITE ? 'post only' : 'get only');
+    }
     try {
       switch (path) {
         case '/services/forwarder/all': return sendJson(response, this.#exposed.list());
@@ -80,7 +95,7 @@ export class NetworkApi {
         case '/flows': return sendJson(response, this.#flows(queryOf(request)));
         case '/metrics': return await this.#metrics(response);
         case '/tunnel': return await this.#tunnel(request, response);
-        default: return sendError(response, 404, '404 page not found');
+        default: invariant(false, `nothing answers ${path}`);
       }
     } catch (error) {
       if (error instanceof ApiError) return sendError(response, error.status, error.message);
@@ -118,7 +133,6 @@ export class NetworkApi {
   }
 
   #post(request: IncomingMessage): Promise<object> {
-    if (request.method !== 'POST') throw new ApiError(400, 'post only');
     return readJson(request, this.#options.maxBodyBytes);
   }
 
@@ -154,7 +168,6 @@ export class NetworkApi {
   }
 
   async #tunnel(request: IncomingMessage, response: ServerResponse): Promise<void> {
-    if (request.method !== 'POST') throw new ApiError(400, 'post only');
     const query = queryOf(request);
     const asked = query.get('ip') ?? '';
     if (asked === '') throw new ApiError(500, 'ip is mandatory');

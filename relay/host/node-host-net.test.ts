@@ -6,7 +6,7 @@ import { connect, createServer, type AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
-import type { HostTcpHandlers } from '../../shared/net/nat/host-net.ts';
+import type { HostTcp, HostTcpHandlers, HostUdpHandlers } from '../../shared/net/nat/host-net.ts';
 import { IPV4_LOOPBACK, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import { formatIp, IPV6_LOOPBACK } from '../../shared/net/wire/addr6.ts';
 import { NodeClock } from './node-clock.ts';
@@ -72,6 +72,126 @@ for (const [host, ip] of LOOPBACKS) {
     expect(got).toEqual(['<a>', '<b>', '<c>']);
   });
 }
+
+/** What a dialled socket has told until its end. */
+function dialled(port: number, onConnect: (socket: HostTcp) => void): Promise<{ bytes: number; hasEnded: boolean; error: string | null }> {
+  return new Promise((resolve) => {
+    let bytes = 0;
+    let hasEnded = false;
+    const handlers: HostTcpHandlers = {
+      onConnect: () => onConnect(socket),
+      onData: (data) => { bytes += data.length; },
+      onEnd: () => { hasEnded = true; }, onTaken: () => {}, onClose: (error) => resolve({ bytes, hasEnded, error }),
+    };
+    const socket = new NodeHostNet(new NodeClock()).connectTcp(IPV4_LOOPBACK, port, handlers);
+  });
+}
+
+test('a server that answers and closes while it is sent more: the answer is read to its end, then the error is told', async () => {
+  const server = createServer({ pauseOnConnect: true }, (socket) => {
+    socket.on('error', () => {});
+    // What it has not read makes its close a reset.
+    setTimeout(() => { socket.write(Buffer.alloc(200)); socket.destroy(); }, Math.random() * 3);
+  }).listen(0, '127.0.0.1');
+  closers.push(() => server.close());
+  await once(server, 'listening');
+  for (let i = 0; i < 40; i++) {
+    const { bytes, error } = await dialled((server.address() as AddressInfo).port, (socket) => {
+      socket.resume();
+      const upload = (left: number): void => {
+        socket.write(Buffer.alloc(10_000));
+        if (left > 0) setImmediate(upload, left - 1);
+      };
+      upload(400);
+    });
+    expect([bytes, ['ECONNRESET', 'EPIPE'].includes(error!)]).toEqual([200, true]);
+  }
+});
+
+test('a reset while a socket is paused: what had come, in the stream and in the kernel, is delivered with it', async () => {
+  for (const size of [200, 60_000, 100_000]) {
+    const server = createServer((socket) => { socket.on('error', () => {}); socket.write(Buffer.alloc(size)); setTimeout(() => socket.resetAndDestroy(), 50); }).listen(0, '127.0.0.1');
+    closers.push(() => server.close());
+    await once(server, 'listening');
+    const { bytes, error } = await dialled((server.address() as AddressInfo).port, (socket) => {
+      socket.pause();
+      setTimeout(() => socket.write(Buffer.alloc(10)), 100);
+      setTimeout(() => socket.resume(), 150);
+    });
+    expect([bytes, error]).toEqual([size, 'ECONNRESET']);
+  }
+});
+
+for (const [host, ip] of LOOPBACKS) {
+  test.skipIf(host === '::1' && !hasLoopback6)(`UDP of ${host}: everybody sees one port, answers from any; a twin on it hears that nobody is there`, async () => {
+    const hostNet = new NodeHostNet(new NodeClock());
+    const peer = async (): Promise<{ port: number; answer: Promise<number>; send: (text: string, to: number) => void }> => {
+      const socket = createSocket(host === '::1' ? 'udp6' : 'udp4').bind(0, host);
+      closers.push(() => socket.close());
+      await once(socket, 'listening');
+      const answer = once(socket, 'message').then(([, from]) => (from as { port: number }).port);
+      return { port: socket.address().port, answer, send: (text, to) => socket.send(text, to, host) };
+    };
+    const [a, b, elsewhere] = [await peer(), await peer(), await peer()];
+    const got: string[] = [];
+    const handlersOf = (name: string): HostUdpHandlers => ({
+      onMessage: (bytes, from, port) => got.push(`${name}: ${String(bytes)} of ${formatIp(from)} ${port}`),
+      onError: (error) => got.push(`${name}: ${error}`),
+    });
+    const mapping = hostNet.openUdp(host === '::1', handlersOf('mapping'));
+    closers.push(() => mapping.close());
+    const twin = hostNet.connectUdp(ip, a.port, handlersOf('twin'), mapping.port);
+    closers.push(() => twin.close());
+    twin.send(Buffer.from('to a'));
+    mapping.send(Buffer.from('to b'), ip, b.port);
+    expect([await a.answer, await b.answer]).toEqual([mapping.port, mapping.port]);
+    a.send('1', mapping.port);
+    elsewhere.send('2', mapping.port);
+    await expect.poll(() => got.toSorted()).toEqual([`mapping: 2 of ${host} ${elsewhere.port}`, `twin: 1 of ${host} ${a.port}`]);
+    got.length = 0;
+    const gone = createSocket(host === '::1' ? 'udp6' : 'udp4').bind(0, host);
+    await once(gone, 'listening');
+    const { port } = gone.address();
+    await new Promise<void>((resolve) => { gone.close(resolve); });
+    const lost = hostNet.connectUdp(ip, port, handlersOf('lost'), mapping.port);
+    closers.push(() => lost.close());
+    lost.send(Buffer.from('anybody?'));
+    await expect.poll(() => got).toEqual(['lost: ECONNREFUSED']);
+  });
+}
+
+test('mappings never meet on one port; what cannot be sent names its destination', async () => {
+  const hostNet = new NodeHostNet(new NodeClock());
+  const errors: unknown[] = [];
+  const mappings = Array.from({ length: 500 }, () => hostNet.openUdp(false, { onMessage: () => {}, onError: (...error) => errors.push(error) }));
+  closers.push(() => { for (const mapping of mappings) mapping.close(); });
+  expect([new Set(mappings.map(({ port }) => port)).size, mappings.every(({ port }) => port > 0)]).toEqual([500, true]);
+  const ip = parseIpv4('255.255.255.255')!;
+  mappings[0].send(Buffer.from('x'), ip, 9);
+  await expect.poll(() => errors).toEqual([['EACCES', ip, 9]]);
+});
+
+test.skipIf(process.platform !== 'linux')('keepalive: client and accepted sockets have the system\'s, until the guest asks for a shorter one', async () => {
+  const hostNet = new NodeHostNet(new NodeClock());
+  const accepted: HostTcp[] = [];
+  const listener = await hostNet.listenTcp(IPV4_LOOPBACK, 0, (socket) => accepted.push(socket));
+  closers.push(() => listener.close());
+  const silent: HostTcpHandlers = { onData() {}, onEnd() {}, onTaken() {}, onClose() {} };
+  const client = await new Promise<HostTcp>((resolve) => {
+    const socket = hostNet.connectTcp(IPV4_LOOPBACK, listener.port, { ...silent, onConnect: () => resolve(socket) });
+  });
+  await expect.poll(() => accepted.length).toBe(1);
+  for (const socket of [client, accepted[0]]) closers.push(() => { socket.handlers = silent; socket.reset(); });
+  /** of the connection's two ends, in seconds; `02` is the timer of keepalive, its time in hundredths */
+  const timers = (): number[] => readFileSync('/proc/net/tcp', 'utf8').split('\n').slice(1).map((line) => line.trim().split(/\s+/))
+    .filter(([, from, to, state, , timer]) => state === '01' && [from, to].some((end) => Number.parseInt(end.split(':')[1], 16) === listener.port) && timer.startsWith('02:'))
+    .map(([, , , , , timer]) => Number.parseInt(timer.slice(3), 16) / 100);
+  const system = Number(readFileSync('/proc/sys/net/ipv4/tcp_keepalive_time', 'utf8'));
+  expect(timers().map((seconds) => Math.abs(seconds - system) < 60)).toEqual([true, true]);
+  client.setKeepalive(5400);
+  accepted[0].setKeepalive(20);
+  expect(timers().map((seconds) => Math.ceil(seconds)).toSorted((a, b) => a - b)).toEqual([1, 5]);
+});
 
 test('hasIpv6 says what the interfaces say', () => {
   const expected = Object.values(networkInterfaces()).flat().some((address) => address?.family === 'IPv6' && !address.internal && !/^fe[89ab]/.test(address.address));

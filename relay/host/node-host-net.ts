@@ -6,7 +6,7 @@
  * throws out of an event.
  */
 import { spawn } from 'node:child_process';
-import type { Socket as DgramSocket } from 'node:dgram';
+import type { Socket as DgramSocket, SocketOptions } from 'node:dgram';
 import { createSocket } from 'node:dgram';
 import { readFileSync, statSync } from 'node:fs';
 import type { Server } from 'node:net';
@@ -51,7 +51,8 @@ export class NodeHostNet implements HostNet {
 
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
     const host = formatIp(ip);
-    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true });
+    // Without a time keepalive is the system's: 2 hours, then 9 questions in 11 minutes.
+    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true });
     refuseItself(socket, host, port);
     socket.pause();
     return new NodeTcp(socket, handlers);
@@ -59,7 +60,10 @@ export class NodeHostNet implements HostNet {
 
   listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener> {
     return new Promise((resolve, reject) => {
-      const server: Server = createServer({ allowHalfOpen: true, pauseOnConnect: true, noDelay: true }, (socket) => onAccept(this.adopt(socket)));
+      const server: Server = createServer(
+        { allowHalfOpen: true, pauseOnConnect: true, noDelay: true, keepAlive: true },
+        (socket) => onAccept(this.adopt(socket)),
+      );
       server.once('error', (error: NodeJS.ErrnoException) => reject(forwardError(error, ip, port)));
       server.listen({ host: formatIpv4(ip), port, backlog: LISTEN_BACKLOG }, () => {
         server.removeAllListeners('error');
@@ -91,16 +95,27 @@ export class NodeHostNet implements HostNet {
     return new NodeTcp(socket, SILENT);
   }
 
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
-    const socket = createSocket(typeof ip === 'number' ? 'udp4' : 'udp6');
-    const udp = new NodeUdp(socket, handlers, true);
-    socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, localPort?: number): HostUdp {
+    const socket = newUdpSocket(typeof ip !== 'number', localPort !== undefined);
+    const udp = new NodeUdp(socket, handlers, ip, port);
+    if (localPort !== undefined) socket.bind({ port: localPort, exclusive: true });
+    if (!udp.isBroken) socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
+    return udp;
+  }
+
+  openUdp(isV6: boolean, handlers: HostUdpHandlers): HostUdp & HostListener {
+    const socket = newUdpSocket(isV6, true);
+    const udp = new NodeUdp(socket, handlers);
+    const port = freeUdpPort(isV6);
+    if (port === 0) udp.failSoon('EMFILE');
+    else socket.bind({ port, exclusive: true });
+    if (!udp.isBroken) udp.onReady();
     return udp;
   }
 
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
     return new Promise((resolve, reject) => {
-      const socket = createSocket('udp4');
+      const socket = newUdpSocket(false, false);
       const onError = (error: NodeJS.ErrnoException): void => {
         socket.close();
         reject(forwardError(error, ip, port));
@@ -108,7 +123,7 @@ export class NodeHostNet implements HostNet {
       socket.once('error', onError);
       socket.bind(port, formatIpv4(ip), () => {
         socket.removeListener('error', onError);
-        const udp = new NodeUdp(socket, handlers, false);
+        const udp = new NodeUdp(socket, handlers);
         udp.onReady();
         resolve(udp);
       });
@@ -167,6 +182,33 @@ export class NodeHostNet implements HostNet {
   }
 }
 
+/** Addresses are never names: without this each bind, connect and send would wait for a turn of the event loop. */
+function asItIs(address: string, family: number, done: (error: null, address: string, family: number) => void): void {
+  done(null, address, family);
+}
+
+/** `isShared`: its port may be that of others who say so too. */
+function newUdpSocket(isV6: boolean, isShared: boolean): DgramSocket {
+  return createSocket({
+    type: isV6 ? 'udp6' : 'udp4', ipv6Only: isV6, reuseAddr: isShared,
+    lookup: asItIs as unknown as NonNullable<SocketOptions['lookup']>,
+  });
+}
+
+/**
+ * A UDP port that nobody has, 0 when there is none. Where ports may be shared, Linux gives out those that are shared already, our own or
+ * another program's; who asks for one of his own gets a free one.
+ */
+function freeUdpPort(isV6: boolean): number {
+  const probe = newUdpSocket(isV6, false);
+  let hasFailed = false;
+  probe.on('error', () => (hasFailed = true));
+  probe.bind({ port: 0, exclusive: true });
+  const port = hasFailed ? 0 : probe.address().port;
+  probe.close();
+  return port;
+}
+
 /** The servers of a resolv.conf, at most three as in the C library; none with a zone, which names an interface. */
 export function parseResolvConf(text: string): HostResolver[] {
   const resolvers: HostResolver[] = [];
@@ -193,12 +235,29 @@ export function refuseItself(socket: Socket, host: string, port: number): void {
   });
 }
 
+/** what a write says of a connection that is gone: its kernel still holds what had arrived before */
+const GONE: ReadonlySet<string> = new Set(['ECONNRESET', 'EPIPE', 'ECONNABORTED', 'ETIMEDOUT', 'ENOTCONN', 'EHOSTUNREACH', 'ENETUNREACH']);
+
+type Written = (error?: Error | null) => void;
+
 const SILENT: HostTcpHandlers = { onData() {}, onEnd() {}, onTaken() {}, onClose() {} };
 
+/*
+ * An error in one direction must not take away what has arrived in the other: a server that answers and closes while it is still sent
+ * something has its answer in our kernel, and a reset right behind. Node destroys a socket at the first error, so:
+ *
+ *   a write fails     the stream is not told (`#absorb`); it is read to its end, what is written from then on goes nowhere
+ *   a read fails      what the stream had read and, being paused, kept, is delivered when it closes
+ */
 class NodeTcp implements HostTcp {
   handlers: HostTcpHandlers;
   readonly #socket: Socket;
   #error: string | null = null;
+  /** a write has failed: all that is left to do is reading */
+  #isWriteBroken = false;
+  #hasEnded = false;
+  #isReset = false;
+  #afterWrite: Written = () => {};
   readonly #onWritten = (): void => this.handlers.onTaken();
 
   constructor(socket: Socket, handlers: HostTcpHandlers) {
@@ -207,14 +266,49 @@ class NodeTcp implements HostTcp {
     socket.on('connect', () => { if (!socket.destroyed) this.handlers.onConnect?.(); });
     socket.on('data', (bytes: Buffer) => this.handlers.onData(bytes));
     socket.on('end', () => {
-      if (!this.#isResetUnsaid()) return this.handlers.onEnd();
-      this.#error = 'ECONNRESET';
+      this.#hasEnded = true;
+      if (!this.#isWriteBroken && !this.#isResetUnsaid()) return this.handlers.onEnd();
+      this.#error ??= 'ECONNRESET';
       socket.destroy();
     });
-    socket.on('error', (error: NodeJS.ErrnoException) => (this.#error = error.code ?? 'EIO'));
-    socket.on('close', () => this.handlers.onClose(this.#error));
+    socket.on('error', (error: NodeJS.ErrnoException) => (this.#error ??= error.code ?? 'EIO'));
+    socket.on('close', () => {
+      if (this.#error !== null && !this.#isReset) this.#deliverRest();
+      this.handlers.onClose(this.#error);
+    });
+    this.#absorbWriteErrors();
     // Listening to 'data' has set it flowing.
     socket.pause();
+  }
+
+  /** What a stream's writers call, wrapped: `_write` and `_writev` are what Node documents for it. One call is out at a time. */
+  #absorbWriteErrors(): void {
+    /* oxlint-disable no-underscore-dangle -- Node's names */
+    const socket = this.#socket;
+    const write = socket._write.bind(socket);
+    const writev = socket._writev?.bind(socket);
+    socket._write = (chunk, encoding, done) => { if (this.#mayWrite(done)) write(chunk, encoding, this.#absorb); };
+    if (writev !== undefined) socket._writev = (chunks, done) => { if (this.#mayWrite(done)) writev(chunks, this.#absorb); };
+    /* oxlint-enable no-underscore-dangle */
+  }
+
+  #mayWrite(done: Written): boolean {
+    this.#afterWrite = done;
+    if (this.#isWriteBroken) process.nextTick(done);
+    return !this.#isWriteBroken;
+  }
+
+  readonly #absorb: Written = (error) => {
+    const { code } = (error ?? {}) as NodeJS.ErrnoException;
+    if (code === undefined || !GONE.has(code)) return this.#afterWrite(error);
+    this.#error ??= code;
+    this.#isWriteBroken = true;
+    this.#afterWrite();
+    if (this.#hasEnded) this.#socket.destroy();
+  };
+
+  #deliverRest(): void {
+    for (let rest: Buffer | null = this.#socket.read(); rest !== null; rest = this.#socket.read()) this.handlers.onData(rest);
   }
 
   /**
@@ -238,7 +332,7 @@ class NodeTcp implements HostTcp {
 
   write(bytes: Uint8Array): boolean {
     const socket = this.#socket;
-    if (socket.destroyed || socket.writableEnded) return true;
+    if (socket.destroyed || socket.writableEnded || this.#isWriteBroken) return true;
     socket.write(bytes, this.#onWritten);
     // A socket of the kernel's whose queue is empty has written all in this call; other streams may have kept the bytes.
     return socket.writableLength === 0 && socket.constructor === Socket;
@@ -258,6 +352,7 @@ class NodeTcp implements HostTcp {
 
   reset(): void {
     if (this.#socket.destroyed) return;
+    this.#isReset = true;
     // Before it is connected there is nothing to reset, and what is no TCP socket (a UNIX socket has no address) can't.
     if (this.#socket instanceof Socket && this.#socket.remoteAddress !== undefined) this.#socket.resetAndDestroy();
     else this.#socket.destroy();
@@ -270,54 +365,83 @@ class NodeTcp implements HostTcp {
   resume(): void {
     this.#socket.resume();
   }
+
+  setKeepalive(idleMs: number): void {
+    // UNIX sockets have nothing of the kind, TLS's is that of the socket below.
+    this.#socket.setKeepAlive(true, Math.max(1000, Math.round(idleMs / 1000) * 1000));
+  }
 }
 
 class NodeUdp implements HostUdp, HostListener {
   readonly #socket: DgramSocket;
   readonly #handlers: HostUdpHandlers;
-  readonly #isConnected: boolean;
   /** what was to be sent or set before the socket was connected */
   #early: (() => void)[] | null = [];
   #isClosed = false;
+  #port = 0;
+  /** The socket could not be had. */
+  isBroken = false;
+  /** of the datagram before: most come from the same */
+  #lastAddress = '';
+  #lastIp: IpAddress | null = null;
 
-  /** `isConnected`: to one peer. */
-  constructor(socket: DgramSocket, handlers: HostUdpHandlers, isConnected: boolean) {
+  /** `ip:port` is the only peer of one that is to be connected. */
+  constructor(socket: DgramSocket, handlers: HostUdpHandlers, ip?: IpAddress, port = 0) {
     this.#socket = socket;
     this.#handlers = handlers;
-    this.#isConnected = isConnected;
     socket.on('message', (bytes, peer) => {
-      if (!this.#isClosed) this.#handlers.onMessage(bytes, parseIpv4(peer.address) ?? (0 as Ipv4), peer.port);
+      if (this.#isClosed) return;
+      if (ip !== undefined) return this.#handlers.onMessage(bytes, ip, port);
+      const from = this.#parse(peer.address);
+      if (from !== null) this.#handlers.onMessage(bytes, from, peer.port);
     });
-    socket.on('error', (error) => this.onFailed(error));
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (this.#early === null) return this.onFailed(error);
+      // Binding fails within the call.
+      this.failSoon(error.code ?? 'EIO');
+    });
+  }
+
+  #parse(address: string): IpAddress | null {
+    if (address === this.#lastAddress) return this.#lastIp;
+    this.#lastAddress = address;
+    return this.#lastIp = parseIpv4(address) ?? parseIpv6(address);
   }
 
   get port(): number {
-    return this.#socket.address().port;
+    return this.#port;
   }
 
   onReady(): void {
+    const early = this.#early ?? [];
+    this.#early = null;
     if (this.#isClosed) return;
     try {
       this.#socket.setRecvBufferSize(UDP_RECEIVE_BUFFER);
     } catch {
       // The host gives less.
     }
-    const early = this.#early ?? [];
-    this.#early = null;
+    this.#port = this.#socket.address().port;
     for (const act of early) act();
+  }
+
+  /** Tells it when the caller has what it called for. */
+  failSoon(code: string): void {
+    this.isBroken = true;
+    process.nextTick(() => this.onFailed(Object.assign(new Error(code), { code })));
   }
 
   onFailed(error: NodeJS.ErrnoException): void {
     if (!this.#isClosed) this.#handlers.onError(error.code ?? 'EIO');
   }
 
-  send(bytes: Uint8Array, ip?: Ipv4, port?: number): void {
+  send(bytes: Uint8Array, ip?: IpAddress, port?: number): void {
     if (this.#isClosed) return;
     if (this.#early !== null) return this.#later(() => this.send(bytes, ip, port));
     try {
       if (this.#socket.getSendQueueSize() > UDP_QUEUE_MAX) return;
       if (ip === undefined || port === undefined) this.#socket.send(bytes, this.#onSent);
-      else this.#socket.send(bytes, port, formatIpv4(ip), this.#onSent);
+      else this.#socket.send(bytes, port, formatIp(ip), this.#onSent);
     } catch (error) {
       this.onFailed(error as NodeJS.ErrnoException);
     }
@@ -338,11 +462,14 @@ class NodeUdp implements HostUdp, HostListener {
   }
 
   readonly #onSent = (error: Error | null): void => {
-    if (error === null || error === undefined) return;
-    // A queue that is full, or one of many peers that is not to be reached: a datagram is lost, as datagrams are, and the socket is as good as before.
-    const { code } = error as NodeJS.ErrnoException;
-    if (!this.#isConnected || code === 'ENOBUFS' || code === 'ENOMEM' || code === 'EAGAIN') return;
-    this.onFailed(error);
+    if (error === null || error === undefined || this.#isClosed) return;
+    // Node says whom it was for, where that was not the peer.
+    const { code, address, port } = error as { code?: string; address?: string; port?: number };
+    // A queue that is full: a datagram is lost, as datagrams are.
+    if (code === 'ENOBUFS' || code === 'ENOMEM' || code === 'EAGAIN') return;
+    const ip = address === undefined ? null : parseIpv4(address) ?? parseIpv6(address);
+    if (ip === null || port === undefined) this.#handlers.onError(code ?? 'EIO');
+    else this.#handlers.onError(code ?? 'EIO', ip, port);
   };
 
   close(): void {

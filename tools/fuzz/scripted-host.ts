@@ -60,6 +60,7 @@ export class ScriptedTcp implements HostTcp {
     this.close(null);
   }
 
+  setKeepalive(idleMs: number): void { check(Number.isFinite(idleMs) && idleMs > 0, () => `keepalive after ${idleMs} ms`); }
   pause(): void { this.isPaused = true; }
   resume(): void { this.isPaused = false; }
 
@@ -92,16 +93,20 @@ export class ScriptedUdp implements HostUdp, HostListener {
   isClosed = false;
   lastSent: Uint8Array | null = null;
   readonly #host: ScriptedHost;
+  /** asked about each destination; null: it has one, which was judged */
+  readonly #judge: ((to: IpAddress, port: number) => void) | null;
 
-  constructor(host: ScriptedHost, handlers: HostUdpHandlers, port: number, isBound: boolean) {
+  constructor(host: ScriptedHost, handlers: HostUdpHandlers, port: number, isBound: boolean, judge: ((to: IpAddress, port: number) => void) | null = null) {
+    this.#judge = judge;
     this.#host = host;
     this.handlers = handlers;
     this.port = port;
     this.isBound = isBound;
   }
 
-  send(bytes: Uint8Array): void {
+  send(bytes: Uint8Array, to?: IpAddress, port?: number): void {
     check(!this.isClosed, () => 'a closed UDP socket is sent by');
+    if (this.#judge !== null) this.#judge(to!, port!);
     this.#host.activity++;
     this.lastSent = bytes;
   }
@@ -159,6 +164,13 @@ export class ScriptedHost implements HostNet {
   connectUdp(to: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
     this.#judge('udp', to, port);
     return this.#keepUdp(handlers, this.#ports++, false);
+  }
+
+  /** It hears everyone as well. */
+  openUdp(_isV6: boolean, handlers: HostUdpHandlers): HostUdp & HostListener {
+    const socket = new ScriptedUdp(this, handlers, this.#ports++, true, (to, port) => this.#judge('udp', to, port));
+    this.udp.push(socket);
+    return socket;
   }
 
   bindUdp(_ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {

@@ -143,6 +143,11 @@ export class PageHostNet implements HostNet {
     };
   }
 
+  /** Nothing leaves by it: what a guest sends goes to the connected sockets, which say why not. */
+  openUdp(): HostUdp & HostListener {
+    return { port: 1, send() {}, setTtl() {}, close() {} };
+  }
+
   bindUdp(): Promise<HostUdp & HostListener> {
     return Promise.reject(new RelayError('RELAY_FORWARD', 'a page cannot listen on ports of its computer'));
   }

@@ -138,6 +138,9 @@ export class PageSocket implements HostTcp, ByteStream {
     this.#isPaused = true;
   }
 
+  /** The other end is in this page: it can't vanish. */
+  setKeepalive(): void {}
+
   resume(): void {
     if (!this.#isPaused || this.#isOver) return;
     this.#isPaused = false;

@@ -127,6 +127,22 @@ export class ContainedHostNet implements HostNet {
     return udp;
   }
 
+  openUdp(isV6: boolean, handlers: HostUdpHandlers): HostUdp & HostListener {
+    const give = this.#seam.budget.take(this.#isOwn);
+    const udp = new ContainedUdp(this.#seam, handlers, give, false);
+    if (give === null) udp.breakSoon(NO_ROOM);
+    else {
+      try {
+        const socket = this.#hostNet.openUdp(isV6, udp);
+        udp.socket = socket;
+        udp.port = socket.port;
+      } catch (error) {
+        udp.breakSoon(this.#codeOf(error));
+      }
+    }
+    return udp;
+  }
+
   async bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
     const give = this.#takeListener();
     const udp = new ContainedUdp(this.#seam, handlers, give, false);
@@ -314,6 +330,14 @@ class ContainedTcp implements HostTcp, HostTcpHandlers {
     // One that there is none of says its end by itself.
     try {
       this.socket?.reset();
+    } catch (error) {
+      this.#onThrown(error);
+    }
+  }
+
+  setKeepalive(idleMs: number): void {
+    try {
+      this.socket?.setKeepalive(idleMs);
     } catch (error) {
       this.#onThrown(error);
     }

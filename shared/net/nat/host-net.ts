@@ -37,6 +37,8 @@ export interface HostTcp {
   reset(): void;
   pause(): void;
   resume(): void;
+  /** Asks the peer whether it is still there when nothing was heard from it for so long. One that is not is `onClose('ETIMEDOUT')`. */
+  setKeepalive(idleMs: number): void;
   /** written and not yet taken by the kernel, in `bytes` */
   readonly pendingBytes: number;
   /** who is at the other end, as `ADDRESS:PORT`; undefined where that has no name */
@@ -44,16 +46,15 @@ export interface HostTcp {
 }
 
 export interface HostUdpHandlers {
-  /** `srcIp` is 0 where the sender is not an IPv4 address. */
-  onMessage(bytes: Uint8Array, srcIp: Ipv4, srcPort: number): void;
-  /** An ICMP error came back for a connected socket, or the socket failed. */
-  onError(error: string): void;
+  onMessage(bytes: Uint8Array, srcIp: IpAddress, srcPort: number): void;
+  /** An ICMP error came back for a connected socket, what was sent to `toIp:toPort` could not be, or, without those, the socket failed. */
+  onError(error: string, toIp?: IpAddress, toPort?: number): void;
 }
 
 export interface HostUdp {
   /** Sends to the connected peer, or to `ip:port`. Keeps `bytes`. Drops when the kernel's queue is full. */
-  send(bytes: Uint8Array, ip?: Ipv4, port?: number): void;
-  /** How many hops what is sent from now on may take. Of a connected socket only. */
+  send(bytes: Uint8Array, ip?: IpAddress, port?: number): void;
+  /** How many hops what is sent from now on may take. Not of one that was bound. */
   setTtl(ttl: number): void;
   close(): void;
 }
@@ -80,8 +81,10 @@ export interface HostNet {
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp;
   /** Resolves when bound, rejects with a RelayError when it can't. `onAccept` must set `handlers`. */
   listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener>;
-  /** A socket that exchanges datagrams with one peer only. */
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp;
+  /** A socket that exchanges datagrams with one peer only; from `localPort`, that of a socket of `openUdp`, where that is given. */
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, localPort?: number): HostUdp;
+  /** A socket that sends to anybody, and hears anybody, from any free port: 0 when there was none, and then `onError` follows. */
+  openUdp(isV6: boolean, handlers: HostUdpHandlers): HostUdp & HostListener;
   /** A socket for everyone's datagrams. */
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener>;
   /** The host's DNS servers, read again when they may have changed. */

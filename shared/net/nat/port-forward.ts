@@ -54,8 +54,9 @@ export class PortForwards {
       listener = await this.#hostNet.listenTcp(spec.hostIp, spec.hostPort, (socket) => this.#tcp.forward(socket, guestIp, guestPort));
     } else {
       udp = await this.#hostNet.bindUdp(spec.hostIp, spec.hostPort, {
-        onMessage: (bytes, srcIp, srcPort) => { if (udp !== null) this.#udp.onForwarded(udp, guestIp, guestPort, srcIp, srcPort, bytes); },
-        onError: () => close(),
+        onMessage: (bytes, srcIp, srcPort) => { if (udp !== null && typeof srcIp === 'number') this.#udp.onForwarded(udp, guestIp, guestPort, srcIp, srcPort, bytes); },
+        // What could not be sent to one peer is his loss.
+        onError: (_error, toIp) => { if (toIp === undefined) close(); },
       });
       listener = udp;
     }

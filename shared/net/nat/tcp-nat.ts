@@ -55,7 +55,7 @@ export class TcpNat {
     if (!isAllowed(this.#policy, 'tcp', hostIp, pending.remotePort)) return pending.unreachable(ICMP_ADMIN_PROHIBITED);
     const second = this.#aliases.secondAddress(pending.remoteIp);
     const isSecondAllowed = second !== null && isAllowed(this.#policy, 'tcp', second, pending.remotePort);
-    this.#keep(TcpFlow.dial(this.#hostNet, pending, hostIp, isSecondAllowed ? second : null, pending.remotePort, this.#stack.nowMs, this.#onOver));
+    this.#keep(TcpFlow.dial(this.#stack, this.#hostNet, pending, hostIp, isSecondAllowed ? second : null, pending.remotePort, this.#onOver));
   }
 
   /** Joins an accepted host socket to a port of a guest, which sees the gateway as its peer. */
@@ -68,9 +68,9 @@ export class TcpNat {
       if (!isFound) return host.reset();
       const { gatewayIp } = this.#stack.config;
       const flow = TcpFlow.accepted(
+        this.#stack,
         host,
         (handler) => this.#stack.tcp.connect(guestIp, guestPort, gatewayIp, this.#freePort(guestIp, guestPort, gatewayIp), handler),
-        this.#stack.nowMs,
         this.#onOver,
       );
       this.#keep(flow);

@@ -439,10 +439,26 @@ const ENTRIES: Record<string, (lab: Lab) => void | Promise<void>> = {
     expect(download.closed).toBe('refused');
   },
   'host: a datagram socket can\'t be made': (lab) => {
-    vi.spyOn(lab.hostNet, 'connectUdp').mockImplementationOnce(boom);
+    vi.spyOn(lab.hostNet, 'openUdp').mockImplementationOnce(boom);
     lab.first.sendUdp(OUTSIDE, 9);
     lab.clock.advance(10);
     expect(lab.network.stats()['udpFlowsOpen']).toBe(0);
+  },
+  'host: a socket for one question can\'t be made': (lab) => {
+    vi.spyOn(lab.hostNet, 'connectUdp').mockImplementationOnce(boom);
+    lab.first.sendUdp(OUTSIDE, 53);
+    lab.clock.advance(10);
+    expect(lab.network.stats()['udpFlowsOpen']).toBe(0);
+  },
+  'host: the twin of a datagram socket can\'t be made': (lab) => {
+    vi.spyOn(lab.hostNet, 'connectUdp').mockImplementationOnce(boom);
+    lab.first.sendUdp(OUTSIDE, 9);
+    lab.clock.advance(10);
+    lab.first.sendUdp(OUTSIDE, 9);
+    lab.clock.advance(10);
+    // Its port has another socket, which serves all.
+    expect([lab.network.stats()['udpFlowsOpen'], lab.hostNet.mappings.at(-1)!.sent.length > 0]).toEqual([1, true]);
+    lab.hostNet.mappings.at(-1)!.handlers.onError('EIO');
   },
   'host: a write throws': (lab) => {
     const { download, socket } = connected(lab);
@@ -462,7 +478,7 @@ const ENTRIES: Record<string, (lab: Lab) => void | Promise<void>> = {
   },
   'host: a datagram can\'t be sent': (lab) => {
     vi.spyOn(FakeUdp.prototype, 'send').mockImplementationOnce(boom);
-    lab.first.sendUdp(OUTSIDE, 9);
+    lab.first.sendUdp(OUTSIDE, 53);
     lab.clock.advance(10);
     expect(lab.network.stats()['udpFlowsOpen']).toBe(0);
   },

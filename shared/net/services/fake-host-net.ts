@@ -3,7 +3,7 @@ import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, Hos
 import type { Ipv4 } from '../wire/addr.ts';
 import { parseIpv4 } from '../wire/addr.ts';
 import type { IpAddress } from '../wire/addr6.ts';
-import { formatIp } from '../wire/addr6.ts';
+import { formatEndpoint, formatIp } from '../wire/addr6.ts';
 
 export class FakeTcp implements HostTcp {
   handlers: HostTcpHandlers;
@@ -13,6 +13,7 @@ export class FakeTcp implements HostTcp {
   isPaused = true;
   hasEnded = false;
   isReset = false;
+  readonly keepalives: number[] = [];
   /** what is written stays pending */
   isStalled = false;
 
@@ -36,22 +37,29 @@ export class FakeTcp implements HostTcp {
   }
   pause(): void { this.isPaused = true; }
   resume(): void { this.isPaused = false; }
+  setKeepalive(idleMs: number): void { this.keepalives.push(idleMs); }
 }
 
 export class FakeUdp implements HostUdp, HostListener {
   readonly to: string;
   readonly handlers: HostUdpHandlers;
-  readonly port = 5000;
+  readonly port: number;
   readonly sent: Uint8Array[] = [];
+  /** where to, of what was not sent to the peer of a connected one */
+  readonly sentTo: string[] = [];
   readonly ttls: number[] = [];
   isClosed = false;
 
-  constructor(to: string, handlers: HostUdpHandlers) {
+  constructor(to: string, handlers: HostUdpHandlers, port = 5000) {
     this.to = to;
     this.handlers = handlers;
+    this.port = port;
   }
 
-  send(bytes: Uint8Array): void { this.sent.push(bytes); }
+  send(bytes: Uint8Array, ip?: IpAddress, port?: number): void {
+    this.sent.push(bytes);
+    if (ip !== undefined && port !== undefined) this.sentTo.push(formatEndpoint(ip, port));
+  }
   setTtl(ttl: number): void { this.ttls.push(ttl); }
   close(): void { this.isClosed = true; }
 }
@@ -59,6 +67,8 @@ export class FakeUdp implements HostUdp, HostListener {
 export class FakeHostNet implements HostNet {
   readonly tcp: FakeTcp[] = [];
   readonly udp: FakeUdp[] = [];
+  /** those of `openUdp`; a twin of one has its port */
+  readonly mappings: FakeUdp[] = [];
   readonly pinged: string[] = [];
   /** what a ping returns */
   rttMs: number | null = null;
@@ -77,9 +87,15 @@ export class FakeHostNet implements HostNet {
     return Promise.resolve({ port: port || 4321, close: () => (this.accept = null) });
   }
 
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
-    const socket = new FakeUdp(`${formatIp(ip)}:${port}`, handlers);
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, localPort?: number): HostUdp {
+    const socket = new FakeUdp(`${formatIp(ip)}:${port}`, handlers, localPort);
     this.udp.push(socket);
+    return socket;
+  }
+
+  openUdp(isV6: boolean, handlers: HostUdpHandlers): HostUdp & HostListener {
+    const socket = new FakeUdp(isV6 ? '::' : '0.0.0.0', handlers, 40_000 + this.mappings.length);
+    this.mappings.push(socket);
     return socket;
   }
 

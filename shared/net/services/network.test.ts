@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import type { LinkPort } from '../stack/link-port.ts';
-import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ip6, ipv4, ipv6, tcp, udp } from '../stack/fixture/frames.ts';
+import { ethernet, framesOf, GATEWAY_IP, GATEWAY_MAC, GUEST_IP, GUEST_MAC, ip, ip6, ipv4, ipv6, naiveChecksum, tcp, u16, u32, udp } from '../stack/fixture/frames.ts';
 import { SeededRandom, VirtualClock } from '../stack/fixture/virtual-clock.ts';
 import type { Ipv4, Mac } from '../wire/addr.ts';
 import { formatMac, MAC_BROADCAST, parseMac } from '../wire/addr.ts';
@@ -11,11 +11,12 @@ import { prettyFrame } from '../wire/pretty.ts';
 import { TCP_ACK, TCP_FIN, TCP_RST, TCP_SYN } from '../wire/tcp.ts';
 import type { DnsZone } from './dns-zones.ts';
 import { DnsZones, regexpSource, zoneName, zoneRegexp } from './dns-zones.ts';
-import { FakeHostNet } from './fake-host-net.ts';
+import { FakeHostNet, type FakeTcp } from './fake-host-net.ts';
 import { VirtualNetwork } from './network.ts';
 import type { NetworkConfig } from './network-config.ts';
 
 const ALIAS_IP = ip('192.168.127.254');
+const OUTSIDE = ip('203.0.113.9');
 const NO_IP = 0 as Ipv4;
 const GUEST6 = ip6('fd70:6f72:7473::ff:fe00:1');
 const ALIAS6 = ip6('fd70:6f72:7473::254');
@@ -27,8 +28,10 @@ class Lab {
   readonly port: LinkPort;
   frames: Uint8Array[] = [];
 
-  constructor(config: Partial<NetworkConfig> = {}) {
-    this.network = new VirtualNetwork({ clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ipv6: false, ...config } });
+  constructor(config: Partial<NetworkConfig> = {}, log?: (line: string) => void) {
+    this.network = new VirtualNetwork({
+      clock: this.clock, random: new SeededRandom(7), hostNet: this.hostNet, config: { verifyChecksums: true, ipv6: false, ...config }, ...(log === undefined ? {} : { log }),
+    });
     this.port = this.network.attach({ sendBatch: (batch) => { this.frames.push(...framesOf(batch)); return true; } });
   }
 
@@ -48,6 +51,33 @@ class Lab {
 
   sendTcp(flags: number, seq: number, ack: number, payload = new Uint8Array(0), dst = ALIAS_IP, dstPort = 80): void {
     this.sendIp(dst, 6, tcp(GUEST_IP, dst, { srcPort: 1234, dstPort, seq, ack, flags, window: 60_000, options: [], payload }));
+  }
+
+  /** A connection of the guest's that the host has taken: its socket, and our ISN. The guest's next number is 101. */
+  dialled(dst = ALIAS_IP): { socket: FakeTcp; iss: number } {
+    this.sendTcp(TCP_SYN, 100, 0, undefined, dst);
+    const socket = this.hostNet.tcp.at(-1)!;
+    socket.handlers.onConnect!();
+    this.clock.advance(0);
+    const synAck = this.frames.pop()!;
+    const iss = new DataView(synAck.buffer).getUint32(38);
+    this.sendTcp(TCP_ACK, 101, iss + 1, undefined, dst);
+    this.frames = [];
+    return { socket, iss };
+  }
+
+  /** Acknowledges what comes in order from `seq` on, until nothing more comes. Returns what is next. */
+  takeAll(seq: number, own: number): number {
+    let next = seq >>> 0;
+    while (this.frames.length > 0) {
+      for (const frame of this.frames.splice(0)) {
+        const view = new DataView(frame.buffer, frame.byteOffset);
+        if (frame[23] === 6 && view.getUint32(38) === next) next = (next + frame.length - 54) >>> 0;
+      }
+      if (next !== seq) this.sendTcp(TCP_ACK, own, next);
+      seq = next;
+    }
+    return next;
   }
 
   dhcp(request: Partial<DhcpRepr>, mac: Mac = GUEST_MAC): DhcpRepr | null {
@@ -312,7 +342,7 @@ test('stations have the number of their link; who comes and goes is said once', 
 });
 
 test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICMP message, idle flows end', () => {
-  const lab = new Lab({ maxUdpFlows: 2 });
+  const lab = new Lab();
   lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(1, 2, 3));
   lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(4));
   const [socket] = lab.hostNet.udp;
@@ -331,11 +361,201 @@ test('UDP NAT: a flow per destination, the alias is loopback, an error is an ICM
     '192.168.127.254 > 192.168.127.3 fragment offset 2960 len 1048',
   ]);
   lab.sendUdp(ALIAS_IP, 5001, 6000, Uint8Array.of(1));
-  lab.sendUdp(ALIAS_IP, 5002, 6000, Uint8Array.of(1));
-  expect([lab.network.stats()['udpFlowsOpen'], lab.network.stats()['drop:udp-flow-cap']]).toEqual([2, 1]);
+  expect(lab.network.stats()).toMatchObject({ udpFlowsOpen: 2, udpMappingsOpen: 2 });
   lab.clock.advance(91_000);
-  expect(socket.isClosed).toBe(true);
+  expect([socket.isClosed, lab.hostNet.mappings.map(({ isClosed }) => isClosed)]).toEqual([true, [true, true]]);
   lab.expectNothingLeft();
+});
+
+test('UDP NAT, RFC 4787 REQ-1 and REQ-8: one port for all destinations, answers from any port of an address that was spoken to', () => {
+  const lab = new Lab({ policy: { rules: [{ allow: false, ports: { first: 25, last: 25 } }], otherwise: 'allow' } });
+  for (const last of [1, 2, 3]) lab.sendUdp(ip(`203.0.113.${last}`), 5000, 3478, Uint8Array.of(last));
+  lab.sendUdp(OUTSIDE, 5001, 3478, Uint8Array.of(4));
+  expect(lab.hostNet.mappings.map(({ to, port }) => `${to} ${port}`)).toEqual(['0.0.0.0 40000', '0.0.0.0 40001']);
+  // Each destination's own socket shares the mapping's port.
+  expect(lab.hostNet.udp.map(({ to, port, sent }) => `${to} from ${port}: ${sent.map((bytes) => bytes[0]).join()}`)).toEqual([
+    '203.0.113.1:3478 from 40000: 1', '203.0.113.2:3478 from 40000: 2', '203.0.113.3:3478 from 40000: 3', '203.0.113.9:3478 from 40001: 4',
+  ]);
+  const [mapping] = lab.hostNet.mappings;
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.2'), 1069);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.2'), 3478);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.77'), 3478);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.2'), 25);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip('203.0.113.2'), 0);
+  lab.clock.advance(0);
+  expect(lab.lines()).toEqual(['203.0.113.2.1069 > 192.168.127.3.5000 udp len 1', '203.0.113.2.3478 > 192.168.127.3.5000 udp len 1']);
+  expect(lab.network.stats()).toMatchObject({ 'drop:udp-filtered': 2, 'drop:udp-denied': 1, 'udpFlowsOpen': 5 });
+  // The transfer goes on with that port.
+  lab.sendUdp(ip('203.0.113.2'), 5000, 1069, Uint8Array.of(7));
+  expect([mapping.sentTo, lab.hostNet.udp.length]).toEqual([['203.0.113.2:1069'], 4]);
+  expect([...lab.network.flows()].find(({ remotePort }) => remotePort === 1069)).toMatchObject({ from: 'guest', state: 'answered', bytesFromGuest: 1, bytesToGuest: 1 });
+  lab.clock.advance(91_000);
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT: the four destinations spoken to last, or that answer, have a socket that hears errors; the others use the mapping\'s', () => {
+  const lab = new Lab();
+  const send = (last: number, ttl = 64): void => lab.sendIp(ip(`203.0.113.${last}`), 17, udp(GUEST_IP, ip(`203.0.113.${last}`), 5000, 33_434, Uint8Array.of(last)), { ttl });
+  for (let last = 1; last <= 6; last++) send(last);
+  const twins = lab.hostNet.udp;
+  expect(twins.map(({ isClosed }) => isClosed)).toEqual([true, true, false, false, false, false]);
+  twins[5].handlers.onError('ECONNREFUSED');
+  lab.clock.advance(0);
+  expect(lab.lines()).toEqual(['203.0.113.6 > 192.168.127.3 icmp type 3 code 3 about 192.168.127.3.5000 > 203.0.113.6.33434 protocol 17']);
+  const [mapping] = lab.hostNet.mappings;
+  send(1, 9);
+  send(2, 9);
+  send(2);
+  expect([mapping.sentTo, mapping.ttls]).toEqual([['203.0.113.1:33434', '203.0.113.2:33434', '203.0.113.2:33434'], [8, 64]]);
+  // An unsendable datagram of the mapping's names its destination; one that breaks costs a twin nothing but itself.
+  mapping.handlers.onError('ENETUNREACH', ip('203.0.113.1'), 33_434);
+  twins[4].handlers.onError('EMFILE');
+  for (const answered of [2, 3, 5]) twins[answered].handlers.onMessage(Uint8Array.of(1), 0 as never, 0);
+  lab.clock.advance(0);
+  expect(lab.lines()[0]).toMatch(/icmp type 3 code 0 about 192\.168\.127\.3\.5000 > 203\.0\.113\.1\.33434/);
+  expect([twins[4].isClosed, lab.network.stats()['udpFlowsOpen']]).toEqual([true, 6]);
+  lab.network.close();
+  expect(lab.hostNet.udp.concat(lab.hostNet.mappings).every(({ isClosed }) => isClosed)).toBe(true);
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT: a full table ends what is idle for longest, what nobody answered first; said once, counted', () => {
+  const said: string[] = [];
+  const lab = new Lab({ maxUdpFlows: 100 }, (line) => said.push(line));
+  const peer = (i: number): Ipv4 => (ip('203.1.0.0') + i) as Ipv4;
+  for (const port of [1, 2]) {
+    lab.sendUdp(OUTSIDE, port, 7000, Uint8Array.of(1));
+    lab.hostNet.udp.at(-1)!.handlers.onMessage(Uint8Array.of(1), OUTSIDE, 7000);
+  }
+  for (let i = 0; i < 6000; i++) lab.sendUdp(peer(i), 5000, 6881, Uint8Array.of(1));
+  expect(lab.network.stats()).toMatchObject({ udpFlowsOpen: 100, udpFlowsMade: 6002, udpFlowsEvicted: 5902, udpMappingsOpen: 3 });
+  const open = [...lab.network.flows()].map(({ remoteIp }) => remoteIp as number);
+  expect([open.filter((remoteIp) => remoteIp === OUTSIDE).length, Math.min(...open.filter((remoteIp) => remoteIp !== OUTSIDE))]).toEqual([2, peer(6000 - 98)]);
+  // One that is heard again is not the oldest any more.
+  lab.sendUdp(peer(5902), 5000, 6881, Uint8Array.of(1));
+  lab.sendUdp(peer(7000), 5000, 6881, Uint8Array.of(1));
+  expect([...lab.network.flows()].some(({ remoteIp }) => remoteIp === peer(5902))).toBe(true);
+  expect(said.filter((line) => line.startsWith('100 UDP flows are open'))).toHaveLength(1);
+  // Answered ones only: the oldest of them.
+  for (let i = 0; i < 100; i++) {
+    lab.sendUdp(OUTSIDE, 100 + i, 7000, Uint8Array.of(1));
+    lab.hostNet.udp.at(-1)!.handlers.onMessage(Uint8Array.of(1), OUTSIDE, 7000);
+  }
+  lab.sendUdp(OUTSIDE, 999, 7000, Uint8Array.of(1));
+  const ports = [...lab.network.flows()].map(({ guestPort }) => guestPort);
+  expect([ports.length, ports.includes(1), ports.includes(2), ports.includes(100), ports.includes(999)]).toEqual([100, false, false, false, true]);
+  lab.network.close();
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT: a host without sockets refuses that flow, and the one that is idle for longest makes room for the next', () => {
+  const lab = new Lab();
+  lab.sendUdp(OUTSIDE, 5000, 7000, Uint8Array.of(1));
+  lab.clock.advance(10);
+  lab.sendUdp(OUTSIDE, 5001, 7000, Uint8Array.of(1));
+  lab.hostNet.mappings[1].handlers.onError('EMFILE');
+  expect([lab.hostNet.mappings.map(({ isClosed }) => isClosed), lab.network.stats()['udpFlowsEvicted']]).toEqual([[true, true], 1]);
+  lab.sendUdp(OUTSIDE, 5001, 7000, Uint8Array.of(1));
+  expect(lab.network.stats()['udpFlowsOpen']).toBe(1);
+});
+
+test.each([53, 123])('UDP NAT to port %i: a socket of its own, gone 3 s after each question has its answer, in half a minute without', (port) => {
+  const lab = new Lab();
+  lab.sendUdp(OUTSIDE, 5000, port, Uint8Array.of(1));
+  lab.sendUdp(OUTSIDE, 5000, port, Uint8Array.of(2));
+  const [socket] = lab.hostNet.udp;
+  expect([lab.hostNet.udp.length, lab.hostNet.mappings.length, socket.sent.length]).toEqual([1, 0, 2]);
+  socket.handlers.onMessage(Uint8Array.of(1), OUTSIDE, port);
+  lab.clock.advance(10_000);
+  socket.handlers.onMessage(Uint8Array.of(2), OUTSIDE, port);
+  lab.clock.advance(2999);
+  expect([lab.lines().length, socket.isClosed]).toEqual([2, false]);
+  lab.clock.advance(1);
+  expect(socket.isClosed).toBe(true);
+  lab.sendUdp(OUTSIDE, 5000, port, Uint8Array.of(1));
+  lab.clock.advance(29_999);
+  expect(lab.hostNet.udp[1].isClosed).toBe(false);
+  lab.clock.advance(1);
+  expect(lab.hostNet.udp[1].isClosed).toBe(true);
+  lab.expectNothingLeft();
+});
+
+/** An ICMP error of the guest's, about a datagram that it was sent. */
+function reportUdp(lab: Lab, code: number, rest: number, src: Ipv4, srcPort: number, dstPort: number, len = 100): void {
+  const quoted = ipv4(src, GUEST_IP, 17, udp(src, GUEST_IP, srcPort, dstPort, new Uint8Array(len))).subarray(0, 28);
+  const message = Uint8Array.from([3, code, 0, 0, ...u32(rest), ...quoted]);
+  message.set(u16(naiveChecksum(message)), 2);
+  lab.sendIp(src, 1, message);
+}
+
+test('UDP: datagrams to a guest behind a smaller link are fragmented once that is said, the gateway\'s own too; what is forged is counted', () => {
+  const lab = new Lab();
+  lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(1));
+  const { handlers } = lab.hostNet.udp[0];
+  const lengths = (): string[] => {
+    handlers.onMessage(new Uint8Array(1450), 0 as never, 6000);
+    lab.clock.advance(0);
+    return lab.lines().map((line) => line.replace(/.*(udp|offset \S+) /, '$1 '));
+  };
+  expect(lengths()).toEqual(['udp len 1450']);
+  reportUdp(lab, 4, 1400, ALIAS_IP, 6001, 5000);
+  reportUdp(lab, 4, 1400, GATEWAY_IP, 54, 5000);
+  expect([lengths(), lab.network.stats()['drop:icmp-unrelated']]).toEqual([['udp len 1450'], 2]);
+  reportUdp(lab, 4, 1400, ALIAS_IP, 6000, 5000, 1450);
+  expect(lengths()).toEqual(['offset 0+ len 1376', 'offset 1376 len 82']);
+  reportUdp(lab, 4, 1300, GATEWAY_IP, 53, 5000);
+  expect(lengths()).toEqual(['offset 0+ len 1280', 'offset 1280 len 178']);
+  reportUdp(lab, 4, 1400, ALIAS_IP, 6000, 5000);
+  expect(lengths()).toEqual(['offset 0+ len 1280', 'offset 1280 len 178']);
+});
+
+test('UDP: a guest that says that nobody listens there ends the flow, of its own and of a forward\'s client', async () => {
+  const lab = new Lab();
+  const forward = await lab.network.addForward({ protocol: 'udp', hostIp: ip('127.0.0.1'), hostPort: 0, guestPort: 5353 });
+  lab.sendUdp(ALIAS_IP, 5000, 6000, Uint8Array.of(1));
+  const [bound] = lab.hostNet.udp;
+  bound.handlers.onMessage(Uint8Array.of(1), ip('127.0.0.1'), 999);
+  lab.clock.advance(0);
+  const port = Number(/127\.1\.(\d+) >/.exec(lab.lines().at(-1)!)![1]);
+  reportUdp(lab, 3, 0, GATEWAY_IP, port, 5354);
+  expect(lab.network.stats()['udpFlowsOpen']).toBe(2);
+  reportUdp(lab, 3, 0, GATEWAY_IP, port, 5353);
+  reportUdp(lab, 3, 0, ALIAS_IP, 6000, 5000);
+  expect(lab.network.stats()).toMatchObject({ udpFlowsOpen: 0, udpRefusedByGuest: 2, udpMappingsOpen: 0 });
+  // Its server may be up by now: the port is still there.
+  bound.handlers.onMessage(Uint8Array.of(1), ip('127.0.0.1'), 999);
+  lab.clock.advance(0);
+  expect([lab.lines().length, bound.isClosed]).toEqual([1, false]);
+  forward.close();
+  lab.expectNothingLeft();
+});
+
+test('UDP: what the host can\'t send whole is told to who wanted it whole', () => {
+  const lab = new Lab();
+  for (const fragment of [0x4000, 0]) {
+    lab.sendIp(OUTSIDE, 17, udp(GUEST_IP, OUTSIDE, 5000 + fragment, 6000, new Uint8Array(1400)), { fragment });
+    lab.hostNet.udp.at(-1)!.handlers.onError('EMSGSIZE');
+    lab.clock.advance(0);
+  }
+  const [frame] = lab.frames;
+  expect([lab.frames.length, frame[34], frame[35], new DataView(frame.buffer, frame.byteOffset).getUint16(40)]).toEqual([1, 3, 4, 1006]);
+});
+
+test('TCP NAT: the guest\'s keepalive becomes the host\'s, the shortest that it has shown', () => {
+  const lab = new Lab();
+  const { socket, iss } = lab.dialled();
+  for (const waitMs of [60_000, 75_000]) {
+    lab.clock.advance(waitMs);
+    lab.sendTcp(TCP_ACK, 100, iss + 1);
+  }
+  expect(socket.keepalives).toEqual([60_000]);
+  lab.sendTcp(TCP_ACK, 101, iss + 1, Uint8Array.of(1));
+  lab.clock.advance(3000);
+  lab.sendTcp(TCP_ACK, 101, iss + 1);
+  expect(socket.keepalives).toEqual([60_000, 3000]);
+  socket.handlers.onClose('ETIMEDOUT');
+  lab.clock.advance(0);
+  expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
 });
 
 test('UDP to port 0, and to a port of the gateway where nobody listens, is counted', () => {
@@ -382,10 +602,90 @@ test('TCP NAT: dial, then the handshake; data both ways; backpressure; an error 
   expect(lab.network.stats()['tcpBytesHeld']).toBe(0);
   for (let i = 0; i < 6; i++) socket.handlers.onData(new Uint8Array(65_536));
   expect(socket.isPaused).toBe(true);
-  lab.lines();
+  lab.clock.advance(0);
+  lab.takeAll(iss + 1, 1104);
   socket.handlers.onClose('ECONNRESET');
   lab.clock.advance(0);
   expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
+  lab.expectNothingLeft();
+});
+
+test('TCP NAT: what the host had sent before its error reaches the guest, then the reset; what the guest still uploads is taken', () => {
+  const lab = new Lab();
+  const { socket, iss } = lab.dialled();
+  socket.isStalled = true;
+  lab.sendTcp(TCP_ACK, 101, iss + 1, new Uint8Array(1000));
+  lab.lines();
+  socket.handlers.onData(new Uint8Array(200));
+  socket.handlers.onClose('ECONNRESET');
+  lab.clock.advance(0);
+  expect(lab.lines().map((line) => /tcp (\S+) .* win \d+(.*)/.exec(line)!.slice(1))).toEqual([['PSH|ACK', ' len 200']]);
+  expect(lab.network.stats()['tcpBytesHeld']).toBe(0);
+  lab.sendTcp(TCP_ACK, 1101, iss + 1, new Uint8Array(1000));
+  expect(lab.lines().at(-1)).toMatch(/tcp ACK .* ack 2101 win 6/);
+  // Lost on the way: sent again.
+  lab.clock.advance(1100);
+  expect(lab.lines().at(-1)).toMatch(/len 200$/);
+  lab.sendTcp(TCP_ACK, 2101, iss + 201);
+  expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
+  lab.expectNothingLeft();
+});
+
+test('TCP NAT: an end of the host\'s half and then an error: data, FIN, and the reset when all of it has come', () => {
+  const lab = new Lab();
+  const { socket, iss } = lab.dialled();
+  socket.handlers.onData(new Uint8Array(200));
+  socket.handlers.onEnd();
+  socket.handlers.onClose('EPIPE');
+  lab.clock.advance(0);
+  expect(lab.lines().at(-1)).toMatch(/tcp FIN\|PSH\|ACK .* len 200$/);
+  lab.sendTcp(TCP_ACK, 101, iss + 202);
+  expect(lab.lines().at(-1)).toMatch(/tcp RST\|ACK/);
+  lab.expectNothingLeft();
+});
+
+test('TCP NAT: what the guest had sent before its reset reaches the host: the reset waits for the kernel, and some round trips', () => {
+  const lab = new Lab();
+  const { socket, iss } = lab.dialled(OUTSIDE);
+  lab.sendTcp(TCP_ACK, 101, iss + 1, new Uint8Array(10), OUTSIDE);
+  socket.isStalled = true;
+  lab.sendTcp(TCP_ACK, 111, iss + 1, new Uint8Array(300), OUTSIDE);
+  lab.sendTcp(TCP_RST, 411, 0, undefined, OUTSIDE);
+  expect([socket.written, socket.isReset, socket.isPaused]).toEqual([310, false, false]);
+  lab.clock.advance(5000);
+  expect(socket.isReset).toBe(false);
+  socket.pendingBytes = 0;
+  socket.handlers.onTaken();
+  lab.clock.advance(499);
+  expect(socket.isReset).toBe(false);
+  lab.clock.advance(1);
+  expect(socket.isReset).toBe(true);
+  lab.expectNothingLeft();
+  // A peer on this host is as near as can be.
+  const near = lab.dialled();
+  lab.sendTcp(TCP_ACK, 101, near.iss + 1, new Uint8Array(10));
+  lab.sendTcp(TCP_RST, 111, 0);
+  expect(near.socket.isReset).toBe(false);
+  lab.clock.advance(30);
+  expect(near.socket.isReset).toBe(true);
+  // Nothing was sent lately: at once. A host that takes nothing: after a minute. One that ends meanwhile: no more to do.
+  const quiet = lab.dialled();
+  lab.sendTcp(TCP_ACK, 101, quiet.iss + 1, new Uint8Array(10));
+  lab.clock.advance(600);
+  lab.sendTcp(TCP_RST, 111, 0);
+  expect(quiet.socket.isReset).toBe(true);
+  const deaf = lab.dialled();
+  deaf.socket.isStalled = true;
+  lab.sendTcp(TCP_ACK, 101, deaf.iss + 1, new Uint8Array(10));
+  lab.sendTcp(TCP_RST, 111, 0);
+  lab.clock.advance(59_000);
+  expect(deaf.socket.isReset).toBe(false);
+  lab.clock.advance(1000);
+  expect(deaf.socket.isReset).toBe(true);
+  const gone = lab.dialled();
+  lab.sendTcp(TCP_ACK, 101, gone.iss + 1, new Uint8Array(10));
+  lab.sendTcp(TCP_RST, 111, 0);
+  gone.socket.handlers.onClose('ECONNRESET');
   lab.expectNothingLeft();
 });
 
@@ -507,6 +807,44 @@ test.each<[Partial<NetworkConfig>, RegExp]>([
   [{ poolEnd: ip('240.0.0.1') }, /pool's 240\.0\.0\.1 is reserved/], [{ poolStart: ip('192.168.128.1') }, /pool's 192\.168\.128\.1 is not in/],
 ])('a network of addresses that are nobody\'s is refused: %j', (config, message) => {
   expect(() => new Lab(config)).toThrow(message);
+});
+
+test('a forward to a guest that can\'t be there is reset at once, or soon; one that may still come is waited for', () => {
+  const lab = new Lab();
+  const resetAfter = (guest: Ipv4, limitMs: number): number => {
+    const socket = lab.hostNet.connectTcp(ip('127.0.0.1'), 1, { onData() {}, onEnd() {}, onTaken() {}, onClose() {} }) as FakeTcp;
+    lab.network.forwardTcp(socket, 80, guest);
+    const startMs = lab.clock.nowMs();
+    lab.clock.advance(0);
+    lab.clock.runUntil(() => socket.isReset, limitMs);
+    return socket.isReset ? Math.round(lab.clock.nowMs() - startMs) : Infinity;
+  };
+  const absent = ip('192.168.127.77');
+  // Its machine boots: nobody has been heard by the link.
+  expect(resetAfter(GUEST_IP, 5000)).toBe(3000);
+  lab.sendIp(GATEWAY_IP, 17, udp(GUEST_IP, GATEWAY_IP, 1, 9, new Uint8Array(1)));
+  expect(resetAfter(absent, 5000)).toBe(300);
+  const second = lab.network.attach({ sendBatch: (batch) => { batch.release(); return true; } });
+  expect(resetAfter(absent, 5000)).toBe(3000);
+  second.close();
+  // Known, and its link is broken: as long as a link takes to come back. Unknown: no link, nobody.
+  lab.port.close();
+  expect(resetAfter(GUEST_IP, 5000)).toBe(3000);
+  expect(resetAfter(absent, 5000)).toBe(0);
+  lab.network.close();
+  lab.expectNothingLeft();
+  // A network is made before its guest, which may take a moment.
+  const clock = new VirtualClock();
+  const early = new VirtualNetwork({ clock, random: new SeededRandom(7), hostNet: lab.hostNet });
+  const sockets = [0, 10_000].map((atMs) => {
+    clock.advance(atMs);
+    const socket = lab.hostNet.connectTcp(ip('127.0.0.1'), 1, { onData() {}, onEnd() {}, onTaken() {}, onClose() {} }) as FakeTcp;
+    early.forwardTcp(socket, 80);
+    clock.advance(1);
+    return socket.isReset;
+  });
+  expect(sockets).toEqual([false, true]);
+  early.close();
 });
 
 test('guests on one network reach each other through the switch; a broken link makes room', () => {

@@ -47,6 +47,8 @@ export interface NetworkOptions {
   onExhausted?: (error: string) => void;
   /** how many sockets of the host this network may hold; absent: as many as the host gives */
   sockets?: SocketBudget;
+  /** what the network's owner should know, each at most once */
+  notice?: (line: string) => void;
 }
 
 export type NetworkStats = Record<string, number>;
@@ -79,7 +81,7 @@ export class VirtualNetwork {
   #pingTokensAtMs = 0;
   #isClosed = false;
 
-  constructor({ clock, random, hostNet: bareHostNet, config, log, onBug, onExhausted, sockets }: NetworkOptions) {
+  constructor({ clock, random, hostNet: bareHostNet, config, log, onBug, onExhausted, sockets, notice = log }: NetworkOptions) {
     this.config = { ...DEFAULT_NETWORK_CONFIG, ...config };
     checkConfig(this.config);
     const { policy, hostAliases, hostAliases6 } = this.config;
@@ -92,7 +94,7 @@ export class VirtualNetwork {
     this.#stack = new Stack(clock, random, stackConfig(this.config, () => hostNet.hasIpv6()), log, containment);
     this.#aliases = new HostAliases(this.#stack.addresses, hostAliases, hostAliases6);
     this.#tcpNat = new TcpNat(this.#stack, hostNet, policy, this.#aliases);
-    this.#udpNat = new UdpNat(this.#stack, hostNet, policy, this.#aliases, this.config.udpIdleMs, this.config.maxUdpFlows);
+    this.#udpNat = new UdpNat(this.#stack, hostNet, policy, this.#aliases, this.config.udpIdleMs, this.config.maxUdpFlows, notice);
     this.#dhcp = new DhcpServer(this.#stack, this.config, log);
     this.#dns = new DnsServer(this.#stack, new ContainedHostNet(bareHostNet, seam, true), this.config, this.#dhcp);
     this.#forwards = new PortForwards(hostNet, containment, this.#tcpNat, this.#udpNat);
@@ -100,6 +102,11 @@ export class VirtualNetwork {
     this.#stack.udp.onDatagram = (datagram) => this.#onDatagram(datagram);
     this.#stack.udp.onDhcp = (station, bytes, start, end) => this.#dhcp.onMessage(station, bytes, start, end);
     this.#stack.icmp.onEcho = (request) => this.#onEcho(request);
+    this.#stack.guestErrors.udpOwner = {
+      // The gateway's own answers are no flows.
+      has: (guestIp, guestPort, remoteIp, port) => (port === DNS_PORT && this.#isGateway(remoteIp)) || this.#udpNat.has(guestIp, guestPort, remoteIp, port),
+      onGuestRefused: (...flow) => this.#udpNat.onGuestRefused(...flow),
+    };
   }
 
   /** Plugs a link in. Throws RelayError RELAY_LIMIT beyond `maxLinks`, RELAY_CLOSED after `close`. */
@@ -192,6 +199,7 @@ export class VirtualNetwork {
       tcpNatFlowsOpen: this.#tcpNat.flowCount,
       tcpBytesHeld: tcp.heldBytes,
       udpFlowsOpen: this.#udpNat.flowCount,
+      udpMappingsOpen: this.#udpNat.mappingCount,
       dnsQueriesOpen: this.#dns.queriesOpen,
       dnsSocketsOpen: this.#dns.socketsOpen,
       dnsSessionsOpen: this.#dnsSessions.size,

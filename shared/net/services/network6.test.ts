@@ -219,6 +219,71 @@ test('what is not carried, and what is said about it', () => {
   expect(lab.drops('udp-bad-checksum')).toBe(1);
 });
 
+test('Packet Too Big (RFC 8201): TCP cuts and sends again at once, UDP is fragmented; less than 1280 is taken for 1280', () => {
+  const lab = Lab.ready();
+  const say = (flags: number, seq: number, ack: number, options: number[]): void => {
+    lab.sendIp(ALIAS, 6, tcp(GUEST, ALIAS, { srcPort: 1234, dstPort: 80, seq, ack, flags, window: 60_000, options, payload: new Uint8Array(0) }));
+  };
+  say(TCP_SYN, 100, 0, [2, 4, ...u16(1440)]);
+  const [socket] = lab.hostNet.tcp;
+  socket.handlers.onConnect!();
+  lab.clock.advance(0);
+  const view = new TcpView();
+  view.wrap(lab.frames.at(-1)!, 54, lab.frames.at(-1)!.length);
+  const iss = view.seq;
+  say(TCP_ACK, 101, iss + 1, []);
+  lab.lines();
+  const report = (mtu: number, quoted: Uint8Array, to = ALIAS): void => lab.sendIp(to, 58, icmpv6(GUEST, to, Uint8Array.from([2, 0, 0, 0, ...u32(mtu), ...quoted.subarray(0, 1232)])));
+  const segment = (seq: number): Uint8Array => ipv6(ALIAS, GUEST, 6, tcp(ALIAS, GUEST, { srcPort: 80, dstPort: 1234, seq, ack: 101, flags: TCP_ACK, window: 1, options: [], payload: new Uint8Array(1440) }));
+  socket.handlers.onData(new Uint8Array(2880));
+  lab.clock.advance(0);
+  const lengths = (): number[] => lab.frames.splice(0).map((frame) => frame.length - 14);
+  expect(lengths()).toEqual([1500, 1500]);
+  report(1400, segment(iss));
+  expect(lengths()).toEqual([]);
+  report(1400, segment(iss + 1));
+  expect(lengths()).toEqual([1400, 160, 1400, 160]);
+  report(600, segment(iss + 1));
+  expect(lengths()).toEqual([1280, 180, 1280, 180]);
+  lab.clock.advance(600_000);
+  lab.sendUdp(ALIAS, 5000, 6000, Uint8Array.of(1));
+  lengths();
+  const datagram = ipv6(ALIAS, GUEST, 17, udp(ALIAS, GUEST, 6000, 5000, new Uint8Array(1440)));
+  const answer = (): number[] => {
+    lab.hostNet.udp[0].handlers.onMessage(new Uint8Array(1440), 0 as never, 6000);
+    lab.clock.advance(0);
+    return lengths();
+  };
+  expect(answer()).toEqual([1488]);
+  report(1400, datagram, OUTSIDE);
+  report(1400, ipv6(ALIAS, GUEST, 17, udp(ALIAS, GUEST, 6001, 5000, new Uint8Array(1440))));
+  report(1400, datagram.subarray(0, 47));
+  expect([answer(), lab.drops('icmpv6-unrelated')]).toEqual([[1488], 4]);
+  report(1400, datagram);
+  expect(answer()).toEqual([1400, 144]);
+  // A first fragment, quoted with its header.
+  const piece = Uint8Array.from([17, 0, 0, 1, 0, 0, 0, 9, ...udp(ALIAS, GUEST, 6000, 5000, new Uint8Array(1440)).subarray(0, 800)]);
+  report(1000, ipv6(ALIAS, GUEST, 44, piece));
+  expect(answer()).toEqual([1280, 264]);
+  lab.network.close();
+  lab.expectNothingLeft();
+});
+
+test('UDP NAT: an answer from another port of the same IPv6 address is let in, a stranger\'s is not', () => {
+  const lab = Lab.ready();
+  lab.sendUdp(OUTSIDE, 5000, 69, Uint8Array.of(1));
+  const [mapping] = lab.hostNet.mappings;
+  mapping.handlers.onMessage(Uint8Array.of(9), OUTSIDE, 1069);
+  mapping.handlers.onMessage(Uint8Array.of(9), ip6('2001:db8::a'), 69);
+  lab.clock.advance(0);
+  expect([mapping.to, lab.lines(), lab.drops('udp-filtered')]).toEqual(['::', [`2001:db8::9.1069 > ${formatIpv6(GUEST)}.5000 udp len 1`], 1]);
+  lab.sendUdp(OUTSIDE, 5000, 1069, Uint8Array.of(2));
+  expect(mapping.sentTo).toEqual(['[2001:db8::9]:1069']);
+  lab.clock.advance(91_000);
+  lab.network.close();
+  lab.expectNothingLeft();
+});
+
 test('UDP NAT: the alias is ::1, a fragmented answer, an error is an ICMPv6 message, a policy for IPv6', () => {
   const lab = Lab.ready({ policy: { rules: [{ allow: false, cidr: parseCidr6('2001:db8::/32')! }], otherwise: 'allow' } });
   lab.sendUdp(ALIAS, 5000, 6000, Uint8Array.of(1, 2, 3));
@@ -295,6 +360,7 @@ test('TCP NAT: dial, handshake with an MSS that is 20 smaller, data both ways, r
   const sizes = lab.frames.map((frame) => frame.length);
   expect([sizes, lab.lines().at(-1)]).toEqual([[1514, 1514, 74 + 120], expect.stringMatching(/^fd70:6f72:7473::254\.80 > fd70:6f72:7473::ff:fe00:1\.1234 tcp PSH\|ACK .* len 120$/)]);
   lab.sendTcp(TCP_RST, 104, 0);
+  lab.clock.advance(500);
   expect(socket.isReset).toBe(true);
   // No connection: a reset; refused: a reset; unreachable: ICMPv6.
   lab.sendTcp(TCP_ACK, 1, 77);

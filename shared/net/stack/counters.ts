@@ -15,7 +15,10 @@ export class Counters {
   tcpOutOfOrder = 0;
   udpFlowsMade = 0;
   udpDropped = 0;
+  udpFlowsEvicted = 0;
+  udpRefusedByGuest = 0;
   icmpErrorsSent = 0;
+  icmpErrorsHeeded = 0;
   dnsQueries = 0;
   dnsCacheHits = 0;
   /** sockets that the host had no descriptor, memory or port for */

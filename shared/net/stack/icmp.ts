@@ -9,6 +9,7 @@ import type { FlowIp } from './ipv6-table.ts';
 import { asV4, isV6 } from './ipv6-table.ts';
 import type { Neighbor } from './neighbors.ts';
 import type { Stack } from './stack.ts';
+import type { Station } from './switch.ts';
 import { copyOf } from '../wire/copy.ts';
 
 /** errors that may come at once, and per second */
@@ -39,11 +40,16 @@ export class Icmp {
   }
 
   /** A message from `src` to `dst`, which is ours or beyond us. Borrowed. */
-  receive(neighbor: Neighbor, src: UnicastIpv4, dst: UnicastIpv4, ip: Ipv4View): void {
+  receive(station: Station, neighbor: Neighbor, src: UnicastIpv4, dst: UnicastIpv4, ip: Ipv4View): void {
     const { counters } = this.#stack;
     const icmp = parseIcmp(ip.bytes, ip.payloadStart, ip.end);
     if (typeof icmp === 'string') return counters.drop(icmp);
     if (this.#stack.config.verifyChecksums && !isChecksumRight(ip.bytes, ip.payloadStart, ip.end)) return counters.drop('icmp-bad-checksum');
+    if (icmp.kind === 'error') {
+      const { type, code, rest, dataStart, dataEnd } = icmp;
+      if (!this.#stack.guestErrors.onIcmp(station, ip.dst, type, code, rest, ip.bytes, dataStart, dataEnd)) counters.drop('icmp-unrelated');
+      return;
+    }
     if (icmp.kind !== 'echo-request') return counters.drop('icmp-unsupported');
     const request = { guestIp: src, dst, id: icmp.id, seq: icmp.seq, ttl: ip.ttl, data: copyOf(ip.bytes, icmp.dataStart, icmp.dataEnd) };
     if (this.#stack.isOurs(dst)) this.reply(request, neighbor);
@@ -61,8 +67,8 @@ export class Icmp {
     this.#stack.sendIpv4(neighbor, request.dst, asV4(request.guestIp), IPPROTO_ICMP, message);
   }
 
-  /** `packet` starts with the offender's IP header. */
-  sendError(neighbor: Neighbor, packet: Uint8Array, type: number, code: number): void {
+  /** `packet` starts with the offender's IP header. `rest` is the second word: of "fragmentation needed", the MTU. */
+  sendError(neighbor: Neighbor, packet: Uint8Array, type: number, code: number, rest = 0): void {
     const dst = getIpv4(packet, 16);
     const src = getIpv4(packet, 12);
     // RFC 1122 §3.2.2: none about a broadcast, a fragment but the first, or another error.
@@ -72,7 +78,7 @@ export class Icmp {
     const len = Math.min(packet.length, QUOTE_MAX);
     const message = new Uint8Array(ICMP_HEADER_LEN + len);
     message.set(packet.subarray(0, len), ICMP_HEADER_LEN);
-    emitIcmp(message, 0, type, code, 0, len);
+    emitIcmp(message, 0, type, code, rest, len);
     this.#stack.counters.icmpErrorsSent++;
     // Whose port it is says so himself: to traceroute that is the end of the way.
     const from = type === ICMP_UNREACHABLE && code === ICMP_PORT_UNREACHABLE ? dst : this.#stack.config.gatewayIp;

@@ -40,7 +40,11 @@ export class Icmpv6 {
     if (typeof message === 'string') return counters.drop(message);
     switch (message.kind) {
       case 'listener': return;
-      case 'error':
+      case 'error': {
+        const { type, code, rest, dataStart, dataEnd } = message;
+        if (!this.#stack.guestErrors.onIcmpv6(station, dst, type, code, rest, ip.bytes, dataStart, dataEnd)) counters.drop('icmpv6-unrelated');
+        return;
+      }
       case 'echo-reply': return counters.drop('icmpv6-unsupported');
       case 'echo-request': {
         if (neighbor === null) return counters.drop('ipv6-bad-source');

@@ -185,7 +185,8 @@ export class Ipv6Layer {
 
   /** Sends a message that the MTU may force into fragments. False when it was dropped. The cold way. */
   send(neighbor: Neighbor, src: Ipv6, dst: Ipv6, protocol: number, message: Uint8Array): boolean {
-    const { counters, config } = this.#stack;
+    const { counters } = this.#stack;
+    const mtu = this.#stack.mtuTo(neighbor);
     const port = neighbor.station?.port ?? null;
     if (port === null) {
       counters.drop('to-guest-no-neighbor');
@@ -193,8 +194,8 @@ export class Ipv6Layer {
     }
     this.#stack.wantFlush();
     const { mac } = neighbor.station!;
-    if (IPV6_HEADER_LEN + message.length <= config.mtu) return this.#sendPacket(port, mac, src, dst, protocol, message, IPV6_HOP_LIMIT);
-    const pieceLen = (config.mtu - IPV6_HEADER_LEN - IPV6_FRAGMENT_HEADER_LEN) & ~7;
+    if (IPV6_HEADER_LEN + message.length <= mtu) return this.#sendPacket(port, mac, src, dst, protocol, message, IPV6_HOP_LIMIT);
+    const pieceLen = (mtu - IPV6_HEADER_LEN - IPV6_FRAGMENT_HEADER_LEN) & ~7;
     this.#identification = (this.#identification + 1) >>> 0;
     for (let from = 0; from < message.length; from += pieceLen) {
       const to = Math.min(from + pieceLen, message.length);

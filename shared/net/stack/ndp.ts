@@ -63,7 +63,7 @@ export class Ndp {
     const known = this.#table.get(ip);
     if (known === undefined) {
       if (this.#table.size >= NEIGHBORS_MAX && !this.#makeRoom()) return null;
-      const neighbor: Neighbor = { ip, station };
+      const neighbor: Neighbor = { ip, station, pathMtu: Infinity, pathMtuUntilMs: 0 };
       this.#table.set(ip, neighbor);
       this.#stack.addresses.retain(ip);
       return neighbor;

@@ -3,6 +3,12 @@
  *
  * The gateway answers for its own addresses and learns from every IPv4 packet and ARP message it sees. It asks only when
  * it must speak first, to a guest that has never been heard: what is to be sent waits, a few calls at most, RFC 1122 §2.3.2.2.
+ *
+ * How long it waits for somebody unknown depends on who may still come:
+ *
+ *   no link, and the network is not new      nobody: at once
+ *   a guest on every link, each with an address   up and running guests answer in no time: 3 questions within 300 ms
+ *   else                                      somebody boots, or his link is broken: 3 s
  */
 import type { Ipv4, Mac, UnicastIpv4 } from '../wire/addr.ts';
 import { formatIpv4, formatMac, MAC_BROADCAST, MAC_NONE } from '../wire/addr.ts';
@@ -17,6 +23,7 @@ import type { TimerQueue, Wakeable } from './timers.ts';
 const NEIGHBORS_MAX = 1024;
 const WAITING_MAX = 32;
 const ASK_EVERY_MS = 1000;
+const ASK_SETTLED_EVERY_MS = 100;
 const ASK_TIMES = 3;
 
 /** One address and who has it. The object lives as long as the table, its station may change. */
@@ -24,6 +31,9 @@ export interface Neighbor {
   readonly ip: FlowIp;
   /** null while nobody has been heard under this address */
   station: Station | null;
+  /** largest packet that is said to reach it, in `bytes`, and until when that is believed */
+  pathMtu: number;
+  pathMtuUntilMs: number;
 }
 
 interface Question extends Wakeable {
@@ -41,11 +51,12 @@ export class Neighbors {
   readonly #ip: Ipv4;
   readonly #isOurs: (ip: Ipv4) => boolean;
   readonly #mayLearn: (ip: Ipv4) => ip is UnicastIpv4;
+  readonly #isStarting: () => boolean;
   readonly #log: ((line: string) => void) | undefined;
 
   constructor(
     owner: Switch, timers: TimerQueue, mac: Mac, ip: Ipv4,
-    isOurs: (ip: Ipv4) => boolean, mayLearn: (ip: Ipv4) => ip is UnicastIpv4, log?: (line: string) => void,
+    isOurs: (ip: Ipv4) => boolean, mayLearn: (ip: Ipv4) => ip is UnicastIpv4, isStarting: () => boolean, log?: (line: string) => void,
   ) {
     this.#switch = owner;
     this.#timers = timers;
@@ -53,6 +64,7 @@ export class Neighbors {
     this.#ip = ip;
     this.#isOurs = isOurs;
     this.#mayLearn = mayLearn;
+    this.#isStarting = isStarting;
     this.#log = log;
   }
 
@@ -69,7 +81,7 @@ export class Neighbors {
     let neighbor = this.#table.get(ip);
     if (neighbor === undefined) {
       if (this.#table.size >= NEIGHBORS_MAX) this.#table.delete(this.#table.keys().next().value!);
-      neighbor = { ip, station };
+      neighbor = { ip, station, pathMtu: Infinity, pathMtuUntilMs: 0 };
       this.#table.set(ip, neighbor);
     } else if (neighbor.station !== station) {
       if (neighbor.station !== null && neighbor.station.mac !== station.mac) {
@@ -87,7 +99,8 @@ export class Neighbors {
   /** Calls back at once when the neighbor is known, else when it has answered or has not. */
   resolve(ip: UnicastIpv4, done: (isFound: boolean) => void): void {
     const known = this.#table.get(ip);
-    if (known !== undefined && known.station !== null) return done(true);
+    if (known !== undefined && known.station !== null && known.station.port !== null) return done(true);
+    if (known === undefined && this.#switch.portCount === 0 && !this.#isStarting()) return done(false);
     let question = this.#questions.get(ip);
     if (question === undefined) {
       const made: Question = { asked: 0, waiting: [], wakeAtMs: Infinity, onWake: (nowMs) => this.#ask(ip, made, nowMs), onWakeFailed: () => this.#answer(ip, made, false) };
@@ -122,7 +135,7 @@ export class Neighbors {
   #ask(ip: UnicastIpv4, question: Question, nowMs: number): void {
     if (question.asked++ >= ASK_TIMES) return this.#answer(ip, question, false);
     this.#send(null, { operation: 'request', senderMac: this.#mac, senderIp: this.#ip, targetMac: MAC_NONE, targetIp: ip });
-    this.#timers.schedule(question, nowMs + ASK_EVERY_MS);
+    this.#timers.schedule(question, nowMs + (this.#switch.isSettled ? ASK_SETTLED_EVERY_MS : ASK_EVERY_MS));
   }
 
   #answer(ip: UnicastIpv4, question: Question, isFound: boolean): void {

@@ -16,12 +16,14 @@ import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHER
 import {
   emitIpv4, IPPROTO_ICMP, IPPROTO_TCP, IPPROTO_UDP, IPV4_DONT_FRAGMENT, IPV4_HEADER_LEN, IPV4_MORE_FRAGMENTS, Ipv4View,
 } from '../wire/ipv4.ts';
-import { emitIpv6, IPV6_HEADER_LEN } from '../wire/ipv6.ts';
-import { ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.ts';
+import { emitIpv6, IPV6_HEADER_LEN, IPV6_MTU_MIN } from '../wire/ipv6.ts';
+import { ICMP_FRAGMENTATION_NEEDED, ICMP_TIME_EXCEEDED, ICMP_UNREACHABLE } from '../wire/icmp.ts';
+import { ICMPV6_PACKET_TOO_BIG } from '../wire/icmpv6.ts';
 import { BatchPool } from './batch-pool.ts';
 import type { Clock, RandomSource } from './clock.ts';
 import { Containment } from './containment.ts';
 import { Counters } from './counters.ts';
+import { GuestErrors } from './guest-errors.ts';
 import { Icmp } from './icmp.ts';
 import type { Ipv6Config } from './ipv6.ts';
 import { Ipv6Layer } from './ipv6.ts';
@@ -62,6 +64,8 @@ const DHCP_SERVER_PORT = 67;
 const VLAN_TAG_LEN = 4;
 /** after a look at the host's IPv6 that threw */
 const REFRESH_AGAIN_MS = 10_000;
+/** a network that is made before its guest: how long the guest's first link may take */
+const STARTING_MS = 10_000;
 
 export class Stack implements SwitchHost, TcpHost {
   readonly clock: Clock;
@@ -78,6 +82,7 @@ export class Stack implements SwitchHost, TcpHost {
   readonly icmp: Icmp;
   readonly udp: Udp;
   readonly tcp: Tcp;
+  readonly guestErrors: GuestErrors;
   readonly gatewayMac: Mac;
   readonly maxFrameLen: number;
   readonly maxLinks: number;
@@ -110,9 +115,11 @@ export class Stack implements SwitchHost, TcpHost {
     this.containment = containment;
     this.counters = containment.counters;
     this.timers = new TimerQueue(clock, this.containment, (nowMs) => (this.nowMs = nowMs), () => this.flush());
+    const startingUntilMs = this.nowMs + STARTING_MS;
     this.switch = new Switch(this, this.pool, this.containment);
     this.neighbors = new Neighbors(
-      this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => isUnicast(ip) && this.isOurs(ip), (ip) => this.isGuestAddress(ip), log,
+      this.switch, this.timers, config.gatewayMac, config.gatewayIp, (ip) => isUnicast(ip) && this.isOurs(ip), (ip) => this.isGuestAddress(ip),
+      () => !this.switch.hasHadLink && clock.nowMs() < startingUntilMs, log,
     );
     this.addresses = new Ipv6Table(random);
     this.ipv6 = config.ipv6 === null ? null : new Ipv6Layer(this, config.ipv6);
@@ -121,6 +128,7 @@ export class Stack implements SwitchHost, TcpHost {
     this.#reassembler = new Reassembler('ipv4', this.timers, (reason) => this.counters.drop(reason));
     this.icmp = new Icmp(this);
     this.udp = new Udp(this);
+    this.guestErrors = new GuestErrors(this);
     this.tcp = new Tcp(this, {
       mtu: config.mtu, gatewayMac: config.gatewayMac, windowMax: config.tcpWindowMax, memoryBudget: config.tcpMemoryBudget,
       keepaliveMs: config.tcpKeepaliveMs, maxFlows: config.maxTcpFlows, timestamps: config.tcpTimestamps, verifyChecksums: config.verifyChecksums,
@@ -145,6 +153,11 @@ export class Stack implements SwitchHost, TcpHost {
 
   neighborOf(ip: FlowIp): Neighbor | null {
     return isV6(ip) ? this.ipv6!.ndp.find(ip) : this.neighbors.find(ip);
+  }
+
+  /** The largest packet that reaches this neighbor, as far as is known, in `bytes`. */
+  mtuTo(neighbor: Neighbor): number {
+    return neighbor.pathMtuUntilMs > this.nowMs ? Math.min(neighbor.pathMtu, this.config.mtu) : this.config.mtu;
   }
 
   // ---- from guests ----
@@ -212,7 +225,7 @@ export class Stack implements SwitchHost, TcpHost {
     }
     if (protocol === IPPROTO_TCP) this.tcp.receive(neighbor, src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
     else if (protocol === IPPROTO_UDP) this.udp.receive(station, neighbor, src, dst, ip.bytes, ip.start, ip.payloadStart, ip.end);
-    else if (protocol === IPPROTO_ICMP) this.icmp.receive(neighbor, src, dst, ip);
+    else if (protocol === IPPROTO_ICMP) this.icmp.receive(station, neighbor, src, dst, ip);
     else {
       this.counters.drop('ipv4-unknown-protocol');
       this.icmp.sendError(neighbor, ip.bytes.subarray(ip.start, ip.end), ICMP_UNREACHABLE, 2);
@@ -248,8 +261,9 @@ export class Stack implements SwitchHost, TcpHost {
       this.counters.drop('to-guest-no-neighbor');
       return false;
     }
-    const isWhole = IPV4_HEADER_LEN + message.length <= this.config.mtu;
-    const pieceLen = isWhole ? message.length : (this.config.mtu - IPV4_HEADER_LEN) & ~7;
+    const mtu = this.mtuTo(neighbor);
+    const isWhole = IPV4_HEADER_LEN + message.length <= mtu;
+    const pieceLen = isWhole ? message.length : (mtu - IPV4_HEADER_LEN) & ~7;
     // RFC 6864 §4.1: only what is fragmented needs an identification.
     if (!isWhole) this.#identification = (this.#identification + 1) & 0xffff;
     for (let from = 0; from === 0 || from < message.length; from += pieceLen) {
@@ -297,6 +311,12 @@ export class Stack implements SwitchHost, TcpHost {
   sendIcmpError(neighbor: Neighbor, packet: Uint8Array, code: number): void {
     if (packet[0] >>> 4 === 6) return this.ipv6!.icmp.sendUnreachable(neighbor, packet, code);
     this.icmp.sendError(neighbor, packet, ICMP_UNREACHABLE, code);
+  }
+
+  /** `packet`, of either family, was longer than `mtu`, which its way takes. */
+  sendTooBig(neighbor: Neighbor, packet: Uint8Array, mtu: number): void {
+    if (packet[0] >>> 4 === 6) return this.ipv6!.icmp.sendError(neighbor, packet, ICMPV6_PACKET_TOO_BIG, 0, Math.max(mtu, IPV6_MTU_MIN));
+    this.icmp.sendError(neighbor, packet, ICMP_UNREACHABLE, ICMP_FRAGMENTATION_NEEDED, mtu);
   }
 
   // ---- turns ----

@@ -69,6 +69,18 @@ export class Switch {
     return this.#ports.size;
   }
 
+  /** Each link, and there are some, leads to somebody who has an IPv4 address. */
+  get isSettled(): boolean {
+    const settled = new Set<Port | null>();
+    for (const { port, knownIp } of this.#stations.values()) if (knownIp !== 0) settled.add(port);
+    return this.#ports.size > 0 && [...this.#ports].every((port) => settled.has(port));
+  }
+
+  /** There was a link, be it gone or not. */
+  get hasHadLink(): boolean {
+    return this.#portsMade > 0;
+  }
+
   attach(sink: FrameSink): Port {
     if (this.#ports.size >= this.host.maxLinks) throw new RelayError('RELAY_LIMIT', `no more than ${this.host.maxLinks} links`);
     const port = new Port(this, sink, ++this.#portsMade);

@@ -77,7 +77,7 @@ export class Udp {
   send(neighbor: Neighbor, from: FlowIp, fromPort: number, toPort: number, payload: Uint8Array): boolean {
     const len = UDP_HEADER_LEN + payload.length;
     if (IPV4_HEADER_LEN + len > 0xffff) return false;
-    if ((isV6(from) ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) + len > this.#stack.config.mtu) {
+    if ((isV6(from) ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) + len > this.#stack.mtuTo(neighbor)) {
       const { addresses } = this.#stack;
       const message = new Uint8Array(len);
       message.set(payload, UDP_HEADER_LEN);

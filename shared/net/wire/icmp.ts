@@ -7,7 +7,7 @@
  *   |    |    |        | unused, or MTU  | error: IP header of the offender + at least 8 bytes
  *   +----+----+--------+-----------------+---------------------------------------------
  */
-import { getU16, setU16, setU32 } from '../../bytes.ts';
+import { getU16, getU32, setU16, setU32 } from '../../bytes.ts';
 import { foldChecksum, sumBytes } from './checksum.ts';
 
 export const ICMP_HEADER_LEN = 8;
@@ -26,7 +26,7 @@ export const ICMP_ADMIN_PROHIBITED = 13;
 /** `data` is a range of the message that was parsed: borrowed. */
 export type IcmpRepr =
   | { readonly kind: 'echo-request' | 'echo-reply'; readonly id: number; readonly seq: number; readonly dataStart: number; readonly dataEnd: number }
-  | { readonly kind: 'error'; readonly type: number; readonly code: number; readonly dataStart: number; readonly dataEnd: number };
+  | { readonly kind: 'error'; readonly type: number; readonly code: number; readonly rest: number; readonly dataStart: number; readonly dataEnd: number };
 
 export type IcmpDrop = 'icmp-truncated' | 'icmp-unsupported';
 
@@ -40,7 +40,7 @@ export function parseIcmp(bytes: Uint8Array, start: number, end: number): IcmpRe
     return { kind, id: getU16(bytes, start + 4), seq: getU16(bytes, start + 6), dataStart, dataEnd: end };
   }
   if (type === ICMP_UNREACHABLE || type === ICMP_TIME_EXCEEDED) {
-    return { kind: 'error', type, code: bytes[start + 1], dataStart, dataEnd: end };
+    return { kind: 'error', type, code: bytes[start + 1], rest: getU32(bytes, start + 4), dataStart, dataEnd: end };
   }
   return 'icmp-unsupported';
 }

@@ -4,7 +4,7 @@
  *   0    1    2        4                 8                24
  *   +----+----+--------+-----------------+----------------+-----------
  *   |type|code|checksum| id, sequence    | echo: data
- *   |    |    |        | unused, pointer | error: the offender from its IP header on
+ *   |    |    |        | unused, pointer, MTU | error: the offender from its IP header on
  *   |133 | 0  |        | 0               | router solicitation: options
  *   |134 | 0  |        |hops|flags|life s| reachable, retransmit ms: 0, 0 | options: router advertisement
  *   |135 | 0  |        | 0               | target         | options: neighbor solicitation
@@ -24,6 +24,7 @@ import { IPPROTO_ICMPV6 } from './ipv6.ts';
 
 export const ICMPV6_HEADER_LEN = 8;
 export const ICMPV6_UNREACHABLE = 1;
+export const ICMPV6_PACKET_TOO_BIG = 2;
 export const ICMPV6_TIME_EXCEEDED = 3;
 export const ICMPV6_PARAMETER_PROBLEM = 4;
 export const ICMPV6_ECHO_REQUEST = 128;
@@ -98,7 +99,7 @@ export interface NeighborSolicit {
 /** `data` is a range of the message that was parsed: borrowed. */
 export type Icmpv6Repr =
   | { readonly kind: 'echo-request' | 'echo-reply'; readonly id: number; readonly seq: number; readonly dataStart: number; readonly dataEnd: number }
-  | { readonly kind: 'error'; readonly type: number; readonly code: number; readonly dataStart: number; readonly dataEnd: number }
+  | { readonly kind: 'error'; readonly type: number; readonly code: number; readonly rest: number; readonly dataStart: number; readonly dataEnd: number }
   | { readonly kind: 'router-solicit'; readonly linkAddress: Mac | null }
   | { readonly kind: 'listener' }
   | RouterAdvert | NeighborAdvert | NeighborSolicit;
@@ -111,7 +112,7 @@ export function parseIcmpv6(bytes: Uint8Array, start: number, end: number): Icmp
   const code = bytes[start + 1];
   const dataStart = start + ICMPV6_HEADER_LEN;
   // RFC 4443 §2.1: the highest bit is 0 in errors.
-  if (type < 128) return { kind: 'error', type, code, dataStart, dataEnd: end };
+  if (type < 128) return { kind: 'error', type, code, rest: getU32(bytes, start + 4), dataStart, dataEnd: end };
   if (type === LISTENER_QUERY || type === LISTENER_REPORT || type === LISTENER_DONE || type === LISTENER_REPORT_2) return { kind: 'listener' };
   if (type > NEIGHBOR_ADVERT || code !== 0) return 'icmpv6-unsupported';
   switch (type) {

@@ -147,7 +147,7 @@ describe('ICMPv6', () => {
       .toEqual([{ kind: 'echo-request', id: 7, seq: 9, dataStart: 8, dataEnd: 12 }, true, false]);
     for (let end = 0; end < 8; end++) expect(parseIcmpv6(echo, 0, end)).toBe('icmpv6-truncated');
     emitIcmpv6(echo, 0, A, B, 1, 4, 0, 4);
-    expect(parseIcmpv6(echo, 0, 12)).toEqual({ kind: 'error', type: 1, code: 4, dataStart: 8, dataEnd: 12 });
+    expect(parseIcmpv6(echo, 0, 12)).toEqual({ kind: 'error', type: 1, code: 4, rest: 0, dataStart: 8, dataEnd: 12 });
     expect([parseIcmpv6(echo.with(0, 143), 0, 12), parseIcmpv6(echo.with(0, 200), 0, 12), parseIcmpv6(echo.with(0, 128).with(1, 1), 0, 12)])
       .toEqual([{ kind: 'listener' }, 'icmpv6-unsupported', 'icmpv6-unsupported']);
   });

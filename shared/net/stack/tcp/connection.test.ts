@@ -1,9 +1,23 @@
 import { expect, test } from 'vitest';
 import { TCP_ACK as ACK, TCP_FIN as FIN, TCP_PSH as PSH, TCP_RST as RST, TCP_SYN as SYN, TCP_URG as URG } from '../../wire/tcp.ts';
 import { Conversation, GUEST_PORT, LINUX_OPTIONS } from '../fixture/scripted-guest.ts';
-import { GATEWAY_MAC, GUEST_IP, GUEST_MAC, ethernet, OUTSIDE_IP } from '../fixture/frames.ts';
+import { GATEWAY_MAC, GUEST_IP, GUEST_MAC, ethernet, ip, OUTSIDE_IP } from '../fixture/frames.ts';
 import { emitArp } from '../../wire/arp.ts';
 import type { Mac } from '../../wire/addr.ts';
+
+/** What was sent since last time, as `SEQ+LEN`. */
+function sentSince(c: Conversation): string[] {
+  const segments: string[] = [];
+  for (;;) {
+    try {
+      const { seq, payload, flags } = c.next();
+      segments.push(`${seq}+${payload.length}${flags.includes('FIN') ? ' FIN' : ''}`);
+    } catch (error) {
+      if (String(error).includes('silent')) return segments;
+      throw error;
+    }
+  }
+}
 
 const bytes = (text: string): Uint8Array => Uint8Array.from(text, (c) => c.charCodeAt(0));
 
@@ -338,6 +352,114 @@ test('§3.8.4 keepalive: an idle peer is probed, a dead one given up', () => {
   c.stackReplies({ flags: 'ACK', seq: 0 });
   c.clock.advance(75_000 * 10);
   expect(c.handler.events.at(-1)).toBe('closed:timed-out');
+});
+
+test('§3.8.4 the guest\'s keepalive probes are answered and told, with the silence before the first; what only resembles one is not', () => {
+  const c = Conversation.established();
+  c.guestSends({ flags: ACK, payload: 'abc' });
+  c.takeLines();
+  // Its last byte again, at once; then after 5 s, with a byte of garbage and without; each later one by what came before the first.
+  c.guestSends({ flags: ACK, seq: 3, payload: 'c' });
+  expect([c.handler.keepalives, c.takeLines().length]).toEqual([[], 1]);
+  c.clock.advance(5000);
+  c.guestSends({ flags: ACK, seq: 3 });
+  c.clock.advance(1000);
+  c.guestSends({ flags: ACK, seq: 3, payload: 'x' });
+  expect([c.handler.keepalives, c.takeLines().length, c.handler.received]).toEqual([[5000, 6000], 2, 'abc']);
+  c.clock.advance(5000);
+  for (const seq of [2, 4, 5]) c.guestSends({ flags: ACK, seq });
+  c.clock.advance(5000);
+  c.guestSends({ flags: ACK, seq: 3, payload: 'cde' });
+  expect(c.handler.keepalives).toEqual([5000, 6000]);
+  // A window that is closed is asked for in the same way.
+  c.handler.isStalled = true;
+  while (c.connection.rcv.edge !== c.connection.rcv.nxt) {
+    const room = (c.connection.rcv.edge - c.connection.rcv.nxt) >>> 0;
+    c.guestSends({ flags: ACK, payload: 'x'.repeat(Math.min(1460, room)) });
+  }
+  c.clock.advance(5000);
+  c.guestSends({ flags: ACK, seq: ((c.connection.rcv.nxt - c.connection.rcv.irs) >>> 0) - 1 });
+  expect(c.handler.keepalives).toEqual([5000, 6000]);
+});
+
+test('RFC 1191: "fragmentation needed" cuts what is under way, sends it again at once, and what comes later is smaller', () => {
+  const c = Conversation.established();
+  c.connection.send(bytes('abcdefgh'.repeat(730)));
+  c.connection.shutdown();
+  c.settle();
+  expect(sentSince(c)).toEqual(['1+1460', '1461+1460', '2921+1460', '4381+1460 FIN']);
+  c.guestSends({ flags: ACK, ack: 1461 });
+  c.guestReports(4, 1400, 1461);
+  c.settle();
+  expect(sentSince(c)).toEqual(['1461+1360', '2821+100', '2921+1360', '4281+100', '4381+1360', '5741+100 FIN']);
+  c.guestSends({ flags: ACK, ack: 5842 });
+  expect(c.connection.state).toBe('fin-wait-2');
+  expect(c.connection.snd.sent.pipe).toBe(0);
+  // A later connection to that address begins so, for ten minutes.
+  const mssOf = (): number => {
+    const other = c.stack.tcp.connect(GUEST_IP, 1000 + c.stack.tcp.flowCount, OUTSIDE_IP, 99, c.handler)!;
+    c.settle();
+    c.takeLines();
+    return c.stack.tcp.mssTo(other.neighbor);
+  };
+  expect(mssOf()).toBe(1360);
+  c.clock.advance(600_000);
+  expect(mssOf()).toBe(1460);
+});
+
+test('RFC 1191 and SACK: congestion control hears nothing of it; what had arrived is not sent again', () => {
+  const c = Conversation.established();
+  c.connection.send(bytes('x'.repeat(1460 * 4)));
+  c.settle();
+  c.takeLines();
+  const { cwnd, iss } = c.connection.snd;
+  c.guestReports(4, 1400, 1);
+  c.settle();
+  expect([sentSince(c).length, c.connection.snd.cwnd, c.connection.snd.state]).toEqual([8, cwnd, 'open']);
+  const word = (seq: number): number[] => { const n = (iss + seq) >>> 0; return [(n >>> 24) & 255, (n >>> 16) & 255, (n >>> 8) & 255, n & 255]; };
+  c.guestSends({ flags: ACK, ack: 1, options: [1, 1, 5, 10, ...word(4381), ...word(5841)] });
+  sentSince(c);
+  c.guestReports(4, 1300, 1);
+  c.settle();
+  // As many as recovery lets go.
+  expect(sentSince(c)).toEqual(['1+1260', '1261+100', '1461+1260', '2721+100']);
+  c.guestSends({ flags: ACK, ack: 5841 });
+  expect([c.connection.snd.sent.count, c.connection.snd.sent.pipe, c.connection.snd.sent.sackedCount, c.connection.snd.sent.lostCount]).toEqual([0, 0, 0, 0]);
+});
+
+test('RFC 5927: a forged or silly "fragmentation needed" is counted and changes nothing; the least that is believed is 552', () => {
+  const c = Conversation.established();
+  c.connection.send(bytes('x'.repeat(1460 * 2)));
+  c.settle();
+  c.takeLines();
+  const forged: (() => void)[] = [
+    () => c.guestReports(4, 1400, 0), () => c.guestReports(4, 1400, 2921), () => c.guestReports(4, 1400, 1, { srcPort: 81 }),
+    () => c.guestReports(4, 1400, 1, { quoteDst: ip('192.168.127.9') }), () => c.guestReports(4, 1400, 1, { to: ip('203.0.113.10') }),
+    () => c.guestReports(4, 1500, 1), () => c.guestReports(4, 9000, 1), () => c.guestReports(4, 1400, 1, { type: 11 }),
+    () => c.guestReports(4, 1400, 1, { quoteLen: 27 }), () => c.guestReports(4, 1400, 1, { quoteLen: 0 }), () => c.guestReports(1, 0, 1),
+  ];
+  for (const forge of forged) forge();
+  c.stackIsSilent();
+  expect([c.connection.snd.mss, c.connection.state, c.stack.counters.dropsOf('icmp-unrelated')]).toEqual([1460, 'established', forged.length]);
+  c.guestReports(4, 0, 1);
+  expect(c.connection.snd.mss).toBe(1452);
+  c.guestReports(4, 68, 1);
+  expect(c.connection.snd.mss).toBe(512);
+  c.guestReports(4, 1400, 1);
+  expect(c.connection.snd.mss).toBe(512);
+});
+
+test('RFC 5927 §4: unreachable ends only a connection that is being opened', () => {
+  const c = new Conversation();
+  c.guestSends({ flags: RST, seq: 0 });
+  c.handler.connection = c.stack.tcp.connect(GUEST_IP, GUEST_PORT, OUTSIDE_IP, 80, c.handler);
+  c.settle();
+  c.stackReplies({ flags: 'SYN' });
+  c.guestReports(13, 0, 1);
+  expect(c.handler.events).toEqual([]);
+  c.guestReports(13, 0, 0);
+  expect(c.handler.events).toEqual(['closed:refused']);
+  expectNothingLeft(c);
 });
 
 test('active open: SYN, answer, data; a RST refuses; silence times out', () => {

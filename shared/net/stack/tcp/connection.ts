@@ -27,7 +27,7 @@
  *
  * Hostile peers. RFC 5961: a RST or SYN counts only at exactly `rcv.nxt`, an acknowledgment only near `una`; anything else earns
  * at most CHALLENGES_PER_SECOND answers. Urgent data is delivered in line, its pointer ignored (RFC 6093). Left out: ECN,
- * path MTU discovery (there is one link), Nagle.
+ * path MTU discovery without ICMP (RFC 4821: there is one link, and behind it a router only where a guest is one), Nagle.
  *
  * TIME-WAIT lasts TIME_WAIT_MS, not 4 minutes: the only path is a link that keeps order, nothing old can be under way for longer.
  */
@@ -65,6 +65,8 @@ export interface TcpHandler {
   onFin(): void;
   /** `isSendFull` was true and no longer is. */
   onSendSpace(): void;
+  /** The guest asks by a keepalive probe whether its peer is still there, after `idleMs` without a word from the guest. */
+  onKeepalive?(idleMs: number): void;
   /** The last call. */
   onClosed(reason: CloseReason): void;
 }
@@ -84,6 +86,8 @@ const SYN_TIMEOUTS_MAX = 6;
 const PROBES_MAX = 15;
 const KEEPALIVE_EVERY_MS = 75_000;
 const KEEPALIVE_MAX = 9;
+/** A guest that repeats its last byte sooner is retransmitting (RFC 9293 §3.8.4); one whose window is closed asks for that. */
+const KEEPALIVE_LEAST_MS = 900;
 const CHALLENGES_PER_SECOND = 10;
 
 export class TcpConnection implements Wakeable {
@@ -114,6 +118,8 @@ export class TcpConnection implements Wakeable {
   #finWanted = false;
   #finSent = false;
   #finAcked = false;
+  /** a RST is to follow what is queued */
+  #resetWanted = false;
   #hasDelivered = false;
   #isWaitingForPort = false;
   #wasSendFull = false;
@@ -125,6 +131,8 @@ export class TcpConnection implements Wakeable {
   #isDialogue = false;
   #lastDataMs = -Infinity;
   #lastHeardMs: number;
+  /** when the guest's last segment came that was no keepalive probe */
+  #lastActiveMs: number;
   /** window probes since the window closed, and since the peer was heard */
   #probes = 0;
   #probesUnanswered = 0;
@@ -150,6 +158,7 @@ export class TcpConnection implements Wakeable {
     this.#mssFromUs = tcp.mssFor(guestIp);
     this.bornMs = tcp.nowMs;
     this.#lastHeardMs = tcp.nowMs;
+    this.#lastActiveMs = tcp.nowMs;
     this.state = irs === null ? 'syn-sent' : 'syn-received';
     this.snd = new SendSide(iss, this.#mssFromUs);
     this.rcv = new ReceiveSide(irs ?? toSeq(0));
@@ -167,7 +176,7 @@ export class TcpConnection implements Wakeable {
 
   /** Takes the chunk for good and sends it as windows allow. Ignored once the connection has ended. */
   send(chunk: Uint8Array): void {
-    if (this.state === 'closed' || this.state === 'time-wait' || this.#finWanted) return;
+    if (this.state === 'closed' || this.state === 'time-wait' || this.#finWanted || this.#resetWanted) return;
     this.snd.queue.append(chunk);
     this.bytesToGuest += chunk.length;
     if (this.snd.unsent >= SEND_HIGH) this.#wasSendFull = true;
@@ -206,6 +215,13 @@ export class TcpConnection implements Wakeable {
     this.fail();
   }
 
+  /** RST, once the peer has all that was queued: a failure behind an answer must not take the answer away. `onClosed('aborted')` follows then. */
+  abortBehind(): void {
+    if (this.state === 'syn-sent') return this.abort();
+    this.#resetWanted = true;
+    this.#tcp.markDirty(this);
+  }
+
   /** How many delivered bytes the application has not got rid of. */
   setHeld(bytes: number): void {
     const change = bytes - this.rcv.held;
@@ -226,6 +242,24 @@ export class TcpConnection implements Wakeable {
     }
     this.#armTimers();
     this.#tcp.markDirty(this);
+  }
+
+  /** A router says that a packet of ours, from `seq` on, was longer than its link takes (RFC 1191 §6.4). False when there is no such packet. */
+  onPathMtu(mtu: number, seq: Seq): boolean {
+    const { snd } = this;
+    if (this.state === 'closed' || seqLt(seq, snd.una) || !seqLt(seq, snd.nxt)) return false;
+    const mss = this.#tcp.mssFor(this.guestIp, mtu) - (this.#hasTimestamps ? 12 : 0);
+    if (mss >= snd.mss) return false;
+    snd.lowerMss(mss);
+    this.#tcp.markDirty(this);
+    return true;
+  }
+
+  /** Somebody says that our SYN can't reach the guest. Later than that it is no reason to end anything (RFC 5927 §4). */
+  onUnreachable(seq: Seq): boolean {
+    if (this.state !== 'syn-sent' || seq !== this.snd.iss) return false;
+    this.#end('refused');
+    return true;
   }
 
   // ---- opening ----
@@ -261,7 +295,7 @@ export class TcpConnection implements Wakeable {
     this.#tsRecentMs = this.#tcp.nowMs;
     // RFC 9293 §3.7.1: 536 unless the peer said otherwise; a silly value would cost a frame per byte.
     const peerMss = Math.max(options.mss === 0 ? 536 : options.mss, 88);
-    snd.setMss(Math.min(peerMss, this.#mssFromUs) - (this.#hasTimestamps ? 12 : 0));
+    snd.setMss(Math.min(peerMss, this.#mssFromUs, this.#tcp.mssTo(this.neighbor)) - (this.#hasTimestamps ? 12 : 0));
   }
 
   #sendSyn(): void {
@@ -296,6 +330,8 @@ export class TcpConnection implements Wakeable {
     const payloadLen = tcp.payloadLen;
     if (this.#hasTimestamps && options !== null && options.hasTimestamps && !this.#isTimely(options, flags, nowMs)) return this.#challenge();
     const segLen = payloadLen + (flags & TCP_SYN ? 1 : 0) + (flags & TCP_FIN ? 1 : 0);
+    if (segLen > 1 || seqDiff(rcv.nxt, seq) !== 1 || (flags & (TCP_SYN | TCP_FIN | TCP_RST)) !== 0) this.#lastActiveMs = nowMs;
+    else if (nowMs - this.#lastActiveMs >= KEEPALIVE_LEAST_MS && seqLt(rcv.nxt, rcv.edge)) this.#handler.onKeepalive?.(nowMs - this.#lastActiveMs);
     const isInWindow = segLen === 0
       ? seqLe(rcv.nxt, seq) && seqLe(seq, rcv.edge)
       : seqLt(seq, rcv.edge) && seqLt(rcv.nxt, seqAdd(seq, segLen));
@@ -521,6 +557,10 @@ export class TcpConnection implements Wakeable {
     // The application may have aborted.
     if ((this.state as TcpState) === 'closed') return false;
     const hasMore = this.state === 'syn-sent' || this.state === 'syn-received' || this.state === 'time-wait' ? false : this.#output(nowMs);
+    if (this.#resetWanted && this.#isAllTaken) {
+      this.abort();
+      return false;
+    }
     if (this.state !== 'syn-sent' && this.state !== 'syn-received' && !hasMore) this.#acknowledge(nowMs);
     this.#armTimers();
     if (this.#wasSendFull && this.snd.unsent <= SEND_LOW) {
@@ -528,6 +568,11 @@ export class TcpConnection implements Wakeable {
       this.#handler.onSendSpace();
     }
     return hasMore;
+  }
+
+  /** The peer has acknowledged everything, the FIN included where there is one. */
+  get #isAllTaken(): boolean {
+    return this.snd.unsent === 0 && this.snd.sent.count === 0 && this.#finWanted === this.#finSent;
   }
 
   #handOn(): void {

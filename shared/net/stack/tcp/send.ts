@@ -93,6 +93,12 @@ export class SendSide {
     this.cwnd = initialWindow(mss);
   }
 
+  /** The path takes less than was thought. What was longer is lost for that reason, which says nothing about congestion. */
+  lowerMss(mss: number): void {
+    this.mss = mss;
+    this.sent.cutTo(mss);
+  }
+
   get flight(): number {
     return seqDiff(this.nxt, this.una);
   }

@@ -112,6 +112,25 @@ export class SentRing {
     this.#sentMs[at] = nowMs;
   }
 
+  /** Cuts what carries more than `max` bytes of payload into records of that length; what had not arrived of it is LOST. */
+  cutTo(max: number): void {
+    const old = Array.from({ length: this.#count }, (_, i) => ({ seq: this.seq(i), len: this.len(i), flags: this.flags(i), sentMs: this.sentMs(i) }));
+    this.clear();
+    for (const { seq, len, flags, sentMs } of old) {
+      const payloadLen = len - ((flags & HAS_FIN) !== 0 ? 1 : 0);
+      const isCut = payloadLen > max && (flags & HAS_SYN) === 0;
+      for (let from = 0; from < len;) {
+        // The FIN stays with the last byte.
+        const to = isCut && payloadLen - from > max ? from + max : len;
+        const own = flags & ~(SACKED | LOST | (to < len ? HAS_FIN : 0));
+        this.push(((seq + from) >>> 0) as Seq, to - from, own, sentMs);
+        if ((flags & SACKED) !== 0) this.markSacked(this.#count - 1);
+        else if (isCut || (flags & LOST) !== 0) this.markLost(this.#count - 1);
+        from = to;
+      }
+    }
+  }
+
   /** index of the oldest LOST record, -1 for none */
   firstLost(): number {
     if (this.lostCount === 0) return -1;

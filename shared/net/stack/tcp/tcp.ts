@@ -52,6 +52,8 @@ export interface TcpHost {
   reservePacket(station: Station | null, src: FlowIp, dst: FlowIp, protocol: number, payloadLen: number): number;
   sendIcmpError(neighbor: Neighbor, packet: Uint8Array, code: number): void;
   neighborOf(ip: FlowIp): Neighbor | null;
+  /** largest packet that reaches it, in `bytes` */
+  mtuTo(neighbor: Neighbor): number;
 }
 
 export class Tcp {
@@ -128,9 +130,14 @@ export class Tcp {
     return this.#table.values().filter((flow): flow is TcpConnection => flow instanceof TcpConnection);
   }
 
-  /** The most that a segment between us and this address may carry. */
-  mssFor(ip: FlowIp): number {
-    return this.#config.mtu - (isV6(ip) ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) - TCP_HEADER_LEN;
+  /** The most that a segment between us and this address may carry, in a packet of `mtu` bytes. */
+  mssFor(ip: FlowIp, mtu = this.#config.mtu): number {
+    return mtu - (isV6(ip) ? IPV6_HEADER_LEN : IPV4_HEADER_LEN) - TCP_HEADER_LEN;
+  }
+
+  /** The most that a segment to this neighbor may carry now. */
+  mssTo(neighbor: Neighbor): number {
+    return this.mssFor(neighbor.ip, this.#host.mtuTo(neighbor));
   }
 
   /** The largest buffer that a flow may have now. */
@@ -248,6 +255,11 @@ export class Tcp {
   /** True while `connect` with these numbers would find its place taken. */
   isTaken(guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number): boolean {
     return this.#table.get(guestIp, guestPort, remoteIp, remotePort) !== null;
+  }
+
+  connectionOf(guestIp: FlowIp, guestPort: number, remoteIp: FlowIp, remotePort: number): TcpConnection | null {
+    const flow = this.#table.get(guestIp, guestPort, remoteIp, remotePort);
+    return flow instanceof TcpConnection ? flow : null;
   }
 
   // ---- for connections ----
