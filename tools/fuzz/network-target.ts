@@ -223,6 +223,7 @@ class Stage {
     let drops = 0;
     for (const [name, count] of Object.entries(stats)) if (name.startsWith('drop:')) drops += count;
     check(drops === this.#drops, () => `${this.#drops} drops were noted, ${drops} counted`);
+    check((stats['bugsCaught'] ?? 0) === 0, () => `${stats['bugsCaught']} exceptions were caught`);
     check(stats['framesFromGuest'] === this.#received, () => `${this.#received} frames came, ${stats['framesFromGuest']} were counted`);
     const { maxLeases, staticLeases } = this.#world.config;
     check(this.#network.leases().length <= maxLeases + staticLeases.size, () => `${this.#network.leases().length} leases`);
