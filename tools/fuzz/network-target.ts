@@ -180,7 +180,7 @@ class Stage {
     // DNS asks the next resolver when one fails, a dial the next address.
     for (let round = 0; round < 8 && (this.#host.tcp.length > 0 || this.#host.udp.length > 0 || this.#host.pings.length > 0); round++) {
       for (const socket of this.#host.tcp.slice()) socket.close('ECONNRESET');
-      for (const socket of this.#host.udp.slice()) if (!socket.isBound && !socket.isClosed) socket.handlers.onError('EPIPE');
+      for (const socket of this.#host.udp.slice()) if ((!socket.isBound || socket.isMapping) && !socket.isClosed) socket.handlers.onError('EPIPE');
       for (const forward of this.#network.forwards()) forward.close();
       this.#pong(Infinity, null);
       await this.#turn();

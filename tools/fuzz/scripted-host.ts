@@ -88,12 +88,12 @@ export class ScriptedTcp implements HostTcp {
 export class ScriptedUdp implements HostUdp, HostListener {
   readonly handlers: HostUdpHandlers;
   readonly port: number;
-  /** of a forward: it hears everyone */
+  /** of a forward, or of a guest's port: it hears everyone */
   readonly isBound: boolean;
   isClosed = false;
   lastSent: Uint8Array | null = null;
   readonly #host: ScriptedHost;
-  /** asked about each destination; null: it has one, which was judged */
+  /** of a guest's port: asked about each destination */
   readonly #judge: ((to: IpAddress, port: number) => void) | null;
 
   constructor(host: ScriptedHost, handlers: HostUdpHandlers, port: number, isBound: boolean, judge: ((to: IpAddress, port: number) => void) | null = null) {
@@ -110,6 +110,9 @@ export class ScriptedUdp implements HostUdp, HostListener {
     this.#host.activity++;
     this.lastSent = bytes;
   }
+
+  /** it stands for a port of a guest, and goes when the guest's flows are over */
+  get isMapping(): boolean { return this.#judge !== null; }
 
   setTtl(ttl: number): void {
     check(Number.isInteger(ttl) && ttl >= 1 && ttl <= 255, () => `a time to live of ${ttl}`);
