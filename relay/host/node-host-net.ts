@@ -93,7 +93,7 @@ export class NodeHostNet implements HostNet {
 
   connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
     const socket = createSocket(typeof ip === 'number' ? 'udp4' : 'udp6');
-    const udp = new NodeUdp(socket, handlers);
+    const udp = new NodeUdp(socket, handlers, true);
     socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
     return udp;
   }
@@ -108,7 +108,7 @@ export class NodeHostNet implements HostNet {
       socket.once('error', onError);
       socket.bind(port, formatIpv4(ip), () => {
         socket.removeListener('error', onError);
-        const udp = new NodeUdp(socket, handlers);
+        const udp = new NodeUdp(socket, handlers, false);
         udp.onReady();
         resolve(udp);
       });
@@ -275,13 +275,16 @@ class NodeTcp implements HostTcp {
 class NodeUdp implements HostUdp, HostListener {
   readonly #socket: DgramSocket;
   readonly #handlers: HostUdpHandlers;
+  readonly #isConnected: boolean;
   /** what was to be sent or set before the socket was connected */
   #early: (() => void)[] | null = [];
   #isClosed = false;
 
-  constructor(socket: DgramSocket, handlers: HostUdpHandlers) {
+  /** `isConnected`: to one peer. */
+  constructor(socket: DgramSocket, handlers: HostUdpHandlers, isConnected: boolean) {
     this.#socket = socket;
     this.#handlers = handlers;
+    this.#isConnected = isConnected;
     socket.on('message', (bytes, peer) => {
       if (!this.#isClosed) this.#handlers.onMessage(bytes, parseIpv4(peer.address) ?? (0 as Ipv4), peer.port);
     });
@@ -336,9 +339,9 @@ class NodeUdp implements HostUdp, HostListener {
 
   readonly #onSent = (error: Error | null): void => {
     if (error === null || error === undefined) return;
-    // A queue that is full: a datagram is lost, as datagrams are, and the socket is as good as before.
+    // A queue that is full, or one of many peers that is not to be reached: a datagram is lost, as datagrams are, and the socket is as good as before.
     const { code } = error as NodeJS.ErrnoException;
-    if (code === 'ENOBUFS' || code === 'ENOMEM' || code === 'EAGAIN') return;
+    if (!this.#isConnected || code === 'ENOBUFS' || code === 'ENOMEM' || code === 'EAGAIN') return;
     this.onFailed(error);
   };
 
