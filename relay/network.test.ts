@@ -120,6 +120,7 @@ test('-p: a connection to the host port reaches the guest as one of its network'
 
 test('our own bug in a network costs that guest a frame: its link stays, and so does everybody else', async () => {
   const relay = await start();
+  relay.hasBugs = true;
   const other = await joined(relay);
   const port = await startHttp();
   const link = await relay.link(await relay.newSession());

@@ -345,6 +345,7 @@ describe('resume', () => {
 
 test('our own bug between link and network ends that session with 1011, and the relay lives on', async () => {
   const relay = await start();
+  relay.hasBugs = true;
   const [bad, good] = [await relay.link(await relay.newSession()), await relay.link(await relay.newSession())];
   bad.ws.send(frame(Uint8Array.of(FRAME_THROW)));
   expect(await bad.ended()).toBe('close 1011');
@@ -357,6 +358,7 @@ test('our own bug between link and network ends that session with 1011, and the 
 
 test('a network that cannot be made closes the link with 1011', async () => {
   const relay = await start({ createNetwork: () => { throw new Error('no network'); } });
+  relay.hasBugs = true;
   await expect(relay.link(await relay.newSession())).rejects.toThrow('close 1011');
   expect((await relay.health()).sessions.open).toBe(0);
 });

@@ -50,8 +50,8 @@ export interface SessionEnv {
   random: RandomSource;
   createNetwork: (options: NetworkOptions) => SessionNetwork;
   hostNetFor: (session: Session) => HostNet;
-  /** shared by the networks of all sessions; null: no bounds */
-  descriptors: Descriptors | null;
+  /** shared by the networks of all sessions; absent: no bounds */
+  descriptors?: Descriptors | null;
   /** makes a connection of the HTTP server one of the host's network */
   adopt: NetworkApiOptions['adopt'];
   /** host ports whose datagrams a new network takes part in */
@@ -234,7 +234,7 @@ export class Session {
   #makeNetwork(wish: number | undefined): SessionNetwork {
     const { limits, log, clock, random } = this.#env;
     this.#mtu = Math.min(wish ?? limits.mtu, limits.maxMtu);
-    const { descriptors } = this.#env;
+    const { descriptors = null } = this.#env;
     const options: NetworkOptions = {
       clock, random, hostNet: this.#env.hostNetFor(this), config: { mtu: this.#mtu, ...sizedFor(descriptors, false) },
       ...networkParts(log, descriptors, false, { session: this.id }),

@@ -3,12 +3,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, request as httpRequest, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { GATEWAY_IP, ip } from '../../shared/net/stack/fixture/frames.ts';
 import type { UnicastIpv4 } from '../../shared/net/wire/addr.ts';
 import { formatIpv4 } from '../../shared/net/wire/addr.ts';
 import { DNS_NOERROR, DNS_NXDOMAIN, DNS_TYPE_AAAA } from '../../shared/net/wire/dns.ts';
-import { BrowserNetwork } from './browser-network.ts';
+import { TcpNat } from '../../shared/net/nat/tcp-nat.ts';
+import { BrowserNetwork, bugsToConsole } from './browser-network.ts';
 import { duplexOf, NetGuest } from './fixture/net-guest.ts';
 import { HEAD_MAX } from './http1.ts';
 import { BODY_MAX } from './http-gateway.ts';
@@ -131,6 +132,21 @@ describe('HTTP by fetch', () => {
     const { headers, body } = await ask({ ip: ALIAS_IP, port: port() }, { path: '/file' });
     expect([sha256(body), headers['content-length']]).toEqual([sha256(FILE), String(FILE.length)]);
     expect((await ask({ ip: ALIAS_IP, port: port() }, { path: '/zipped' })).body.toString()).toBe('unzipped');
+    own.close();
+  });
+
+  test('an exception of ours costs the connection in which it came, and the console hears of it once', async () => {
+    const told = vi.spyOn(console, 'error').mockImplementation(() => {});
+    const own = new BrowserNetwork({ pageOrigin: `http://127.0.0.1:${port()}`, acceptTls: null, fetch: (url, init) => fetch(url, init), onBug: bugsToConsole() });
+    guest.close();
+    guest = new NetGuest((sink) => own.attach(sink));
+    const fault = vi.spyOn(TcpNat.prototype, 'onSyn').mockImplementation(() => { throw new Error('on purpose'); });
+    for (let i = 0; i < 2; i++) await expect(ask({ ip: ALIAS_IP, port: port() }, { path: '/file' })).rejects.toThrow();
+    fault.mockRestore();
+    expect(sha256((await ask({ ip: ALIAS_IP, port: port() }, { path: '/file' })).body)).toBe(sha256(FILE));
+    expect(told).toHaveBeenCalledTimes(1);
+    expect(own.stats()['bugsCaught']).toBeGreaterThanOrEqual(2);
+    told.mockRestore();
     own.close();
   });
 

@@ -114,12 +114,17 @@ export class ContainedHostNet implements HostNet {
   }
 
   connectUdp(...[ip, port, handlers, ...more]: Parameters<HostNet['connectUdp']>): HostUdp {
+    return this.#makeUdp(handlers, true, (udp) => this.#hostNet.connectUdp(ip, port, udp, ...more));
+  }
+
+  /** One that the host makes at once. `isOnePeers`: with one peer only. */
+  #makeUdp(handlers: HostUdpHandlers, isOnePeers: boolean, make: (udp: ContainedUdp) => HostUdp): ContainedUdp {
     const give = this.#seam.budget.take(this.#isOwn);
-    const udp = new ContainedUdp(this.#seam, handlers, give, true);
+    const udp = new ContainedUdp(this.#seam, handlers, give, isOnePeers);
     if (give === null) udp.breakSoon(NO_ROOM);
     else {
       try {
-        udp.socket = this.#hostNet.connectUdp(ip, port, udp, ...more);
+        udp.socket = make(udp);
       } catch (error) {
         udp.breakSoon(this.#codeOf(error));
       }
@@ -362,7 +367,7 @@ class ContainedTcp implements HostTcp, HostTcpHandlers {
 
 class ContainedUdp implements HostUdp, HostListener, HostUdpHandlers {
   socket: HostUdp | null = null;
-  /** of a bound one */
+  /** of a bound one, else 0 */
   port = 0;
   readonly #seam: Seam;
   readonly #containment: Containment;

@@ -197,10 +197,9 @@ export class Port implements LinkPort, Unfinished {
   /** called once, when `isFull` ends */
   readonly #drainWaiters: (() => void)[] = [];
   readonly #switch: Switch;
+  readonly #containment: Containment;
   readonly #sink: FrameSink;
   #batch: Batch | null = null;
-  /** where in the batch the last frame begins, its length included */
-  #lastAt = 0;
   #isInBatch = false;
   readonly #gatewayHigh: number;
   readonly #gatewayLow: number;
@@ -212,6 +211,7 @@ export class Port implements LinkPort, Unfinished {
   constructor(owner: Switch, sink: FrameSink, number: number) {
     this.number = number;
     this.#switch = owner;
+    this.#containment = owner.containment;
     this.#sink = sink;
     this.#gatewayHigh = Math.floor(owner.host.gatewayMac / 0x100000000);
     this.#gatewayLow = owner.host.gatewayMac % 0x100000000;
@@ -223,12 +223,11 @@ export class Port implements LinkPort, Unfinished {
   }
 
   receive(bytes: Uint8Array, start: number, end: number): void {
-    const { containment } = this.#switch;
-    containment.unfinished = null;
+    this.#containment.unfinished = null;
     try {
       this.#receive(bytes, start, end);
     } catch (error) {
-      containment.caught('frame', error);
+      this.#containment.caught('frame', error);
     }
   }
 
@@ -274,7 +273,7 @@ export class Port implements LinkPort, Unfinished {
   }
 
   #wakeWaiters(): void {
-    for (const waiter of this.#drainWaiters.splice(0)) this.#switch.containment.run('link', waiter);
+    for (const waiter of this.#drainWaiters.splice(0)) this.#containment.run('link', waiter);
   }
 
   /** Calls `fn` once when the port is no longer full. */
@@ -300,8 +299,8 @@ export class Port implements LinkPort, Unfinished {
       this.bytes = batch.bytes;
     }
     const at = batch.end;
-    this.#lastAt = at;
-    this.#switch.containment.unfinished = this;
+    // Compared first: a pointer that is written is one more for the collector to look after.
+    if (this.#containment.unfinished !== this) this.#containment.unfinished = this;
     const bytes = batch.bytes;
     bytes[at] = 0;
     bytes[at + 1] = frameLen >>> 16;
@@ -323,18 +322,20 @@ export class Port implements LinkPort, Unfinished {
       if (!this.#sink.sendBatch(batch)) this.isFull = true;
     } catch (error) {
       batch.abandon();
-      this.#switch.containment.caught('link', error);
+      this.#containment.caught('link', error);
     }
   }
 
   /** Takes the last frame back, whose writer threw. */
   undo(): void {
     const batch = this.#batch;
-    if (batch === null || batch.end <= this.#lastAt) return;
+    if (batch === null) return;
+    let last = 0;
+    for (let at = 0; at < batch.end; at += LENGTH_LEN + getU32(batch.bytes, at)) last = at;
     const { counters } = this.#switch;
     counters.framesToGuest--;
-    counters.bytesToGuest -= batch.end - this.#lastAt - LENGTH_LEN;
-    batch.end = this.#lastAt;
+    counters.bytesToGuest -= batch.end - last - LENGTH_LEN;
+    batch.end = last;
     batch.frames--;
     if (batch.end > 0) return;
     this.#batch = null;
@@ -346,7 +347,7 @@ export class Port implements LinkPort, Unfinished {
     this.closed = true;
     this.#batch?.release();
     this.#batch = null;
-    this.#switch.containment.run('link', () => this.#switch.detach(this));
+    this.#containment.run('link', () => this.#switch.detach(this));
     // Flows that waited for this port must not wait for ever: they find out that it is gone, and try again by timer.
     this.isFull = false;
     this.#wakeWaiters();
