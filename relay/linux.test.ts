@@ -217,8 +217,7 @@ describe.skipIf(missing.length > 0).sequential('what is further away', () => {
       const script = `set -o pipefail; curl -g -sS --fail --max-time 20 http://${host}:${PORTS.http}/file | sha256sum`;
       expect([host, (await namespaces.output(beyond, ['bash', '-c', script])).split(' ')[0]]).toEqual([host, lab.fileSha256]);
     }
-    const { tcpRetransmits, tcpTimeouts } = await lab.stats();
-    expect([tcpRetransmits > 10, tcpTimeouts]).toEqual([true, 0]);
+    expect((await lab.stats())['icmpErrorsHeeded']).toBeGreaterThanOrEqual(2);
   }, 60_000);
 
   test('a far end that is gone is noticed some seconds after the guest\'s first keepalive probe', async () => {

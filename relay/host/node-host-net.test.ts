@@ -177,18 +177,18 @@ test.skipIf(process.platform !== 'linux')('keepalive: client and accepted socket
   const listener = await hostNet.listenTcp(IPV4_LOOPBACK, 0, (socket) => accepted.push(socket));
   closers.push(() => listener.close());
   const silent: HostTcpHandlers = { onData() {}, onEnd() {}, onTaken() {}, onClose() {} };
-  const client = await new Promise<HostTcp>((resolve) => {
+  const outgoing = await new Promise<HostTcp>((resolve) => {
     const socket = hostNet.connectTcp(IPV4_LOOPBACK, listener.port, { ...silent, onConnect: () => resolve(socket) });
   });
   await expect.poll(() => accepted.length).toBe(1);
-  for (const socket of [client, accepted[0]]) closers.push(() => { socket.handlers = silent; socket.reset(); });
+  for (const socket of [outgoing, accepted[0]]) closers.push(() => { socket.handlers = silent; socket.reset(); });
   /** of the connection's two ends, in seconds; `02` is the timer of keepalive, its time in hundredths */
   const timers = (): number[] => readFileSync('/proc/net/tcp', 'utf8').split('\n').slice(1).map((line) => line.trim().split(/\s+/))
     .filter(([, from, to, state, , timer]) => state === '01' && [from, to].some((end) => Number.parseInt(end.split(':')[1], 16) === listener.port) && timer.startsWith('02:'))
     .map(([, , , , , timer]) => Number.parseInt(timer.slice(3), 16) / 100);
   const system = Number(readFileSync('/proc/sys/net/ipv4/tcp_keepalive_time', 'utf8'));
   expect(timers().map((seconds) => Math.abs(seconds - system) < 60)).toEqual([true, true]);
-  client.setKeepalive(5400);
+  outgoing.setKeepalive(5400);
   accepted[0].setKeepalive(20);
   expect(timers().map((seconds) => Math.ceil(seconds)).toSorted((a, b) => a - b)).toEqual([1, 5]);
 });
