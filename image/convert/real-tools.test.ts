@@ -341,7 +341,7 @@ describe.skipIf(!canRun)('compressors', () => {
   });
 
   test('zstd: many small frames that ask for the largest window cost no more than small ones; larger windows are refused', async () => {
-    const frames = (count: number, window: number): Buffer => Buffer.concat(Array.from({ length: count }, () => Buffer.of(0x28, 0xb5, 0x2f, 0xfd, 0x00, window, 0x0b, 0x00, 0x00, 0x61)));
+    const frames = (many: number, window: number): Buffer => Buffer.concat(Array.from({ length: many }, () => Buffer.of(0x28, 0xb5, 0x2f, 0xfd, 0x00, window, 0x0b, 0x00, 0x00, 0x61)));
     const start = performance.now();
     expect(Buffer.from(await decompress(frames(5000, 0x88), { native: false })).equals(Buffer.alloc(5000, 'a'))).toBe(true);
     // 40 s and more when each takes its 128 MiB.
