@@ -16,6 +16,7 @@ const MAGIC = 0xfd2fb528;
 const SKIPPABLE = 0x184d2a50;
 /** What the format's own tool unpacks without being told to, in `bytes`: memory goes there before anything is checked */
 const MAX_WINDOW = 128 * 1024 * 1024;
+const MAX_BLOCK = 128 * 1024;
 const PIECE = 65_536;
 
 interface Frame {
@@ -24,6 +25,11 @@ interface Frame {
   /** in `bytes`; null: not said */
   contentSize: number | null;
   hasChecksum: boolean;
+  /** where the window's byte is, 0 where there is none, and what it asks for, in `bytes` */
+  windowOff: number;
+  window: number;
+  /** what its blocks can come to, in `bytes` */
+  most: number;
 }
 
 /** Whether `bytes` begin as frames of either kind do. */
@@ -50,7 +56,7 @@ export async function unpackZstd(bytes: Uint8Array, options: { maxBytes: number;
   };
   for (const frame of frames(bytes)) {
     if ((frame.contentSize ?? 0) > room) throw new ImageBuildError(`archive unpacks to more than ${maxBytes} bytes`);
-    const packed = bytes.subarray(frame.start, frame.end);
+    const packed = inNode === undefined ? withLeastWindow(bytes, frame) : bytes.subarray(frame.start, frame.end);
     const before = room;
     if (inNode !== undefined) {
       keep(inNode(packed, { maxOutputLength: Math.max(1, room) }));
@@ -68,6 +74,14 @@ export async function unpackZstd(bytes: Uint8Array, options: { maxBytes: number;
     if (frame.contentSize !== null && before - room !== frame.contentSize) throw new ImageBuildError('broken zstd data: it has another length than it says');
   }
   return Buffer.concat(chunks, maxBytes - room);
+}
+
+/** The library takes memory for the whole window, for each frame: for many small ones of large windows it would be busy with that alone. */
+function withLeastWindow(bytes: Uint8Array, { start, end, windowOff, window, most }: Frame): Uint8Array {
+  if (windowOff === 0 || most >= window) return bytes.subarray(start, end);
+  const packed = bytes.slice(start, end);
+  packed[windowOff - start] = Math.max(0, Math.ceil(Math.log2(most || 1)) - 10) << 3;
+  return packed;
 }
 
 function isSkippable(magic: number): boolean {
@@ -97,9 +111,11 @@ function* frames(bytes: Uint8Array): Generator<Frame> {
     off += 5;
     need(off + (isSingle ? 0 : 1) + dictionaryLen + sizeLen);
     let window = 0;
+    let windowOff = 0;
     if (!isSingle) {
       const base = 2 ** (10 + (bytes[off] >> 3));
       window = base + (base / 8) * (bytes[off] & 7);
+      windowOff = off;
       off++;
     }
     if ((descriptor & 0x08) !== 0) throw new ImageBuildError('broken zstd data: a reserved bit is set');
@@ -108,17 +124,19 @@ function* frames(bytes: Uint8Array): Generator<Frame> {
     const contentSize = sizeLen === 0 ? null : sizeLen === 1 ? bytes[off] : sizeLen === 2 ? view.getUint16(off, true) + 256 : sizeLen === 4 ? view.getUint32(off, true) : Number(view.getBigUint64(off, true));
     if (window > MAX_WINDOW) throw new ImageBuildError(`zstd data with a window of ${window} bytes: pack it again without --long, or unpack it first (zstd -d --long=31)`);
     off += sizeLen;
+    let most = 0;
     for (let isLast = false; !isLast;) {
       need(off + 3);
       const block = view.getUint16(off, true) | (bytes[off + 2] << 16);
       const type = (block >> 1) & 3;
       if (type === 3) throw new ImageBuildError('broken zstd data: a block of an unknown type');
       isLast = (block & 1) !== 0;
+      most += type === 2 ? MAX_BLOCK : block >>> 3;
       off += 3 + (type === 1 ? 1 : block >>> 3);
     }
     const hasChecksum = (descriptor & 0x04) !== 0;
     off += hasChecksum ? 4 : 0;
     need(off);
-    yield { start, end: off, contentSize, hasChecksum };
+    yield { start, end: off, contentSize, hasChecksum, windowOff, window, most };
   }
 }

@@ -9,6 +9,7 @@ import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { access, open, readFile, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
+import { butKind, KIND_HEAD_BYTES } from '../shared/file-kind.ts';
 import { RelayError } from '../shared/relay-error.ts';
 import type { Converted } from './converted.ts';
 
@@ -133,9 +134,9 @@ async function checkWasm(path: string): Promise<number> {
     const handle = await open(path);
     try {
       const { size } = await handle.stat();
-      const head = Buffer.alloc(4);
-      await handle.read(head, 0, 4, 0);
-      if (!head.equals(WASM_MAGIC)) throw new RelayError('RELAY_BAD_IMAGE', `--image ${path} is not a wasm file`);
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(KIND_HEAD_BYTES), 0, KIND_HEAD_BYTES, 0);
+      const head = buffer.subarray(0, bytesRead);
+      if (!WASM_MAGIC.equals(head.subarray(0, WASM_MAGIC.length))) throw new RelayError('RELAY_BAD_IMAGE', `--image ${path} is not a wasm file${butKind(basename(path), size, head)}`);
       return size;
     } finally {
       await handle.close();

@@ -97,6 +97,12 @@ export function fileKind(name: string, size: number, head: Uint8Array, tail: Uin
   return known === undefined ? null : { what: known.what, next: known.next.replace('NAME', name) };
 }
 
+/** What goes behind "FILE is not a wasm file": what it is instead, or ''. */
+export function butKind(name: string, size: number, head: Uint8Array, tail?: Uint8Array): string {
+  const kind = fileKind(name, size, head, tail);
+  return kind === null ? '' : `, but ${kind.what}: ${kind.next}`;
+}
+
 function textKind(head: Uint8Array): FileKind | undefined {
   const start = head.subarray(0, 4096);
   // Text has no control characters but blanks, and escapes.

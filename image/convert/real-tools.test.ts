@@ -340,6 +340,17 @@ describe.skipIf(!canRun)('compressors', () => {
     }
   });
 
+  test('zstd: many small frames that ask for the largest window cost no more than small ones; larger windows are refused', async () => {
+    const frames = (many: number, window: number): Buffer => Buffer.concat(Array.from({ length: many }, () => Buffer.of(0x28, 0xb5, 0x2f, 0xfd, 0x00, window, 0x0b, 0x00, 0x00, 0x61)));
+    const start = performance.now();
+    expect(Buffer.from(await decompress(frames(5000, 0x88), { native: false })).equals(Buffer.alloc(5000, 'a'))).toBe(true);
+    // 40 s and more when each takes its 128 MiB.
+    expect(performance.now() - start).toBeLessThan(10_000);
+    for (const native of [true, false]) await expect(decompress(frames(1, 0x90), { native })).rejects.toThrow(/with a window of 268435456 bytes: pack it again without --long/);
+    const far = Buffer.concat([Buffer.alloc(3_000_000, 'portside '), Buffer.from(Array.from({ length: 100_000 }, (_, i) => (i * i) >> 5)), Buffer.alloc(3_000_000, 'portside ')]);
+    for (const level of ['-1', '-19', '--fast=3']) expect(Buffer.compare(await decompress(run('zstd', far, '-q', level), { native: false }), far), level).toBe(0);
+  }, 60_000);
+
   test('zstd: a byte that has changed is found by the checksum, with Node and without', async () => {
     // Not compressible, so that a changed byte is a changed byte of the contents.
     const noise = Buffer.from(Array.from({ length: 5000 }, (_, i) => Math.imul(i * i + 12_345, 2_654_435_761) >>> 24));

@@ -4,8 +4,9 @@
  */
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
+import { butKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
 import { loadSave } from '../../shared/saved/resume.ts';
 import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
@@ -104,7 +105,7 @@ async function resume(path: string, info: ImageInfo, memory: Parameters<typeof l
 /** Reads and compiles; throws an Error with a sentence for the user. */
 async function compile(): Promise<WebAssembly.Module> {
   const bytes = await readFile(image);
-  if (!WASM_MAGIC.equals(bytes.subarray(0, WASM_MAGIC.length))) throw new Error(`${image} is not a wasm file`);
+  if (!WASM_MAGIC.equals(bytes.subarray(0, WASM_MAGIC.length))) throw new Error(`${image} is not a wasm file${butKind(basename(image), bytes.length, bytes.subarray(0, KIND_HEAD_BYTES), bytes.subarray(-KIND_TAIL_BYTES))}`);
   try {
     return await WebAssembly.compile(bytes);
   } catch (error) {

@@ -6,7 +6,7 @@
  */
 import { open, type FileHandle } from 'node:fs/promises';
 import { basename } from 'node:path';
-import { fileKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
+import { butKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, MAX_SECTION_BYTES, parseImageInfo, type ImageInfo } from '../../shared/wasi/image-info.ts';
 
@@ -21,8 +21,7 @@ const NAME = Buffer.concat([Buffer.from([IMAGE_SECTION.length]), Buffer.from(IMA
 /** What else it is, and what takes that; '' where nothing is known of it. */
 async function otherKind(file: FileHandle, path: string): Promise<string> {
   const { size } = await file.stat();
-  const kind = fileKind(basename(path), size, await readAt(file, 0, KIND_HEAD_BYTES), await readAt(file, Math.max(0, size - KIND_TAIL_BYTES), KIND_TAIL_BYTES));
-  return kind === null ? '' : `, but ${kind.what}: ${kind.next}`;
+  return butKind(basename(path), size, await readAt(file, 0, KIND_HEAD_BYTES), await readAt(file, Math.max(0, size - KIND_TAIL_BYTES), KIND_TAIL_BYTES));
 }
 
 /** Rejects with RELAY_BAD_IMAGE for what is no wasm module. */

@@ -1,5 +1,4 @@
 /** An image from this computer: files that were chosen or dropped. */
-import { fileKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
 import type { ImageFiles } from '../protocol.ts';
 
 const ARCHIVE = /\.(tar|tgz|txz|tar\.(gz|xz|zst))$/i;
@@ -23,6 +22,8 @@ export async function notAnImage(files: readonly File[]): Promise<string> {
   if (file === undefined) return 'There was no file.';
   const { name, size } = file;
   if (ARCHIVE.test(name)) return `${name} has to become an image first: portside convert ${name} image.wasm`;
+  // Rarely wanted: it comes when it is.
+  const { fileKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } = await import('../../shared/file-kind.ts');
   const read = async (part: Blob): Promise<Uint8Array> => new Uint8Array(await part.arrayBuffer());
   // A folder is none that can be read.
   const kind = await Promise.all([read(file.slice(0, KIND_HEAD_BYTES)), read(file.slice(Math.max(0, size - KIND_TAIL_BYTES)))])
