@@ -6,7 +6,7 @@
  * session hands its network a Clock and a HostNet of its own, whose callbacks all run inside its guard. A HostTcp of the
  * network's is wrapped, as its `handlers` may be set at any time; the wrapper adds one call per operation and no copy.
  */
-import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../shared/net/nat/host-net.ts';
+import type { HostListener, HostNet, HostResolver, HostResolverOptions, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../shared/net/nat/host-net.ts';
 import type { Clock, ClockTimer } from '../shared/net/stack/clock.ts';
 import type { Ipv4 } from '../shared/net/wire/addr.ts';
 import type { IpAddress } from '../shared/net/wire/addr6.ts';
@@ -44,17 +44,17 @@ export class GuardedHostNet implements HostNet {
     this.#guard = guard;
   }
 
-  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
+  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers, zone?: string): HostTcp {
     const shell = new GuardedHandlers(handlers, this.#guard);
-    return new GuardedTcp(this.#hostNet.connectTcp(ip, port, shell), shell);
+    return new GuardedTcp(this.#hostNet.connectTcp(ip, port, shell, zone), shell);
   }
 
   listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener> {
     return this.#hostNet.listenTcp(ip, port, (socket) => this.#guard(() => onAccept(guardTcp(socket, this.#guard))));
   }
 
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp {
-    return this.#hostNet.connectUdp(ip, port, this.guardUdp(handlers));
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, zone?: string): HostUdp {
+    return this.#hostNet.connectUdp(ip, port, this.guardUdp(handlers), zone);
   }
 
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
@@ -70,6 +70,7 @@ export class GuardedHostNet implements HostNet {
   }
 
   resolvers(): readonly HostResolver[] { return this.#hostNet.resolvers(); }
+  resolverOptions(): HostResolverOptions { return this.#hostNet.resolverOptions(); }
   hasIpv6(): boolean { return this.#hostNet.hasIpv6(); }
   ping(ip: IpAddress, payloadLen: number, ttl: number): Promise<number | null> { return this.#hostNet.ping(ip, payloadLen, ttl); }
 }

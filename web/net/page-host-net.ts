@@ -10,7 +10,10 @@
  * A browser gives a page fetch and nothing below it, so what is not HTTP has no way out, and the guest should hear that at once
  * instead of waiting. From 1024 up a server may be one for HTTP: the guest speaks first or is reset after FIRST_WORD_MS.
  */
-import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../../shared/net/nat/host-net.ts';
+import {
+  DEFAULT_RESOLVER_OPTIONS, type HostListener, type HostNet, type HostResolver, type HostResolverOptions, type HostTcp, type HostTcpHandlers, type HostUdp,
+  type HostUdpHandlers,
+} from '../../shared/net/nat/host-net.ts';
 import type { Clock } from '../../shared/net/stack/clock.ts';
 import { IPV4_ANY, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import type { IpAddress } from '../../shared/net/wire/addr6.ts';
@@ -149,6 +152,10 @@ export class PageHostNet implements HostNet {
 
   resolvers(): readonly HostResolver[] {
     return RESOLVERS;
+  }
+
+  resolverOptions(): HostResolverOptions {
+    return DEFAULT_RESOLVER_OPTIONS;
   }
 
   hasIpv6(): boolean {

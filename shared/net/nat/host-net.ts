@@ -65,19 +65,38 @@ export interface HostListener {
 export interface HostResolver {
   readonly ip: IpAddress;
   readonly port: number;
+  /** the interface that a link-local address is on; absent: none */
+  readonly zone?: string;
 }
 
+/** How the host's own programs ask, as resolv.conf says. */
+export interface HostResolverOptions {
+  /** for one answer, in `ms` */
+  readonly timeoutMs: number;
+  /** times that each is asked */
+  readonly attempts: number;
+  /** each question begins with another one */
+  readonly isRotating: boolean;
+  /** TCP only */
+  readonly isTcpOnly: boolean;
+}
+
+/** glibc's */
+export const DEFAULT_RESOLVER_OPTIONS: HostResolverOptions = { timeoutMs: 5000, attempts: 2, isRotating: false, isTcpOnly: false };
+
 export interface HostNet {
-  /** Dials; `onConnect` or `onClose` follows. */
-  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp;
+  /** Dials; `onConnect` or `onClose` follows. `zone` is the interface that a link-local address is on. */
+  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers, zone?: string): HostTcp;
   /** Resolves when bound, rejects with a RelayError when it can't. `onAccept` must set `handlers`. */
   listenTcp(ip: Ipv4, port: number, onAccept: (socket: HostTcp) => void): Promise<HostListener>;
   /** A socket that exchanges datagrams with one peer only. */
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers): HostUdp;
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, zone?: string): HostUdp;
   /** A socket for everyone's datagrams. */
   bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener>;
-  /** The host's DNS servers, read again when they may have changed. */
+  /** The host's DNS servers at this moment. The same array as long as nothing has changed. */
   resolvers(): readonly HostResolver[];
+  /** What goes with them. */
+  resolverOptions(): HostResolverOptions;
   /** Whether the host has an IPv6 address that reaches beyond its link. Looked up anew now and then; cheap to call. */
   hasIpv6(): boolean;
   /** Round trip to `ip` by the system's ping, or null when there is none or no answer. */
