@@ -23,6 +23,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { CLOSE_INTERNAL, CLOSE_REPLACED } from '../shared/link/tunnel.ts';
 import { FrameDecoder, maxFrameLen } from '../shared/link/qemu-framing.ts';
 import type { HostNet, HostTcp } from '../shared/net/nat/host-net.ts';
+import { networkForGuest } from '../shared/net/services/network-config.ts';
 import type { NetworkOptions, NetworkStats, VirtualNetwork } from '../shared/net/services/network.ts';
 import type { Clock, ClockTimer, RandomSource } from '../shared/net/stack/clock.ts';
 import type { FrameSink, LinkPort } from '../shared/net/stack/link-port.ts';
@@ -232,7 +233,7 @@ export class Session {
   #makeNetwork(wish: number | undefined): SessionNetwork {
     const { limits, log, clock, random } = this.#env;
     this.#mtu = Math.min(wish ?? limits.mtu, limits.maxMtu);
-    const options: NetworkOptions = { clock: new GuardedClock(clock, this.#guard), random, hostNet: this.#env.hostNetFor(this, this.#guard), config: { mtu: this.#mtu } };
+    const options: NetworkOptions = { clock: new GuardedClock(clock, this.#guard), random, hostNet: this.#env.hostNetFor(this, this.#guard), config: { ...networkForGuest(null), mtu: this.#mtu } };
     if (log.verbose) options.log = (line) => log.debug(`session ${this.id}: ${line}`, { session: this.id });
     const network = this.#env.createNetwork(options);
     for (const forward of this.#env.udpForwards()) {
