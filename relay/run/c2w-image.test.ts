@@ -99,6 +99,19 @@ test('without input it needs --no-stdin: the end of its input is its end', async
   expect(closed).toMatchObject({ status: 1, stdout: '/ # ' });
 }, 60_000);
 
+test('in a terminal that is smaller than its own, one line says so', async () => {
+  const inTerminal = (cols: number, rows: number): Promise<string> => new Promise((resolve) => {
+    const child = spawn('script', ['-qec', `stty cols ${cols} rows ${rows}; '${process.execPath}' '${PORTSIDE}' run '${image}' echo done`, '/dev/null'], { stdio: 'pipe' });
+    let stdout = '';
+    child.stdout.on('data', (bytes: Buffer) => { stdout += bytes.toString(); });
+    child.on('close', () => resolve(stdout.replaceAll('\r', '')));
+  });
+  const [narrow, low, enough] = await Promise.all([inTerminal(50, 40), inTerminal(120, 20), inTerminal(80, 25)]);
+  expect(narrow).toMatch(/^[^\n]*this terminal is 50 by 40, the container's stays 80 by 25[^\n]*\ndone\n$/);
+  expect(low).toContain('this terminal is 120 by 20');
+  expect(enough).toBe('done\n');
+}, 60_000);
+
 test('a flag that it can\'t take is refused before it starts, in front of IMAGE and behind it', async () => {
   for (const args of [['--hostname', 'box', image], [image, '--hostname', 'box'], ['--memory', '256', image], [image, '--memory=256', 'sh'], [image, '--foo'], ['--net', image, '--mac', 'x']]) {
     const { status, stdout, stderr } = await run(args);

@@ -18,6 +18,7 @@ import { connect } from '../connect.ts';
 import { freePort } from '../host/free-port.ts';
 import { describeImage } from './image-file.ts';
 import type { RunOptions } from './run.ts';
+import { smallTerminalNotice } from './terminal.ts';
 import type { Runtime } from './runtimes.ts';
 
 const DISK_DIRECTORY = '/portside';
@@ -51,6 +52,9 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
   const env = guestEnvironment(options);
   const unfit = memoryFits(info, options.memoryMiB) ?? hostnameFits(info, options.hostname) ?? argumentsFit(info, argv, env, directories.filter(({ guest }) => guest !== DISK_DIRECTORY).map(({ guest }) => guest));
   if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
+  // Another runtime tells nobody a size.
+  const notice = smallTerminalNotice({ resize: false }, process.stdout);
+  if (notice !== null) options.report?.(notice);
   const network = listen === null ? null : await openNetwork(listen, macOf(info, argv), options);
   try {
     return await runChild(path, dialect.commandLine({ flags: options.runtimeFlags, env, directories, listen, image: options.image, args: argv.slice(1) }));

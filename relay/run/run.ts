@@ -23,7 +23,7 @@ import type { ForwardRequest } from '../config.ts';
 import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NetworkLink } from './network-link.ts';
 import { saveTo } from './save-on-disk.ts';
-import { Terminal } from './terminal.ts';
+import { smallTerminalNotice, Terminal } from './terminal.ts';
 
 export interface RunOptions {
   /** path of the wasm file; its disk lies beside it */
@@ -42,7 +42,7 @@ export interface RunOptions {
   resume?: string;
   /** where the container is saved when it is ended from outside */
   save?: string;
-  /** one line for the user, of a save */
+  /** one line for the user: of a save, of a terminal that is too small */
   report?: (line: string) => void;
   /** the image's own when absent */
   memoryMiB?: number;
@@ -68,6 +68,8 @@ export async function run(options: RunOptions): Promise<number> {
     if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
     const { resume, save } = options;
     if (info.id === null && (resume ?? save) !== undefined) throw new RelayError('RELAY_BAD_FLAG', 'containers of this image cannot be saved: it was made by container2wasm, or by an earlier version of Portside');
+    const notice = smallTerminalNotice(info, process.stdout);
+    if (notice !== null) options.report?.(notice);
     const memory = makeContainerMemory(options.net);
     if (options.net) closers.push(await openNetwork(memory, macOf(info, args), options));
     return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])], resume: resume ?? null }, options);

@@ -44,6 +44,7 @@ STYLE.replaceSync(`${xtermCss}
 .host { isolation: isolate; position: absolute; inset: 8px 4px 4px 10px; }
 .host[data-bell] { outline: 2px solid light-dark(#8a5300, #f0b24a); outline-offset: 2px; border-radius: 2px; }
 .host .xterm { height: 100%; }
+.host[data-fixed='scrolls'] { overflow: auto; }
 .xterm .xterm-viewport, .xterm .xterm-scrollable-element { background: transparent !important; }
 .xterm-helper-textarea:focus-visible { outline: none; }
 .word { position: absolute; inset: auto 8px 8px auto; max-width: calc(100% - 16px); margin: 0; padding: 6px 10px; border-radius: 8px; font: 13px/1.45 system-ui, sans-serif;
@@ -87,6 +88,7 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
   #settings: TerminalSettings = defaultSettings(innerWidth);
   readonly #host = document.createElement('div');
   readonly #word = document.createElement('p');
+  #fixed: { cols: number; rows: number } | null = null;
   readonly #darkness = matchMedia('(prefers-color-scheme: dark)');
   /** several attributes that change at once start it once */
   #starting = false;
@@ -132,8 +134,14 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
   /** Scrolls the text up until `rows` at the bottom are free, for something that covers them. Leaves full-screen programs' mode. */
   makeRoom(rows: number): void { this.#view?.makeRoom(rows); }
 
+  fix(size: { cols: number; rows: number } | null): void {
+    this.#fixed = size;
+    this.#view?.fix(size);
+  }
+
   connect(line: TerminalLine): (bytes: Uint8Array, done: () => void) => void {
     this.#line = line;
+    this.fix(null);
     this.#view?.reset();
     return (bytes, done) => {
       if (this.#view === null || this.#line !== line) done();
@@ -151,6 +159,7 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
       onCtrl: (armed) => { tell('ctrl', armed); },
       onShortcut: (code) => !tell('shortcut', code),
     });
+    this.#view.fix(this.#fixed);
     if (!this.hasAttribute('bare')) this.#start();
   }
 
