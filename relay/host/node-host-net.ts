@@ -31,8 +31,8 @@ const UDP_QUEUE_MAX = 1024 * 1024;
 /** asked for each UDP socket, in `bytes`: Linux gives what net.core.rmem_max lets it, twice the default; a burst waits there for its turn */
 const UDP_RECEIVE_BUFFER = 1024 * 1024;
 const LISTEN_BACKLOG = 511;
-/** datagrams that may wait for their socket to be connected */
-const EARLY_MAX = 64;
+/** datagrams that may wait for their socket to be connected: as many questions as one socket of the DNS takes */
+const EARLY_MAX = 256;
 
 export class NodeHostNet implements HostNet {
   readonly #resolvConf: string;
