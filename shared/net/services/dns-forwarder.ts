@@ -55,6 +55,8 @@ const WAIT_MAX_MS = 30_000;
 const REJOIN_MS = 1000;
 /** unanswered questions after which a server may count as silent */
 const UNANSWERED_MIN = 2;
+/** between two looks at the host's resolvers when the cache could answer; each question to them looks anyway */
+const LOOK_MS = 10;
 /** an upstream socket, and so its port, is left after so many queries or so long */
 const SOCKET_QUERIES = 256;
 const SOCKET_MS = 10_000;
@@ -110,6 +112,7 @@ interface Try {
   readonly rank: number;
   readonly hasEdns: boolean;
   readonly id: number;
+  readonly sentMs: number;
   /** Nothing more is expected; an answer counts all the same. */
   isOver: boolean;
   upstream: Upstream | null;
@@ -140,7 +143,7 @@ export class DnsForwarder {
   #epoch = 0;
   #rotation = 0;
   #signed = 0;
-  #lookedAtMs = -1;
+  #lookedAtMs = -Infinity;
 
   constructor(stack: Stack, hostNet: HostNet, cache: DnsCache) {
     this.#stack = stack;
@@ -156,11 +159,9 @@ export class DnsForwarder {
     return this.#upstreams.size + this.#tcpOpen;
   }
 
-  /** Before the cache is asked, once per batch of frames: what other servers said counts no more. */
+  /** Before the cache is asked: what other servers said counts no more. */
   noticeChange(): void {
-    if (this.#lookedAtMs === this.#stack.nowMs) return;
-    this.#lookedAtMs = this.#stack.nowMs;
-    this.#refresh();
+    if (this.#stack.nowMs - this.#lookedAtMs >= LOOK_MS) this.#refresh();
   }
 
   /** `reply` is called once, with a message that has no OPT (but when it is signed) or an error's code. `query` is kept. */
@@ -203,6 +204,7 @@ export class DnsForwarder {
   }
 
   #refresh(): void {
+    this.#lookedAtMs = this.#stack.nowMs;
     const resolvers = this.#hostNet.resolvers();
     if (resolvers === this.#resolvers) return;
     const isSame = listText(resolvers) === listText(this.#resolvers);
@@ -244,6 +246,8 @@ export class DnsForwarder {
     }
     this.#dismiss(inquiry, inquiry.rcode ?? DNS_SERVFAIL, (waiter) => waiter.untilMs <= nowMs);
     if (inquiry.waiters.length === 0) return this.#settle(inquiry, DNS_SERVFAIL);
+    // Somebody who asks for ever keeps no sockets open for ever.
+    for (const one of inquiry.tries) if (nowMs - one.sentMs >= WAIT_MAX_MS) this.#leave(one);
     if (nowMs >= inquiry.nextAskMs) this.#askNext(inquiry, ROUNDS_MIN);
     this.#arm(inquiry);
   }
@@ -318,7 +322,7 @@ export class DnsForwarder {
     const upstream = isTcp ? null : this.#upstreamTo(server);
     let id = this.#stack.random.u32() & 0xffff;
     while (upstream?.tries.has(id) === true) id = (id + 1) & 0xffff;
-    const one: Try = { inquiry, server, rank, hasEdns, id, isOver: false, upstream, isTcp, tcp: null, hasSlot: false };
+    const one: Try = { inquiry, server, rank, hasEdns, id, sentMs: this.#stack.nowMs, isOver: false, upstream, isTcp, tcp: null, hasSlot: false };
     inquiry.tries.add(one);
     if (upstream === null) return this.#askByTcp(one);
     upstream.tries.set(id, one);

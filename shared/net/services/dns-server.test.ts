@@ -244,6 +244,21 @@ describe('the host\'s resolvers', () => {
     expect(lab.heard().map(({ id, rcode }) => [id, rcode])).toEqual([[2, 0]]);
   });
 
+  test('who asks for ever keeps no sockets open for ever', () => {
+    const lab = new DnsLab(2);
+    let most = 0;
+    for (let s = 0; s < 600; s += 2) {
+      lab.ask('dead.example', { id: s }, 5000 + s);
+      lab.clock.advance(2000);
+      most = Math.max(most, lab.stat('dnsSocketsOpen'));
+    }
+    // Of two servers, a new one each every 10 s, for the 30 s that an answer may be late.
+    expect(most).toBeLessThanOrEqual(10);
+    expect(lab.heard().length).toBeGreaterThan(280);
+    lab.clock.advance(60_000);
+    expect(lab.left()).toEqual([]);
+  });
+
   test('resolv.conf changes: the new ones are asked, also for what is under way, and the cache is emptied', () => {
     const lab = new DnsLab(1);
     lab.ask('example.org');
