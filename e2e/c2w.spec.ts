@@ -84,13 +84,13 @@ test('its terminal is 80 by 25, all of it is seen, at any size of the window', a
   const guest = new Guest(page);
   const look = (): Promise<{ size: string; fits: boolean; font: number; scrolls: boolean }> => page.evaluate(() => {
     const terminal = document.querySelector('portside-terminal')!;
-    const host = terminal.shadowRoot!.querySelector<HTMLElement>('.host')!;
-    const screen = host.querySelector('.xterm-screen')!.getBoundingClientRect();
-    const room = host.getBoundingClientRect();
+    const place = terminal.shadowRoot!.querySelector<HTMLElement>('.host')!;
+    const screen = place.querySelector('.xterm-screen')!.getBoundingClientRect();
+    const room = place.getBoundingClientRect();
     const { cols, rows } = terminal.size();
     return {
       size: `${cols}x${rows}`, fits: screen.right <= room.right + 1 && screen.bottom <= room.bottom + 1 && screen.right <= innerWidth && screen.bottom <= innerHeight,
-      font: screen.height / rows, scrolls: host.scrollWidth > host.clientWidth + 1,
+      font: screen.height / rows, scrolls: place.scrollWidth > place.clientWidth + 1,
     };
   });
   await page.setViewportSize({ width: 1280, height: 800 });

@@ -8,9 +8,11 @@ import { connect, createServer, Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import {
   DEFAULT_RESOLVER_OPTIONS, type HostListener, type HostNet, type HostResolver, type HostResolverOptions, type HostTcp, type HostTcpHandlers, type HostUdp,
-  type HostUdpHandlers,
+  type HostUdpHandlers, type NameCache, type NameForwarder,
 } from '../../shared/net/nat/host-net.ts';
+import { DnsForwarder } from '../../shared/net/services/dns-forwarder.ts';
 import type { Clock } from '../../shared/net/stack/clock.ts';
+import type { Stack } from '../../shared/net/stack/stack.ts';
 import type { Ipv4 } from '../../shared/net/wire/addr.ts';
 import { formatIpv4, IPV4_LOOPBACK, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import type { IpAddress } from '../../shared/net/wire/addr6.ts';
@@ -143,6 +145,10 @@ export class NodeHostNet implements HostNet {
     }
     this.#resolvConfStamp = stamp;
     this.#resolverConfig = parseResolvConf(text);
+  }
+
+  createForwarder(stack: Stack, cache: NameCache): NameForwarder {
+    return new DnsForwarder(stack, this, cache);
   }
 
   hasIpv6(): boolean {

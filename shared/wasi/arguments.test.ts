@@ -13,6 +13,7 @@ describe('flags that an image does not take are refused, with their name and wha
     [['--entrypoint', '/bin/sh', '--hostname=box'], /^--hostname: /],
     [['--foo', 'sh'], /^--foo is no flag of this image\. It takes --entrypoint, --no-stdin, --mac, --net, --external-bundle, --help; a command that begins with "-" goes behind "--"\.$/],
     [['-x'], /^-x is no flag/],
+    [['--constructor', 'sh'], /^--constructor is no flag/],
     [['--mac', 'box', 'sh'], /^--mac takes an address such as .*not "box"/],
     [['--mac'], /^--mac takes a value/],
     [['--entrypoint'], /^--entrypoint takes a value/],

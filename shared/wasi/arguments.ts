@@ -97,7 +97,8 @@ function madeWith(flag: string, what: string): string {
 function flagProblem(info: ImageInfo, { name, value, text }: ImageFlag): string | null {
   if (name === null) {
     const known = (info.ours ? OUR_FLAGS : FOREIGN_FLAGS).map((flag) => `--${flag}`).join(', ');
-    return !info.ours && FOREIGN_LACKS.has(text) ? madeWith(text, FOREIGN_LACKS.get(text)!)
+    const what = FOREIGN_LACKS.get(text.replace(/^--?/, ''));
+    return what !== undefined && !info.ours ? madeWith(text, what)
       : `${text} is no flag of this image. It takes ${known}; a command that begins with "-" goes behind "--".`;
   }
   if (value === null) return `--${name} takes a value.`;
@@ -161,7 +162,7 @@ const OUR_FLAGS = ['entrypoint', 'no-stdin', 'mac', 'hostname', 'memory', 'net',
 const FOREIGN_FLAGS = ['entrypoint', 'no-stdin', 'mac', 'net', 'external-bundle', 'help'];
 const BARE_FLAGS = ['no-stdin', 'help'];
 /** flags of ours that c2w's images have nothing for */
-const FOREIGN_LACKS = new Map([['--memory', 'memory'], ['-memory', 'memory'], ['--hostname', 'host name'], ['-hostname', 'host name']]);
+const FOREIGN_LACKS = new Map([['memory', 'memory'], ['hostname', 'host name']]);
 const OUR_MAC = /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i;
 const FOREIGN_MAC = /^[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}$/i;
 
@@ -183,7 +184,7 @@ function parseImageFlags(args: readonly string[], info: ImageInfo | null): { fla
   for (; i < args.length && args[i].startsWith('-') && args[i] !== '--' && args[i] !== '-'; i++) {
     const [, text, given, inline] = /^(--?([^=]*))(?:=([^]*))?$/.exec(args[i])!;
     const name = flagNamed(given, info);
-    const isBare = name === null ? !FOREIGN_LACKS.has(text) : BARE_FLAGS.includes(name);
+    const isBare = name === null ? !FOREIGN_LACKS.has(given) : BARE_FLAGS.includes(name);
     const words = args.slice(i, inline === undefined && !isBare ? i + 2 : i + 1);
     flags.push({ name, value: inline ?? (isBare ? '' : words[1] ?? null), text, words });
     i += words.length - 1;

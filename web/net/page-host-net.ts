@@ -12,12 +12,13 @@
  */
 import {
   DEFAULT_RESOLVER_OPTIONS, type HostListener, type HostNet, type HostResolver, type HostResolverOptions, type HostTcp, type HostTcpHandlers, type HostUdp,
-  type HostUdpHandlers,
+  type HostUdpHandlers, type NameForwarder,
 } from '../../shared/net/nat/host-net.ts';
 import type { Clock } from '../../shared/net/stack/clock.ts';
 import { IPV4_ANY, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import type { IpAddress } from '../../shared/net/wire/addr6.ts';
 import { formatIp } from '../../shared/net/wire/addr6.ts';
+import { DNS_SERVFAIL } from '../../shared/net/wire/dns.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { ByteReader } from './byte-reader.ts';
 import type { NamePool } from './name-pool.ts';
@@ -156,6 +157,17 @@ export class PageHostNet implements HostNet {
 
   resolverOptions(): HostResolverOptions {
     return DEFAULT_RESOLVER_OPTIONS;
+  }
+
+  /** The pool of names knows at once; nothing of it is worth keeping. */
+  createForwarder(): NameForwarder {
+    return {
+      queriesOpen: 0,
+      socketsOpen: 0,
+      noticeChange() {},
+      ask: (_key, query, _question, _isTcp, reply) => reply(this.#names.answer(query) ?? DNS_SERVFAIL),
+      close() {},
+    };
   }
 
   hasIpv6(): boolean {

@@ -91,14 +91,14 @@ const WORDS: Record<ImageErrorCode, Words> = {
   },
   'arguments': {
     title: 'The command does not fit this image',
-    what: 'The image cannot take this command line: it is too long, or asks for what there is not. The line below names it.',
+    what: 'The image cannot take this command line: it is too long, or asks for what there is not.',
     next: 'Change ?cmd= in the address; what is too long can be typed into the shell.',
     retry: false,
   },
   'memory': {
     title: 'This image’s memory is fixed',
-    what: 'container2wasm made this image, and it has the memory that it was made with.',
-    next: 'Leave ?memory= out of the address, or make an image with “portside convert”.',
+    what: 'It was made by container2wasm, with the memory that it has.',
+    next: 'Leave ?memory= out of the address.',
     retry: false,
   },
   'no-disk': {

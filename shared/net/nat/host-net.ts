@@ -5,8 +5,10 @@
  * Byte ownership: what `onData` delivers is the receiver's for good; what `write` is given must not change until the
  * socket has taken it (`pendingBytes` has fallen accordingly).
  */
+import type { Stack } from '../stack/stack.ts';
 import type { Ipv4 } from '../wire/addr.ts';
 import type { IpAddress } from '../wire/addr6.ts';
+import type { DnsQuestion } from '../wire/dns.ts';
 
 export interface HostTcpHandlers {
   /** The dial succeeded. Never called for an accepted or adopted socket. */
@@ -84,6 +86,29 @@ export interface HostResolverOptions {
 /** glibc's */
 export const DEFAULT_RESOLVER_OPTIONS: HostResolverOptions = { timeoutMs: 5000, attempts: 2, isRotating: false, isTcpOnly: false };
 
+/** A message without EDNS's OPT (but when it is signed), or the code of an error. */
+export type NameOutcome = Uint8Array | number;
+
+/** Answers of resolvers while they live. */
+export interface NameCache {
+  /** Keeps a copy, when the message may be kept at all. It has no OPT. */
+  add(key: string, message: Uint8Array, questionEnd: number, nowMs: number): void;
+  clear(): void;
+}
+
+/** Who knows the names that are not the network's own. */
+export interface NameForwarder {
+  /** questions under way */
+  readonly queriesOpen: number;
+  readonly socketsOpen: number;
+  /** Before the cache is asked: empties it when what it has is worth nothing any more. */
+  noticeChange(): void;
+  /** `reply` is called once. `query` is kept; `cacheKey` is where its answer may be kept. */
+  ask(cacheKey: string, query: Uint8Array, question: DnsQuestion, isTcp: boolean, reply: (outcome: NameOutcome) => void): void;
+  /** Nobody is answered any more. */
+  close(): void;
+}
+
 export interface HostNet {
   /** Dials; `onConnect` or `onClose` follows. `zone` is the interface that a link-local address is on. */
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers, zone?: string): HostTcp;
@@ -97,6 +122,8 @@ export interface HostNet {
   resolvers(): readonly HostResolver[];
   /** What goes with them. */
   resolverOptions(): HostResolverOptions;
+  /** For one network. A page has another one than a computer with resolvers, and does not carry theirs. */
+  createForwarder(stack: Stack, cache: NameCache): NameForwarder;
   /** Whether the host has an IPv6 address that reaches beyond its link. Looked up anew now and then; cheap to call. */
   hasIpv6(): boolean;
   /** Round trip to `ip` by the system's ping, or null when there is none or no answer. */

@@ -1,4 +1,5 @@
 /** Answers of resolvers while they live: at most CACHE_MAX of CACHE_ENTRY_MAX bytes, the oldest makes room. */
+import type { NameCache } from '../nat/host-net.ts';
 import { copyOf } from '../wire/copy.ts';
 import { ageTtls, readTtls } from '../wire/dns.ts';
 
@@ -14,7 +15,7 @@ interface Cached {
   readonly expiresMs: number;
 }
 
-export class DnsCache {
+export class DnsCache implements NameCache {
   readonly #entries = new Map<string, Cached>();
 
   get size(): number {

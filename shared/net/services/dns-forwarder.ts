@@ -25,18 +25,17 @@
  *
  * Caps: QUERIES_MAX inquiries and WAITERS_MAX who wait; beyond, the oldest inquiry ends with SERVFAIL. UPSTREAM_TCP_MAX connections; beyond, they queue.
  */
-import type { HostNet, HostResolver, HostTcp, HostUdp } from '../nat/host-net.ts';
+import type { HostNet, HostResolver, HostTcp, HostUdp, NameCache, NameForwarder, NameOutcome } from '../nat/host-net.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Wakeable } from '../stack/timers.ts';
 import { formatIp } from '../wire/addr6.ts';
 import { copyOf } from '../wire/copy.ts';
 import type { DnsQuestion } from '../wire/dns.ts';
 import {
-  bareErrorId, DNS_FORMERR, DNS_NOERROR, DNS_NOTIMP, DNS_NXDOMAIN, DNS_SERVFAIL, emitQuery, judgeResponse, parseDnsQuestion, wantsRecursion, wholeRecords,
+  bareErrorId, DNS_FORMERR, DNS_NOERROR, DNS_NOTIMP, DNS_NXDOMAIN, DNS_SERVFAIL, emitQuery, framed, judgeResponse, parseDnsQuestion, wantsRecursion, wholeRecords,
   withoutOpt,
 } from '../wire/dns.ts';
 import { getU16, setU16 } from '../../bytes.ts';
-import type { DnsCache } from './dns-cache.ts';
 
 export const QUERIES_MAX = 1024;
 export const WAITERS_MAX = 4096;
@@ -61,13 +60,10 @@ const LOOK_MS = 10;
 const SOCKET_QUERIES = 256;
 const SOCKET_MS = 10_000;
 
-/** A message, or the code of an error. */
-export type DnsOutcome = Uint8Array | number;
-
 interface Waiter {
   readonly isTcp: boolean;
   readonly untilMs: number;
-  readonly reply: (outcome: DnsOutcome) => void;
+  readonly reply: (outcome: NameOutcome) => void;
 }
 
 interface Server {
@@ -129,10 +125,10 @@ interface Upstream extends Wakeable {
   readonly tries: Map<number, Try>;
 }
 
-export class DnsForwarder {
+export class DnsForwarder implements NameForwarder {
   readonly #stack: Stack;
   readonly #hostNet: HostNet;
-  readonly #cache: DnsCache;
+  readonly #cache: NameCache;
   readonly #inquiries = new Map<string, Inquiry>();
   readonly #upstreams = new Set<Upstream>();
   readonly #tcpQueue: Try[] = [];
@@ -145,7 +141,7 @@ export class DnsForwarder {
   #signed = 0;
   #lookedAtMs = -Infinity;
 
-  constructor(stack: Stack, hostNet: HostNet, cache: DnsCache) {
+  constructor(stack: Stack, hostNet: HostNet, cache: NameCache) {
     this.#stack = stack;
     this.#hostNet = hostNet;
     this.#cache = cache;
@@ -159,13 +155,12 @@ export class DnsForwarder {
     return this.#upstreams.size + this.#tcpOpen;
   }
 
-  /** Before the cache is asked: what other servers said counts no more. */
+  /** What other servers said counts no more. */
   noticeChange(): void {
     if (this.#stack.nowMs - this.#lookedAtMs >= LOOK_MS) this.#refresh();
   }
 
-  /** `reply` is called once, with a message that has no OPT (but when it is signed) or an error's code. `query` is kept. */
-  ask(cacheKey: string, query: Uint8Array, question: DnsQuestion, isTcp: boolean, reply: (outcome: DnsOutcome) => void): void {
+  ask(cacheKey: string, query: Uint8Array, question: DnsQuestion, isTcp: boolean, reply: (outcome: NameOutcome) => void): void {
     this.#refresh();
     if (this.#servers.length === 0) return reply(DNS_SERVFAIL);
     const { nowMs } = this.#stack;
@@ -194,12 +189,12 @@ export class DnsForwarder {
   }
 
   close(): void {
+    this.#tcpQueue.length = 0;
     for (const inquiry of this.#inquiries.values()) {
       this.#stack.timers.cancel(inquiry);
       for (const one of inquiry.tries) this.#leave(one);
     }
     this.#inquiries.clear();
-    this.#tcpQueue.length = 0;
     for (const upstream of this.#upstreams) this.#dropUpstream(upstream);
   }
 
@@ -260,7 +255,7 @@ export class DnsForwarder {
   }
 
   /** Some of those who wait get `outcome` now. */
-  #dismiss(inquiry: Inquiry, outcome: DnsOutcome, isMeant: (waiter: Waiter) => boolean): void {
+  #dismiss(inquiry: Inquiry, outcome: NameOutcome, isMeant: (waiter: Waiter) => boolean): void {
     const gone = inquiry.waiters.filter(isMeant);
     if (gone.length === 0) return;
     inquiry.waiters = inquiry.waiters.filter((waiter) => !isMeant(waiter));
@@ -273,7 +268,7 @@ export class DnsForwarder {
   }
 
   /** The end of an inquiry. */
-  #settle(inquiry: Inquiry, outcome: DnsOutcome): void {
+  #settle(inquiry: Inquiry, outcome: NameOutcome): void {
     if (!this.#isOpen(inquiry)) return;
     this.#inquiries.delete(inquiry.key);
     this.#stack.timers.cancel(inquiry);
@@ -532,14 +527,6 @@ function queryOf({ inquiry, id, hasEdns }: Try): Uint8Array {
   const query = copyOf(inquiry.query);
   setU16(query, 0, id);
   return query;
-}
-
-/** RFC 1035 §4.2.2 */
-export function framed(message: Uint8Array): Uint8Array {
-  const out = new Uint8Array(2 + message.length);
-  setU16(out, 0, message.length);
-  out.set(message, 2);
-  return out;
 }
 
 function listText(resolvers: readonly HostResolver[]): string {

@@ -3,12 +3,12 @@
  *
  *   guest --UDP or TCP--> resolve(query) -> local answer, or none: AAAA where the guest has no way by IPv6
  *                                        -> cache, TTLs aged
- *                                        -> dns-forwarder.ts: the host's resolvers, each in its turn
+ *                                        -> HostNet's forwarder: dns-forwarder.ts, the host's resolvers, each in its turn
  *
  * Answers travel as they came but for EDNS, so every record type passes. Each client gets as many whole records as it takes; when
  * that is not all, TC says so, and it asks again by TCP. What changes an answer (DO, CD, AD, RD) is part of the cache's key.
  */
-import type { HostNet } from '../nat/host-net.ts';
+import type { HostNet, NameForwarder } from '../nat/host-net.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Ipv4 } from '../wire/addr.ts';
 import { inCidr6, IPV6_PREFIX_LEN, isSameIpv6 } from '../wire/addr6.ts';
@@ -21,7 +21,6 @@ import {
 import { getU16 } from '../../bytes.ts';
 import type { DhcpServer } from './dhcp-server.ts';
 import { DnsCache } from './dns-cache.ts';
-import { DnsForwarder } from './dns-forwarder.ts';
 import { DnsLog, type DnsVia } from './dns-log.ts';
 import { DnsZones } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
@@ -38,14 +37,14 @@ export class DnsServer {
   readonly #config: NetworkConfig;
   readonly #dhcp: DhcpServer;
   readonly #cache = new DnsCache();
-  readonly #forwarder: DnsForwarder;
+  readonly #forwarder: NameForwarder;
 
   constructor(stack: Stack, hostNet: HostNet, config: NetworkConfig, dhcp: DhcpServer) {
     this.#stack = stack;
     this.#hostNet = hostNet;
     this.#config = config;
     this.#dhcp = dhcp;
-    this.#forwarder = new DnsForwarder(stack, hostNet, this.#cache);
+    this.#forwarder = hostNet.createForwarder(stack, this.#cache);
     this.zones = new DnsZones(config.localNames, config.zones);
   }
 

@@ -12,8 +12,7 @@ import type { PendingConnection } from '../stack/tcp/pending.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Wakeable } from '../stack/timers.ts';
 import { getU16 } from '../../bytes.ts';
-import { DNS_HEADER_LEN } from '../wire/dns.ts';
-import { framed } from './dns-forwarder.ts';
+import { DNS_HEADER_LEN, framed } from '../wire/dns.ts';
 import type { DnsServer } from './dns-server.ts';
 import { copyOf } from '../wire/copy.ts';
 

@@ -1,12 +1,14 @@
 /** A host for tests: sockets are objects that the test holds in its hands. */
 import {
   DEFAULT_RESOLVER_OPTIONS, type HostListener, type HostNet, type HostResolver, type HostResolverOptions, type HostTcp, type HostTcpHandlers, type HostUdp,
-  type HostUdpHandlers,
+  type HostUdpHandlers, type NameCache, type NameForwarder,
 } from '../nat/host-net.ts';
+import type { Stack } from '../stack/stack.ts';
 import type { Ipv4 } from '../wire/addr.ts';
 import { parseIpv4 } from '../wire/addr.ts';
 import type { IpAddress } from '../wire/addr6.ts';
 import { formatIp } from '../wire/addr6.ts';
+import { DnsForwarder } from './dns-forwarder.ts';
 
 export class FakeTcp implements HostTcp {
   handlers: HostTcpHandlers;
@@ -97,6 +99,7 @@ export class FakeHostNet implements HostNet {
 
   resolvers(): readonly HostResolver[] { return this.resolverList; }
   resolverOptions(): HostResolverOptions { return this.options; }
+  createForwarder(stack: Stack, cache: NameCache): NameForwarder { return new DnsForwarder(stack, this, cache); }
   hasIpv6(): boolean { return this.hasV6; }
   ping(ip: IpAddress): Promise<number | null> {
     this.pinged.push(formatIp(ip));

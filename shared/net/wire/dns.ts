@@ -322,6 +322,14 @@ export function wantsRecursion(flags: number): boolean {
   return (flags & FLAG_RD) !== 0;
 }
 
+/** RFC 1035 §4.2.2 */
+export function framed(message: Uint8Array): Uint8Array {
+  const out = new Uint8Array(2 + message.length);
+  setU16(out, 0, message.length);
+  out.set(message, 2);
+  return out;
+}
+
 export function opcodeOf(flags: number): number {
   return (flags >>> 11) & 15;
 }
