@@ -16,7 +16,7 @@ const TSX = fileURLToPath(import.meta.resolve('tsx'));
 const ETC = '/etc/netns';
 const TWO = 'nameserver 127.0.0.2\nnameserver 127.0.0.3\n';
 /** of starting a process on a busy machine, in `ms` */
-const SLACK_MS = 2500;
+const SLACK_MS = 4000;
 
 const missing = missingForLinuxGuest(['ip', 'setpriv', 'gcc', 'getent']);
 if (missing.length > 0) console.warn(`DNS is not tested beside glibc, for want of ${missing.join(', ')}`);
@@ -85,7 +85,7 @@ describe.skipIf(missing.length > 0).sequential('the gateway\'s DNS beside the ho
     for (let i = 0; i < 2; i++) {
       const { found, ms } = await json('guest', servers('ares', GATEWAY, 'cookie.test')) as { found: string[]; ms: number };
       expect(found).toEqual(['10.0.0.1']);
-      expect(ms).toBeLessThan(1000);
+      expect(ms).toBeLessThan(3000);
     }
   }, 60_000);
 

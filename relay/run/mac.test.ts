@@ -16,7 +16,6 @@ afterEach(killLeftovers);
 
 describe.skipIf(!HAS_IMAGE).each<[string, (port: number, command: string[]) => string[], ProcessOptions?]>([
   ['run --mac M IMAGE', (port, command) => ['run', '--mac', MAC, '-p', `${port}:80`, BUSYBOX, ...command]],
-  ['run IMAGE --mac M', (port, command) => ['run', '-p', `${port}:80`, BUSYBOX, '--mac', MAC, ...command]],
   ['run --mac OTHER IMAGE -mac=M, with hyphens', (port, command) => ['run', '--mac=02:00:00:00:00:77', '-p', `${port}:80`, BUSYBOX, `-mac=${MAC.replaceAll(':', '-')}`, ...command]],
   ['c2w-net --invoke -mac M IMAGE', (port, command) => ['--invoke', '-mac', MAC, '-p', `${port}:80`, BUSYBOX, ...command], { program: 'c2w-net' }],
   ['c2w-net --invoke IMAGE --mac M', (port, command) => ['--invoke', '-p', `${port}:80`, BUSYBOX, '--net=socket', '--mac', MAC, ...command], { program: 'c2w-net' }],
