@@ -7,7 +7,6 @@
  * network's is wrapped, as its `handlers` may be set at any time; the wrapper adds one call per operation and no copy.
  */
 import type { HostListener, HostNet, HostResolver, HostResolverOptions, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers, NameCache, NameForwarder } from '../shared/net/nat/host-net.ts';
-import { DnsForwarder } from '../shared/net/services/dns-forwarder.ts';
 import type { Clock, ClockTimer } from '../shared/net/stack/clock.ts';
 import type { Stack } from '../shared/net/stack/stack.ts';
 import type { Ipv4 } from '../shared/net/wire/addr.ts';
@@ -73,8 +72,7 @@ export class GuardedHostNet implements HostNet {
 
   resolvers(): readonly HostResolver[] { return this.#hostNet.resolvers(); }
   resolverOptions(): HostResolverOptions { return this.#hostNet.resolverOptions(); }
-  /** Over this one: what its sockets say is guarded too. */
-  createForwarder(stack: Stack, cache: NameCache): NameForwarder { return new DnsForwarder(stack, this, cache); }
+  createForwarder(stack: Stack, hostNet: HostNet, cache: NameCache): NameForwarder { return this.#hostNet.createForwarder(stack, hostNet, cache); }
   hasIpv6(): boolean { return this.#hostNet.hasIpv6(); }
   ping(ip: IpAddress, payloadLen: number, ttl: number): Promise<number | null> { return this.#hostNet.ping(ip, payloadLen, ttl); }
 }

@@ -147,8 +147,8 @@ export class NodeHostNet implements HostNet {
     this.#resolverConfig = parseResolvConf(text);
   }
 
-  createForwarder(stack: Stack, cache: NameCache): NameForwarder {
-    return new DnsForwarder(stack, this, cache);
+  createForwarder(stack: Stack, hostNet: HostNet, cache: NameCache): NameForwarder {
+    return new DnsForwarder(stack, hostNet, cache);
   }
 
   hasIpv6(): boolean {

@@ -122,8 +122,8 @@ export interface HostNet {
   resolvers(): readonly HostResolver[];
   /** What goes with them. */
   resolverOptions(): HostResolverOptions;
-  /** For one network. A page has another one than a computer with resolvers, and does not carry theirs. */
-  createForwarder(stack: Stack, cache: NameCache): NameForwarder;
+  /** For one network, which sees its host as `hostNet`. A page has another one than a computer with resolvers, and does not carry theirs. */
+  createForwarder(stack: Stack, hostNet: HostNet, cache: NameCache): NameForwarder;
   /** Whether the host has an IPv6 address that reaches beyond its link. Looked up anew now and then; cheap to call. */
   hasIpv6(): boolean;
   /** Round trip to `ip` by the system's ping, or null when there is none or no answer. */

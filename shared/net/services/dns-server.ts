@@ -44,7 +44,7 @@ export class DnsServer {
     this.#hostNet = hostNet;
     this.#config = config;
     this.#dhcp = dhcp;
-    this.#forwarder = hostNet.createForwarder(stack, this.#cache);
+    this.#forwarder = hostNet.createForwarder(stack, hostNet, this.#cache);
     this.zones = new DnsZones(config.localNames, config.zones);
   }
 

@@ -99,7 +99,7 @@ export class FakeHostNet implements HostNet {
 
   resolvers(): readonly HostResolver[] { return this.resolverList; }
   resolverOptions(): HostResolverOptions { return this.options; }
-  createForwarder(stack: Stack, cache: NameCache): NameForwarder { return new DnsForwarder(stack, this, cache); }
+  createForwarder(stack: Stack, hostNet: HostNet, cache: NameCache): NameForwarder { return new DnsForwarder(stack, hostNet, cache); }
   hasIpv6(): boolean { return this.hasV6; }
   ping(ip: IpAddress): Promise<number | null> {
     this.pinged.push(formatIp(ip));
