@@ -80,6 +80,62 @@ for (const [name, net] of [['c2w', ''], ['c2w', 'delegate'], ['c2w-old', '']]) {
   });
 }
 
+test('its terminal is 80 by 25, all of it is seen, at any size of the window', async ({ page }) => {
+  const guest = new Guest(page);
+  const look = (): Promise<{ size: string; fits: boolean; font: number; scrolls: boolean }> => page.evaluate(() => {
+    const terminal = document.querySelector('portside-terminal')!;
+    const place = terminal.shadowRoot!.querySelector<HTMLElement>('.host')!;
+    const screen = place.querySelector('.xterm-screen')!.getBoundingClientRect();
+    const room = place.getBoundingClientRect();
+    const { cols, rows } = terminal.size();
+    return {
+      size: `${cols}x${rows}`, fits: screen.right <= room.right + 1 && screen.bottom <= room.bottom + 1 && screen.right <= innerWidth && screen.bottom <= innerHeight,
+      font: screen.height / rows, scrolls: place.scrollWidth > place.clientWidth + 1,
+    };
+  });
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await guest.open(`${server.url}?image=c2w&net=none`);
+  await guest.waitForText('/ #', 90_000);
+  const large = await look();
+  expect(large).toMatchObject({ size: '80x25', fits: true, scrolls: false });
+  await page.screenshot({ path: test.info().outputPath('c2w-1280.png') });
+  for (const [width, height] of [[390, 844], [844, 390], [360, 640], [700, 300]]) {
+    await page.setViewportSize({ width, height });
+    await expect.poll(look).toMatchObject({ size: '80x25', fits: true, scrolls: false });
+    if (width === 390) {
+      // What would wrap at 50 columns is one line here, as the guest takes it to be.
+      await say(guest, `echo ${'x'.repeat(70)}`, new RegExp(`\\n${'x'.repeat(70)}\\n`));
+      expect((await page.evaluate(() => document.querySelector('portside-terminal')!.screen())).split('\n')).toContain('x'.repeat(70));
+      await page.screenshot({ path: test.info().outputPath('c2w-390.png') });
+    }
+  }
+  // Nobody reads smaller characters than these: then it scrolls in its place.
+  await page.setViewportSize({ width: 280, height: 600 });
+  await expect.poll(look).toMatchObject({ size: '80x25', fits: false, scrolls: true });
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await expect.poll(async () => (await look()).font).toBe(large.font);
+  // The next container of the same terminal follows again.
+  await guest.open(`${server.url}?image=busybox&net=none`);
+  await expect.poll(async () => (await look()).size).not.toBe('80x25');
+});
+
+test('a flag that it can\'t take is named, and what to do', async ({ page }) => {
+  for (const [query, title, words] of [
+    ['memory=1G', 'memory is fixed', /\?memory=: the memory of an image that container2wasm made.*Leave \?memory= out/],
+    [`cmd=${encodeURIComponent('--memory=256 sh')}`, 'does not fit', /--memory: the memory of an image.*Leave --memory out/],
+    [`cmd=${encodeURIComponent('--hostname box sh')}`, 'does not fit', /--hostname: the host name of an image/],
+    [`cmd=${encodeURIComponent('--foo sh')}`, 'does not fit', /--foo is no flag of this image/],
+    [`net=browser&cmd=${encodeURIComponent('--mac 02:11:22:33:44:55 sh')}`, 'does not fit', /Leave --mac out/],
+  ] as const) {
+    await page.goto(`${server.url}?image=c2w-old&${query}`);
+    const card = page.locator('.card:visible');
+    await expect(card).toContainText(title);
+    await expect(card).toContainText(words);
+    await card.getByRole('button', { name: 'Start without it' }).click();
+    await expect.poll(() => page.url()).not.toMatch(/memory=|cmd=/);
+  }
+});
+
 test('what does not fit such an image, or is no bundle for it, is said before it starts', async ({ page }) => {
   for (const [command, words] of [[`echo '${' '.repeat(800)}'`, 'room for 1024'], ['--external-bundle=/bundle sh', '9p=ADDRESS']]) {
     await page.goto(`${server.url}?image=c2w-old&cmd=${encodeURIComponent(command)}`);

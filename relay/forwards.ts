@@ -128,6 +128,8 @@ class SharingHostNet implements HostNet {
   connectUdp(...args: Parameters<HostNet['connectUdp']>): HostUdp { return this.#hostNet.connectUdp(...args); }
   openUdp(...args: Parameters<HostNet['openUdp']>): HostUdp & HostListener { return this.#hostNet.openUdp(...args); }
   resolvers(): readonly HostResolver[] { return this.#hostNet.resolvers(); }
+  resolverOptions(): ReturnType<HostNet['resolverOptions']> { return this.#hostNet.resolverOptions(); }
+  createForwarder(...args: Parameters<HostNet['createForwarder']>): ReturnType<HostNet['createForwarder']> { return this.#hostNet.createForwarder(...args); }
   hasIpv6(): boolean { return this.#hostNet.hasIpv6(); }
   ping(ip: IpAddress, payloadLen: number, ttl: number): Promise<number | null> { return this.#hostNet.ping(ip, payloadLen, ttl); }
 }

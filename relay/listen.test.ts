@@ -258,5 +258,5 @@ test('forwards and resolv.conf are parsed', () => {
   expect(parseForward('8000:80')).toEqual({ protocol: 'tcp', hostIp: ip('127.0.0.1'), hostPort: 8000, guestPort: 80 });
   expect(parseForward('0.0.0.0:53:192.168.127.9:54/udp')).toEqual({ protocol: 'udp', hostIp: 0, hostPort: 53, guestIp: ip('192.168.127.9'), guestPort: 54 });
   for (const bad of ['80', '1:2:3:4:5', '70000:1', '1:0', 'a:b', '1:2/sctp']) expect(() => parseForward(bad)).toThrow(/is not/);
-  expect(parseResolvConf('# x\nnameserver 10.0.0.1\nnameserver ::1\n search a\nnameserver\t10.0.0.2 # y')).toEqual([{ ip: ip('10.0.0.1'), port: 53 }, { ip: [0, 0, 0, 1], port: 53 }, { ip: ip('10.0.0.2'), port: 53 }]);
+  expect(parseResolvConf('# x\nnameserver 10.0.0.1\nnameserver ::1\n search a\nnameserver\t10.0.0.2 # y').resolvers).toEqual([{ ip: ip('10.0.0.1'), port: 53 }, { ip: [0, 0, 0, 1], port: 53 }, { ip: ip('10.0.0.2'), port: 53 }]);
 });

@@ -62,7 +62,7 @@ test('a client without the tunnel that comes back finds a new network, and keeps
   const first = relay.socket({ protocol: null });
   await first.opened();
   const guest = new TinyGuest(first, '00:22:15:01:02:03');
-  expect(formatIpv4((await guest.dhcp()).yourIp)).toBe('192.168.127.4');
+  expect(formatIpv4((await guest.dhcp()).yourIp)).toBe('192.168.127.3');
   await guest.arp(GATEWAY);
   first.ws.terminate();
   const second = relay.socket({ protocol: 'binary' });

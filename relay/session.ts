@@ -24,6 +24,7 @@ import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { CLOSE_INTERNAL, CLOSE_REPLACED } from '../shared/link/tunnel.ts';
 import { FrameDecoder, maxFrameLen } from '../shared/link/qemu-framing.ts';
 import type { HostNet, HostTcp } from '../shared/net/nat/host-net.ts';
+import { networkForGuest } from '../shared/net/services/network-config.ts';
 import type { NetworkOptions, NetworkStats, VirtualNetwork } from '../shared/net/services/network.ts';
 import { RelayError } from '../shared/relay-error.ts';
 import type { Clock, ClockTimer, RandomSource } from '../shared/net/stack/clock.ts';
@@ -236,7 +237,7 @@ export class Session {
     this.#mtu = Math.min(wish ?? limits.mtu, limits.maxMtu);
     const { descriptors = null } = this.#env;
     const options: NetworkOptions = {
-      clock, random, hostNet: this.#env.hostNetFor(this), config: { mtu: this.#mtu, ...sizedFor(descriptors, false) },
+      clock, random, hostNet: this.#env.hostNetFor(this), config: { ...networkForGuest(null), mtu: this.#mtu, ...sizedFor(descriptors, false) },
       ...networkParts(log, descriptors, false, { session: this.id }),
     };
     options.notice = (line) => log.once('network', line, `session ${this.id}: ${line}`);

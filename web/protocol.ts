@@ -43,8 +43,10 @@ export type ImageErrorCode =
   | 'out-of-memory'
   /** the guest hit a wasm trap: the machine's bug or a damaged image */
   | 'trap'
-  /** arguments and environment are longer than the image can take */
+  /** arguments and environment are longer than the image can take, or a flag is none of its */
   | 'arguments'
+  /** the image's memory can't be chosen */
+  | 'memory'
   /** the image's disk was not given with it */
   | 'no-disk'
   /** SharedArrayBuffer is missing: the page was served without COOP and COEP */

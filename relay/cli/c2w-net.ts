@@ -9,9 +9,8 @@
  */
 import { join } from 'node:path';
 import type { ForwardSpec } from '../../shared/net/services/network.ts';
-import type { NetworkConfig } from '../../shared/net/services/network-config.ts';
-import { DEFAULT_NETWORK_CONFIG } from '../../shared/net/services/network-config.ts';
-import { parseIpv4, parseMac } from '../../shared/net/wire/addr.ts';
+import { networkForGuest } from '../../shared/net/services/network-config.ts';
+import { parseIpv4 } from '../../shared/net/wire/addr.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { withoutNetFlag } from '../../shared/wasi/arguments.ts';
 import type { ForwardRequest, ServeConfig } from '../config.ts';
@@ -102,7 +101,7 @@ async function listenForPages(command: C2wNetCommand, context: CliContext): Prom
   const log = new Log((line) => context.warn(line), { verbose: command.verbose });
   const [{ openNetwork }, { shareNetwork }, { serveUntilStopped }] = await Promise.all([import('../listen.ts'), import('../shared-network.ts'), import('./serve.ts')]);
   const descriptors = Descriptors.ofProcess();
-  const network = openNetwork({ config: networkConfig(command), parts: networkParts(log, descriptors, true), descriptors, ...(command.verbose ? { log: (line: string) => log.debug(line) } : {}) });
+  const network = openNetwork({ config: networkForGuest(command.mac), parts: networkParts(log, descriptors, true), descriptors, ...(command.verbose ? { log: (line: string) => log.debug(line) } : {}) });
   const dist = join(context.root, 'dist');
   const config: ServeConfig = {
     port, host, allowOrigins: command.allowOrigins, allowHosts: command.allowHosts, tls: command.tls, linkAnywhere: true,
@@ -124,7 +123,7 @@ async function connectOnce(command: C2wNetCommand, context: CliContext): Promise
   const descriptors = Descriptors.ofProcess();
   const { connect } = await import('../connect.ts');
   const connecting = await connect(command.words[0], {
-    config: networkConfig(command),
+    config: networkForGuest(command.mac),
     forwards: command.forwards.map(forwardSpec),
     parts: networkParts(log, descriptors, true),
     descriptors,
@@ -138,12 +137,6 @@ async function connectOnce(command: C2wNetCommand, context: CliContext): Promise
     await connecting.close();
   }
   return 0;
-}
-
-/** Pages of c2w make up their MACs, so without `--mac` whoever comes first gets .3, where forwards lead. */
-function networkConfig({ mac }: C2wNetCommand): Partial<NetworkConfig> {
-  const ip = DEFAULT_NETWORK_CONFIG.defaultGuestIp;
-  return { poolStart: ip, staticLeases: new Map(mac === null ? [] : [[parseMac(mac)!, ip]]) };
 }
 
 function forwardSpec({ protocol, hostIp, hostPort, guestPort }: ForwardRequest): ForwardSpec {

@@ -144,7 +144,8 @@ async function checkPort(port: number): Promise<Check> {
 
 function checkNames(hostNet: NodeHostNet): Check {
   const count = hostNet.resolvers().length;
-  return count > 0 ? ok('dns', `${count} resolver${count === 1 ? '' : 's'} in /etc/resolv.conf`) : warning('dns', 'no resolver in /etc/resolv.conf', 'containers find only local names');
+  if (hostNet.namesResolver()) return ok('dns', `${count} resolver${count === 1 ? '' : 's'} in /etc/resolv.conf`);
+  return warning('dns', 'no resolver in /etc/resolv.conf', 'containers find only local names, unless one listens on 127.0.0.1');
 }
 
 function checkIpv6(hostNet: NodeHostNet): Check {

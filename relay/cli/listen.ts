@@ -1,7 +1,7 @@
 /** `portside listen`: a network without a page, for QEMU and whoever else speaks its framing, until a signal comes. */
 import { MTU_MAX, MTU_MIN } from '../../shared/link/tunnel.ts';
 import type { ForwardSpec, VirtualNetwork } from '../../shared/net/services/network.ts';
-import { DEFAULT_NETWORK_CONFIG, type NetworkConfig } from '../../shared/net/services/network-config.ts';
+import { networkForGuest, type NetworkConfig } from '../../shared/net/services/network-config.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { listen as openNetwork, parseForward, type ListenOptions } from '../listen.ts';
 import { Descriptors } from '../descriptors.ts';
@@ -85,9 +85,7 @@ export function parseNetwork(args: string[], table: typeof LISTEN_FLAGS, missing
     spec: args[at],
     given: flags.mtu === undefined ? {} : { mtu: parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX) },
     defaults: {
-      // Whoever comes first gets .3, whatever its MAC: -p leads there.
-      staticLeases: new Map(),
-      poolStart: DEFAULT_NETWORK_CONFIG.defaultGuestIp,
+      ...networkForGuest(null),
     },
     forwards: (flags.publish ?? []).map(parseForward),
     pcap: flags.pcap ?? null,

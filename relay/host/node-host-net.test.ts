@@ -1,7 +1,7 @@
 /* The host's network through real sockets on the loopback, of both families. */
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
 import { networkInterfaces, tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -198,9 +198,37 @@ test('hasIpv6 says what the interfaces say', () => {
   expect(new NodeHostNet(new NodeClock()).hasIpv6()).toBe(expected);
 });
 
-test('resolv.conf: servers of both families, none with a zone, at most three', () => {
-  const text = 'search x\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\n# nameserver 9.9.9.9\nnameserver 10.0.0.53\nnameserver bad\nnameserver ::1\nnameserver 10.0.0.54\n';
-  expect(parseResolvConf(text).map(({ ip, port }) => `${formatIp(ip)} ${port}`)).toEqual(['2001:db8::53 53', '10.0.0.53 53', '::1 53']);
+test('resolv.conf: servers of both families, at most three, with their zones; options within glibc\'s bounds', () => {
+  const text = 'search x\nnameserver 2001:db8::53\nnameserver fe80::1%eth0\n# nameserver 9.9.9.9\nnameserver bad\nnameserver 10.0.0.53;x\r\nnameserver ::1\n';
+  const read = (conf: string): string[] => parseResolvConf(conf).resolvers.map(({ ip, port, zone }) => `${formatIp(ip)} ${port} ${zone ?? ''}`.trim());
+  expect(read(text)).toEqual(['2001:db8::53 53', 'fe80::1 53 eth0', '10.0.0.53 53']);
+  // resolv.conf(5): without a server it is this computer.
+  expect([read(''), read('search x\n')]).toEqual([['127.0.0.1 53'], ['127.0.0.1 53']]);
+  expect(parseResolvConf(text).options).toEqual({ timeoutMs: 5000, attempts: 2, isRotating: false, isTcpOnly: false });
+  expect(parseResolvConf('options ndots:2 timeout:1 rotate\noptions attempts:9 use-vc').options).toEqual({ timeoutMs: 1000, attempts: 5, isRotating: true, isTcpOnly: true });
+  expect(parseResolvConf('options timeout:0 attempts:x timeout:99').options).toMatchObject({ timeoutMs: 30_000, attempts: 2 });
+});
+
+test('resolv.conf is read again at once when it changes, is replaced, goes away and comes back', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'portside-resolv-'));
+  closers.push(() => rmSync(dir, { recursive: true }));
+  const path = join(dir, 'resolv.conf');
+  // The clock stands still: nothing is a matter of time.
+  const hostNet = new NodeHostNet({ nowMs: () => 0, wallMs: () => 0, startTimer: () => ({ cancel: () => {} }), soon: () => {} }, path);
+  const servers = (): string => hostNet.resolvers().map(({ ip }) => formatIp(ip)).join();
+  expect([servers(), hostNet.namesResolver()]).toEqual(['127.0.0.1', false]);
+  writeFileSync(path, 'nameserver 10.0.0.1\n');
+  expect([servers(), hostNet.namesResolver()]).toEqual(['10.0.0.1', true]);
+  expect(hostNet.resolvers()).toBe(hostNet.resolvers());
+  writeFileSync(path, 'nameserver 10.0.0.1\nnameserver 10.0.0.2\n');
+  expect(servers()).toBe('10.0.0.1,10.0.0.2');
+  writeFileSync(`${path}.new`, 'nameserver 10.0.0.3\n');
+  renameSync(`${path}.new`, path);
+  expect(servers()).toBe('10.0.0.3');
+  rmSync(path);
+  expect(servers()).toBe('127.0.0.1');
+  writeFileSync(path, 'nameserver 10.0.0.3\noptions attempts:3\n');
+  expect([servers(), hostNet.resolverOptions().attempts]).toEqual(['10.0.0.3', 3]);
 });
 
 test('ping: the system\'s program with the hops that are left, and no answer where there is none', async () => {

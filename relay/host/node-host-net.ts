@@ -12,17 +12,26 @@ import { readFileSync, statSync } from 'node:fs';
 import type { Server } from 'node:net';
 import { connect, createServer, Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
-import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../../shared/net/nat/host-net.ts';
+import {
+  DEFAULT_RESOLVER_OPTIONS, type HostListener, type HostNet, type HostResolver, type HostResolverOptions, type HostTcp, type HostTcpHandlers, type HostUdp,
+  type HostUdpHandlers, type NameCache, type NameForwarder,
+} from '../../shared/net/nat/host-net.ts';
+import { DnsForwarder } from '../../shared/net/services/dns-forwarder.ts';
 import type { Clock } from '../../shared/net/stack/clock.ts';
+import type { Stack } from '../../shared/net/stack/stack.ts';
 import type { Ipv4 } from '../../shared/net/wire/addr.ts';
-import { formatIpv4, parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { formatIpv4, IPV4_LOOPBACK, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import type { IpAddress } from '../../shared/net/wire/addr6.ts';
 import { formatIp, isLinkLocal6, parseIpv6 } from '../../shared/net/wire/addr6.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { removeStaleSocket } from './unix-socket.ts';
 
 const RESOLV_CONF = '/etc/resolv.conf';
-const RESOLV_CONF_EVERY_MS = 5000;
+/** glibc's MAXNS, RES_MAXRETRANS in `s`, RES_MAXRETRY */
+const RESOLVERS_MAX = 3;
+const TIMEOUT_MAX_S = 30;
+const ATTEMPTS_MAX = 5;
+const DNS_PORT = 53;
 const INTERFACES_EVERY_MS = 5000;
 const PING_WAIT_S = 5;
 /** datagrams that Node may queue on one socket before we drop, in `bytes` */
@@ -30,14 +39,14 @@ const UDP_QUEUE_MAX = 1024 * 1024;
 /** asked for each UDP socket, in `bytes`: Linux gives what net.core.rmem_max lets it, twice the default; a burst waits there for its turn */
 const UDP_RECEIVE_BUFFER = 1024 * 1024;
 const LISTEN_BACKLOG = 511;
-/** datagrams that may wait for their socket to be connected */
-const EARLY_MAX = 64;
+/** datagrams that may wait for their socket to be connected: as many questions as one socket of the DNS takes */
+const EARLY_MAX = 256;
 
 export class NodeHostNet implements HostNet {
   readonly #resolvConf: string;
-  #resolvers: readonly HostResolver[] = [];
-  #resolversReadMs = -Infinity;
-  #resolversMtimeMs = -1;
+  #resolverConfig = parseResolvConf('');
+  /** of the file that was read; empty: of none */
+  #resolvConfStamp = '';
   #hasIpv6 = false;
   #interfacesReadMs = -Infinity;
 
@@ -49,8 +58,8 @@ export class NodeHostNet implements HostNet {
     this.#resolvConf = resolvConf;
   }
 
-  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
-    const host = formatIp(ip);
+  connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers, zone?: string): HostTcp {
+    const host = withZone(ip, zone);
     // Without a time keepalive is the system's: 2 hours, then 9 questions in 11 minutes.
     const socket = connect({ host, port, allowHalfOpen: true, noDelay: true, keepAlive: true });
     refuseItself(socket, host, port);
@@ -95,11 +104,11 @@ export class NodeHostNet implements HostNet {
     return new NodeTcp(socket, SILENT);
   }
 
-  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, localPort?: number): HostUdp {
+  connectUdp(ip: IpAddress, port: number, handlers: HostUdpHandlers, localPort?: number, zone?: string): HostUdp {
     const socket = newUdpSocket(typeof ip !== 'number', localPort !== undefined);
     const udp = new NodeUdp(socket, handlers, ip, port);
     if (localPort !== undefined) socket.bind({ port: localPort, exclusive: true });
-    if (!udp.isBroken) socket.connect(port, formatIp(ip), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
+    if (!udp.isBroken) socket.connect(port, withZone(ip, zone), (error?: Error) => (error === undefined || error === null ? udp.onReady() : udp.onFailed(error)));
     return udp;
   }
 
@@ -131,21 +140,41 @@ export class NodeHostNet implements HostNet {
   }
 
   resolvers(): readonly HostResolver[] {
-    const nowMs = this.#clock.nowMs();
-    if (nowMs - this.#resolversReadMs < RESOLV_CONF_EVERY_MS) return this.#resolvers;
-    this.#resolversReadMs = nowMs;
+    this.#readResolvConf();
+    return this.#resolverConfig.resolvers;
+  }
+
+  /** Whether resolv.conf does; else this computer is asked. */
+  namesResolver(): boolean {
+    this.#readResolvConf();
+    return this.#resolverConfig.isNamed;
+  }
+
+  resolverOptions(): HostResolverOptions {
+    return this.#resolverConfig.options;
+  }
+
+  /** Looks each time, as glibc does: 2 µs, and a laptop that has changed networks asks the right ones at once. */
+  #readResolvConf(): void {
+    let stamp = '';
+    let text = '';
     try {
-      const { mtimeMs } = statSync(this.#resolvConf);
-      if (mtimeMs !== this.#resolversMtimeMs) {
-        this.#resolvers = parseResolvConf(readFileSync(this.#resolvConf, 'utf8'));
-        this.#resolversMtimeMs = mtimeMs;
-      }
+      const { mtimeMs, ctimeMs, ino, size } = statSync(this.#resolvConf);
+      stamp = `${mtimeMs} ${ctimeMs} ${ino} ${size}`;
+      if (stamp === this.#resolvConfStamp) return;
+      text = readFileSync(this.#resolvConf, 'utf8');
     } catch (error) {
-      // No file, no resolvers. That it can't be read just now says nothing about what is in it.
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') this.#resolvers = [];
-      this.#resolversMtimeMs = -1;
+      // No file names no server. That it can't be read just now says nothing about what is in it.
+      if ((error as NodeJS.ErrnoException).code !== 'ENOENT') return;
+      if (stamp === '' && this.#resolvConfStamp === '') return;
+      stamp = '';
     }
-    return this.#resolvers;
+    this.#resolvConfStamp = stamp;
+    this.#resolverConfig = parseResolvConf(text);
+  }
+
+  createForwarder(stack: Stack, hostNet: HostNet, cache: NameCache): NameForwarder {
+    return new DnsForwarder(stack, hostNet, cache);
   }
 
   hasIpv6(): boolean {
@@ -209,15 +238,34 @@ function freeUdpPort(isV6: boolean): number {
   return port;
 }
 
-/** The servers of a resolv.conf, at most three as in the C library; none with a zone, which names an interface. */
-export function parseResolvConf(text: string): HostResolver[] {
+/** A resolv.conf as glibc reads it: at most three servers, and this computer when it names none. */
+export function parseResolvConf(text: string): { resolvers: readonly HostResolver[]; options: HostResolverOptions; isNamed: boolean } {
   const resolvers: HostResolver[] = [];
+  let options = DEFAULT_RESOLVER_OPTIONS;
   for (const line of text.split('\n')) {
-    const [keyword, address] = line.trim().split(/\s+/);
-    const ip = keyword === 'nameserver' ? parseIpv4(address ?? '') ?? parseIpv6(address ?? '') : null;
-    if (ip !== null && resolvers.length < 3) resolvers.push({ ip, port: 53 });
+    const [keyword, ...words] = line.split(/[#;]/, 1)[0].trim().split(/\s+/);
+    if (keyword === 'options') options = words.reduce(withOption, options);
+    if (keyword !== 'nameserver' || resolvers.length >= RESOLVERS_MAX) continue;
+    const [address, zone] = (words[0] ?? '').split('%');
+    const ip = parseIpv4(address) ?? parseIpv6(address);
+    if (ip !== null) resolvers.push({ ip, port: DNS_PORT, ...(zone === undefined || zone === '' ? {} : { zone }) });
   }
-  return resolvers;
+  const isNamed = resolvers.length > 0;
+  if (!isNamed) resolvers.push({ ip: IPV4_LOOPBACK, port: DNS_PORT });
+  return { resolvers, options, isNamed };
+}
+
+function withOption(options: HostResolverOptions, word: string): HostResolverOptions {
+  const [name, value] = word.split(':');
+  const n = Number.parseInt(value ?? '', 10);
+  if (name === 'timeout' && n >= 0) return { ...options, timeoutMs: 1000 * Math.min(Math.max(n, 1), TIMEOUT_MAX_S) };
+  if (name === 'attempts' && n >= 0) return { ...options, attempts: Math.min(Math.max(n, 1), ATTEMPTS_MAX) };
+  if (name === 'rotate') return { ...options, isRotating: true };
+  return name === 'use-vc' ? { ...options, isTcpOnly: true } : options;
+}
+
+function withZone(ip: IpAddress, zone: string | undefined): string {
+  return zone === undefined ? formatIp(ip) : `${formatIp(ip)}%${zone}`;
 }
 
 function forwardError(error: NodeJS.ErrnoException, ip: Ipv4, port: number): RelayError {

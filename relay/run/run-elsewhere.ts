@@ -10,14 +10,15 @@
  */
 import { spawn, type ChildProcess } from 'node:child_process';
 import { dirname } from 'node:path';
-import { parseIpv4, parseMac } from '../../shared/net/wire/addr.ts';
-import { DEFAULT_NETWORK_CONFIG } from '../../shared/net/services/network-config.ts';
+import { parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { networkForGuest } from '../../shared/net/services/network-config.ts';
 import { RelayError } from '../../shared/relay-error.ts';
-import { argumentsFit, guestArguments, guestEnvironment, memoryFits } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, guestArguments, guestEnvironment, hostnameFits, macOf, memoryFits } from '../../shared/wasi/arguments.ts';
 import { connect } from '../connect.ts';
 import { freePort } from '../host/free-port.ts';
 import { describeImage } from './image-file.ts';
 import type { RunOptions } from './run.ts';
+import { smallTerminalNotice } from './terminal.ts';
 import type { Runtime } from './runtimes.ts';
 
 const DISK_DIRECTORY = '/portside';
@@ -49,9 +50,12 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
   const listen = net ? options.wasiAddress ?? `127.0.0.1:${await freePort()}` : null;
   const argv = guestArguments(info, { ...options, ...(net ? { listenFd: dialect.listenFd!(directories.length) } : {}) });
   const env = guestEnvironment(options);
-  const unfit = memoryFits(info, options.memoryMiB) ?? argumentsFit(info, argv, env, directories.filter(({ guest }) => guest !== DISK_DIRECTORY).map(({ guest }) => guest));
+  const unfit = memoryFits(info, options.memoryMiB) ?? hostnameFits(info, options.hostname) ?? argumentsFit(info, argv, env, directories.filter(({ guest }) => guest !== DISK_DIRECTORY).map(({ guest }) => guest));
   if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
-  const network = listen === null ? null : await openNetwork(listen, options);
+  // Another runtime tells nobody a size.
+  const notice = smallTerminalNotice({ resize: false }, process.stdout);
+  if (notice !== null) options.report?.(notice);
+  const network = listen === null ? null : await openNetwork(listen, macOf(info, argv), options);
   try {
     return await runChild(path, dialect.commandLine({ flags: options.runtimeFlags, env, directories, listen, image: options.image, args: argv.slice(1) }));
   } finally {
@@ -59,11 +63,10 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
   }
 }
 
-function openNetwork(listen: string, options: ElsewhereOptions): ReturnType<typeof connect> {
-  const { forwards, mac, mtu, log, parts, descriptors, createNetwork } = options;
-  const ip = DEFAULT_NETWORK_CONFIG.defaultGuestIp;
+function openNetwork(listen: string, mac: string | null, options: ElsewhereOptions): ReturnType<typeof connect> {
+  const { forwards, mtu, log, parts, descriptors, createNetwork } = options;
   return connect(listen, {
-    config: { ...(mac === undefined ? {} : { staticLeases: new Map([[parseMac(mac)!, ip]]) }), ...(mtu === undefined ? {} : { mtu }) },
+    config: { ...networkForGuest(mac), ...(mtu === undefined ? {} : { mtu }) },
     ...(parts === undefined ? {} : { parts }), ...(descriptors === undefined ? {} : { descriptors }),
     forwards: forwards.map(({ protocol, hostIp, hostPort, guestPort }) => ({ protocol, hostIp: parseIpv4(hostIp)!, hostPort, guestPort })),
     ...(log === undefined ? {} : { log, say: log }),

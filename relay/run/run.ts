@@ -14,9 +14,10 @@ import { Worker } from 'node:worker_threads';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { makeContainerMemory } from '../../shared/memory/container-memory.ts';
 import { parseIpv4 } from '../../shared/net/wire/addr.ts';
+import { networkForGuest } from '../../shared/net/services/network-config.ts';
 import type { NetworkOptions, VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
-import { argumentsFit, guestArguments, guestEnvironment, memoryFits, skipsStdin } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, guestArguments, guestEnvironment, hostnameFits, macOf, memoryFits, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
 import type { Descriptors } from '../descriptors.ts';
@@ -24,7 +25,7 @@ import { sizedFor, type NetworkParts } from '../network-parts.ts';
 import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NetworkLink } from './network-link.ts';
 import { saveTo } from './save-on-disk.ts';
-import { Terminal } from './terminal.ts';
+import { smallTerminalNotice, Terminal } from './terminal.ts';
 
 export interface RunOptions {
   /** path of the wasm file; its disk lies beside it */
@@ -43,7 +44,7 @@ export interface RunOptions {
   resume?: string;
   /** where the container is saved when it is ended from outside */
   save?: string;
-  /** one line for the user, of a save */
+  /** one line for the user: of a save, of a terminal that is too small */
   report?: (line: string) => void;
   /** the image's own when absent */
   memoryMiB?: number;
@@ -68,12 +69,14 @@ export async function run(options: RunOptions): Promise<number> {
     const line = { ...options };
     const args = guestArguments(info, line);
     const env = guestEnvironment(line);
-    const unfit = memoryFits(info, options.memoryMiB) ?? argumentsFit(info, args, env, (options.directories ?? []).map(({ guest }) => guest));
+    const unfit = memoryFits(info, options.memoryMiB) ?? hostnameFits(info, options.hostname) ?? argumentsFit(info, args, env, (options.directories ?? []).map(({ guest }) => guest));
     if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
     const { resume, save } = options;
     if (info.id === null && (resume ?? save) !== undefined) throw new RelayError('RELAY_BAD_FLAG', 'containers of this image cannot be saved: it was made by container2wasm, or by an earlier version of Portside');
+    const notice = smallTerminalNotice(info, process.stdout);
+    if (notice !== null) options.report?.(notice);
     const memory = makeContainerMemory(options.net);
-    if (options.net) closers.push(await openNetwork(memory, options));
+    if (options.net) closers.push(await openNetwork(memory, macOf(info, args), options));
     return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])], resume: resume ?? null }, options);
   } finally {
     for (const close of closers.toReversed()) await close();
@@ -95,7 +98,7 @@ function loaded(thread: Worker): Promise<ImageInfo> {
 async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, options: RunOptions): Promise<number> {
   let onKill: (status: number) => void = () => {};
   const killed = new Promise<number>((resolve) => { onKill = resolve; });
-  const terminal = new Terminal({ memory: start.memory, stdin: !skipsStdin(options.args), resize: info.resize, onKill });
+  const terminal = new Terminal({ memory: start.memory, stdin: !skipsStdin(options.args, info), resize: info.resize, onKill });
   const ended = new Promise<ThreadMessage>((resolve, reject) => {
     thread.on('message', (message: ThreadMessage) => {
       if (message.type === 'resumed') terminal.showAgain(message.screen);
@@ -134,16 +137,16 @@ async function keep(path: string, info: ImageInfo, memory: ContainerMemory, term
 }
 
 /** A network for this container alone. Returns what closes it. */
-async function openNetwork(memory: ContainerMemory, options: RunOptions): Promise<() => void> {
+async function openNetwork(memory: ContainerMemory, mac: string | null, options: RunOptions): Promise<() => void> {
   const [{ VirtualNetwork }, { NodeHostNet }, { NodeClock, nodeRandom }] = await Promise.all([
     import('../../shared/net/services/network.ts'),
     import('../host/node-host-net.ts'),
     import('../host/node-clock.ts'),
   ]);
   const clock = new NodeClock();
+  const config = { ...networkForGuest(mac), ...sizedFor(options.descriptors ?? null, true), ...(options.mtu === undefined ? {} : { mtu: options.mtu }) };
   const networkOptions: NetworkOptions = {
-    clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config: { ...sizedFor(options.descriptors ?? null, true), ...(options.mtu === undefined ? {} : { mtu: options.mtu }) },
-    ...(options.log === undefined ? {} : { log: options.log }), ...options.parts,
+    clock, random: nodeRandom, hostNet: new NodeHostNet(clock), config, ...(options.log === undefined ? {} : { log: options.log }), ...options.parts,
   };
   const network = options.createNetwork?.(networkOptions) ?? new VirtualNetwork(networkOptions);
   try {

@@ -19,6 +19,7 @@ import { Ring } from '../../shared/memory/ring.ts';
 import { Wake } from '../../shared/memory/wake.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { ScreenTail } from '../../shared/saved/screen-tail.ts';
+import { FIXED_TERMINAL, type ImageInfo } from '../../shared/wasi/image-info.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
 
 /** Ctrl-] */
@@ -41,6 +42,13 @@ export interface TerminalOptions {
   resize: boolean;
   /** the user or a signal wants the container to end with this status */
   onKill(status: number): void;
+}
+
+/** What somebody should know whose terminal is smaller than that of an image which does not follow; null: nothing. */
+export function smallTerminalNotice(info: Pick<ImageInfo, 'resize'>, { isTTY, columns, rows }: Pick<NodeJS.WriteStream, 'isTTY' | 'columns' | 'rows'>): string | null {
+  const fixed = FIXED_TERMINAL;
+  if (info.resize || !isTTY || (columns >= fixed.cols && rows >= fixed.rows)) return null;
+  return `this terminal is ${columns} by ${rows}, the container's stays ${fixed.cols} by ${fixed.rows}: long lines get garbled until it is larger`;
 }
 
 export class Terminal {

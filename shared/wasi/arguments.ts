@@ -4,6 +4,7 @@
  */
 import type { ImageInfo } from './image-info.ts';
 import { LISTEN_FD } from './imports.ts';
+import { MEMORY_ADVICE, parseMemory } from './memory-size.ts';
 
 /** MAC of a guest that is alone on its network: the one that the network's DHCP gives .3 */
 export const DEFAULT_MAC = '02:00:00:00:00:01';
@@ -58,13 +59,17 @@ export function guestEnvironment(line: CommandLine): string[] {
 
 /**
  * Why an image cannot take these arguments, and directories by these names; null when it can. `argv` and `env` are guestArguments' and
- * guestEnvironment's.
+ * guestEnvironment's. A sentence that names the flag, and says what to do.
  */
 export function argumentsFit(info: ImageInfo, argv: readonly string[], env: readonly string[], directories: readonly string[] = []): string | null {
   if (info.ours && directories.length > MAX_DIRECTORIES) return `This image takes at most ${MAX_DIRECTORIES} shared directories.`;
-  const { flags, command } = parseImageFlags(argv.slice(1));
+  const { flags, command } = parseImageFlags(argv.slice(1), info);
+  for (const flag of flags) {
+    const problem = flagProblem(info, flag);
+    if (problem !== null) return problem;
+  }
   const bundle = flags.findLast(({ name }) => name === 'external-bundle')?.value;
-  if (bundle !== undefined) {
+  if (bundle !== undefined && bundle !== null) {
     const problem = bundleProblem(info, bundle, flags.some(({ name }) => name === 'net'));
     if (problem !== null) return problem;
   }
@@ -72,6 +77,42 @@ export function argumentsFit(info: ImageInfo, argv: readonly string[], env: read
   const limit = info.ours ? OUR_LIMIT_BYTES : FOREIGN_LIMIT_BYTES;
   if (bytes <= limit) return null;
   return `Arguments and environment together take ${bytes} bytes; this image has room for ${limit}.`;
+}
+
+/** Why an image cannot be given so much memory; null when it can, or when nothing is asked for. `name` is how it was asked for. */
+export function memoryFits(info: ImageInfo, memoryMiB: number | undefined, name = '--memory'): string | null {
+  return memoryMiB === undefined || info.ours ? null : madeWith(name, 'memory');
+}
+
+/** Why an image cannot have this host name; null when it can, or when nothing is asked for. */
+export function hostnameFits(info: ImageInfo, hostname: string | undefined, name = '--hostname'): string | null {
+  return hostname === undefined || hostname === '' || info.ours ? null : madeWith(name, 'host name');
+}
+
+function madeWith(flag: string, what: string): string {
+  return `${flag}: the ${what} of an image that container2wasm made is what it was made with. Leave ${flag} out, or make an image with \`portside convert\`.`;
+}
+
+/** What is wrong with one of an image's flags; null when the image takes it. */
+function flagProblem(info: ImageInfo, { name, value, text }: ImageFlag): string | null {
+  if (name === null) {
+    const known = (info.ours ? OUR_FLAGS : FOREIGN_FLAGS).map((flag) => `--${flag}`).join(', ');
+    const what = FOREIGN_LACKS.get(text.replace(/^--?/, ''));
+    return what !== undefined && !info.ours ? madeWith(text, what)
+      : `${text} is no flag of this image. It takes ${known}; a command that begins with "-" goes behind "--".`;
+  }
+  if (value === null) return `--${name} takes a value.`;
+  if (name === 'mac' && !(info.ours ? OUR_MAC : FOREIGN_MAC).test(value)) return `--mac takes an address such as 02:00:00:00:00:42, not "${value}".`;
+  if (name === 'memory' && parseMemory(value) === null) return `--memory takes ${MEMORY_ADVICE}; not "${value}".`;
+  if (name === 'net' && info.ours && !/^(qemu|socket)(=listenfd=\d+)?$/.test(value)) return `--net takes qemu or socket, not "${value}".`;
+  return null;
+}
+
+/** The MAC that an image will have with these arguments (guestArguments'); null when they don't say a good one. */
+export function macOf(info: ImageInfo, argv: readonly string[]): string | null {
+  const { flags } = parseImageFlags(argv.slice(1), info);
+  const mac = flags.findLast(({ name }) => name === 'mac')?.value ?? null;
+  return mac !== null && OUR_MAC.test(mac) ? mac.replaceAll('-', ':').toLowerCase() : null;
 }
 
 /**
@@ -89,7 +130,7 @@ function bundleProblem(info: ImageInfo, bundle: string, net: boolean): string | 
 
 /** Length of what c2w's images write down: a line per setting, with a backslash before what would end a word or a line. */
 function foreignBytes(flags: readonly ImageFlag[], command: readonly string[], env: readonly string[], directories: readonly string[]): number {
-  const last = (name: string): string | undefined => flags.findLast((flag) => flag.name === name)?.value;
+  const last = (name: string): string | undefined => flags.findLast((flag) => flag.name === name)?.value ?? undefined;
   const entrypoint = last('entrypoint');
   const bundle = last('external-bundle');
   let bytes = FOREIGN_TIME_BYTES;
@@ -113,41 +154,61 @@ function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, number) => total + number, 0);
 }
 
-/** Why an image cannot be given so much memory; null when it can, or when nothing is asked for. */
-export function memoryFits(info: ImageInfo, memoryMiB: number | undefined): string | null {
-  return memoryMiB === undefined || info.ours ? null : 'The memory of an image that container2wasm made is what it was made with: it can’t be asked for more or less.';
-}
-
 // The listening socket's place is part of what the flags promise.
 LISTEN_FD satisfies 3;
 
-/** flags of an image that take a value as the next argument */
-const VALUE_FLAGS = /^--?(net|mac|memory|hostname|entrypoint|external-bundle)$/;
+/** what our machine takes (machine/options.c), and what c2w's emulators do */
+const OUR_FLAGS = ['entrypoint', 'no-stdin', 'mac', 'hostname', 'memory', 'net', 'external-bundle'];
+const FOREIGN_FLAGS = ['entrypoint', 'no-stdin', 'mac', 'net', 'external-bundle', 'help'];
+const BARE_FLAGS = ['no-stdin', 'help'];
+/** flags of ours that c2w's images have nothing for */
+const FOREIGN_LACKS = new Map([['memory', 'memory'], ['hostname', 'host name']]);
+const OUR_MAC = /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i;
+const FOREIGN_MAC = /^[0-9a-f]{1,2}(:[0-9a-f]{1,2}){5}$/i;
 
 interface ImageFlag {
-  name: string;
-  value: string;
+  /** null: the image has no such flag */
+  name: string | null;
+  /** null: it takes one, and there is none */
+  value: string | null;
+  /** as it was given, without its value */
+  text: string;
+  /** all of it, as it was given */
+  words: readonly string[];
 }
 
-/** An image's flags and what follows them. */
-function parseImageFlags(args: readonly string[]): { flags: ImageFlag[]; command: readonly string[] } {
+/** An image's flags and what follows them. Without `info`: of an image that is not known yet. */
+function parseImageFlags(args: readonly string[], info: ImageInfo | null): { flags: ImageFlag[]; command: readonly string[] } {
   const flags: ImageFlag[] = [];
   let i = 0;
-  for (; i < args.length && args[i].startsWith('-') && args[i] !== '--'; i++) {
-    const [, name, value] = /^--?([^=]*)(?:=([^]*))?$/.exec(args[i])!;
-    flags.push({ name, value: value ?? (VALUE_FLAGS.test(args[i]) ? args[++i] ?? '' : '') });
+  for (; i < args.length && args[i].startsWith('-') && args[i] !== '--' && args[i] !== '-'; i++) {
+    const [, text, given, inline] = /^(--?([^=]*))(?:=([^]*))?$/.exec(args[i])!;
+    const name = flagNamed(given, info);
+    const isBare = name === null ? !FOREIGN_LACKS.has(given) : BARE_FLAGS.includes(name);
+    const words = args.slice(i, inline === undefined && !isBare ? i + 2 : i + 1);
+    flags.push({ name, value: inline ?? (isBare ? '' : words[1] ?? null), text, words });
+    i += words.length - 1;
   }
   return { flags, command: args.slice(args[i] === '--' ? i + 1 : i) };
 }
 
+/** getopt_long_only, which c2w's images use, takes the beginning of a name too, and -h. */
+function flagNamed(given: string, info: ImageInfo | null): string | null {
+  const known = info === null ? [...OUR_FLAGS, 'help'] : info.ours ? OUR_FLAGS : FOREIGN_FLAGS;
+  if (known.includes(given)) return given;
+  const matching = info?.ours === false && given !== '' ? known.filter((name) => name.startsWith(given)) : [];
+  return matching.length === 1 ? matching[0] : null;
+}
+
 /** `args` less the image's `--net`: for a host that says itself where the socket is. */
 export function withoutNetFlag(args: readonly string[]): string[] {
-  const { flags, command } = parseImageFlags(args);
-  const kept = flags.filter(({ name }) => name !== 'net').map(({ name, value }) => (value === '' && !VALUE_FLAGS.test(`--${name}`) ? `--${name}` : `--${name}=${value}`));
-  return [...kept, ...(command[0]?.startsWith('-') === true ? ['--'] : []), ...command];
+  const { flags } = parseImageFlags(args, null);
+  const rest = args.slice(flags.reduce((count, { words }) => count + words.length, 0));
+  // In one word each, which reads the same whoever reads it.
+  return [...flags.flatMap(({ name, words }) => (name === 'net' ? [] : words.length === 2 ? [words.join('=')] : words)), ...rest];
 }
 
 /** Whether the image's flags say `--no-stdin`: then the host's stdin is left alone. */
-export function skipsStdin(args: readonly string[]): boolean {
-  return parseImageFlags(args).flags.some(({ name }) => name === 'no-stdin');
+export function skipsStdin(args: readonly string[], info: ImageInfo | null = null): boolean {
+  return parseImageFlags(args, info).flags.some(({ name }) => name === 'no-stdin');
 }

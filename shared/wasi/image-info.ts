@@ -35,6 +35,9 @@ export const FOREIGN_IMAGE: ImageInfo = {
   ours: false, id: null, name: '', title: '', net: 'socket', resize: false, ports: false, terminals: 1, memoryMiB: null, disk: null,
 };
 
+/** The terminal of an image that does not take window sizes: it has this one, whatever it is shown in. */
+export const FIXED_TERMINAL = { cols: 80, rows: 25 } as const;
+
 /** a plain file name: no separator, no leading dot, so that it cannot leave the image's directory */
 const FILE_PATTERN = /^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$/;
 /** a host has devices for no more */

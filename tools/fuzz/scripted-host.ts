@@ -5,7 +5,12 @@
  * reached are dialled, and none that the policy denies; nothing is written behind the end or after a reset; bytes that a socket has
  * not taken do not change.
  */
-import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../../shared/net/nat/host-net.ts';
+import type {
+  HostListener, HostNet, HostResolver, HostResolverOptions, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers, NameCache, NameForwarder,
+} from '../../shared/net/nat/host-net.ts';
+import { DEFAULT_RESOLVER_OPTIONS } from '../../shared/net/nat/host-net.ts';
+import { DnsForwarder } from '../../shared/net/services/dns-forwarder.ts';
+import type { Stack } from '../../shared/net/stack/stack.ts';
 import type { PolicyProtocol, PolicyRule } from '../../shared/net/nat/policy.ts';
 import { ip, ip6 } from '../../shared/net/stack/fixture/frames.ts';
 import type { Ipv4 } from '../../shared/net/wire/addr.ts';
@@ -181,6 +186,8 @@ export class ScriptedHost implements HostNet {
   }
 
   resolvers(): readonly HostResolver[] { return this.resolverList; }
+  resolverOptions(): HostResolverOptions { return DEFAULT_RESOLVER_OPTIONS; }
+  createForwarder(stack: Stack, hostNet: HostNet, cache: NameCache): NameForwarder { return new DnsForwarder(stack, hostNet, cache); }
   hasIpv6(): boolean { return this.hasV6; }
 
   ping(to: IpAddress): Promise<number | null> {

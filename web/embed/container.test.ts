@@ -1,4 +1,5 @@
 import { beforeEach, describe, expect, it, vi } from 'vitest';
+import { FOREIGN_IMAGE } from '../../shared/wasi/image-info.ts';
 import { Container } from './container.ts';
 import { firstRunner, outcome, ScriptedRunner } from './fixture/scripted-runner.ts';
 import type { StartOptions } from './start-options.ts';
@@ -30,6 +31,23 @@ class Screen implements TerminalScreen {
     };
   }
 }
+
+it('fixes the size of its screen before the first output, where the image takes none', async () => {
+  for (const [resize, fixed] of [[true, []], [false, [{ cols: 80, rows: 25 }]]] as const) {
+    runners = [];
+    const sizes: unknown[] = [];
+    const screen = Object.assign(new Screen(), { fix: (size: unknown) => sizes.push(size) });
+    start({ terminal: screen });
+    const runner = await firstRunner(runners);
+    runner.info = { ...FOREIGN_IMAGE, resize };
+    runner.says('loading');
+    expect(sizes).toEqual([]);
+    runner.says('starting');
+    expect(sizes).toEqual(fixed);
+    runner.says('running');
+    expect(sizes).toEqual(fixed);
+  }
+});
 
 beforeEach(() => {
   vi.stubGlobal('document', { baseURI: 'http://x/' });

@@ -8,7 +8,7 @@
  */
 import type { SaveSummary } from '../../shared/saved/save-ring.ts';
 import { SaveError } from '../../shared/saved/save-error.ts';
-import type { ImageInfo } from '../../shared/wasi/image-info.ts';
+import { FIXED_TERMINAL, type ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import type { CaptureStats, NetMode, NetStatus } from '../protocol.ts';
 import { asSaveName, isSaveName } from '../saved-container.ts';
@@ -266,6 +266,7 @@ export class Container implements TerminalLine {
       case 'failed': return this.#end('failed', imageFailure(detail.error ?? { code: 'internal', message: 'no reason given' }, this.chosen?.url ?? ''));
       case 'starting':
       case 'running':
+        if (state === 'starting' && this.image?.resize === false) this.#options.terminal?.fix?.(FIXED_TERMINAL);
         this.#state = state;
         this.#options.onState?.(state, {});
         return this.#tell();

@@ -47,6 +47,7 @@ STYLE.replaceSync(`${xtermCss}
 .host { isolation: isolate; position: absolute; inset: 8px 4px 4px 10px; }
 .host[data-bell] { outline: 2px solid light-dark(#8a5300, #f0b24a); outline-offset: 2px; border-radius: 2px; }
 .host .xterm { height: 100%; }
+.host[data-fixed='scrolls'] { overflow: auto; }
 .xterm .xterm-viewport, .xterm .xterm-scrollable-element { background: transparent !important; }
 .xterm-helper-textarea:focus-visible { outline: none; }
 .word { position: absolute; inset: auto 8px 8px auto; max-width: calc(100% - 16px); margin: 0; padding: 6px 10px; border-radius: 8px; font: 13px/1.45 system-ui, sans-serif;
@@ -103,6 +104,7 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
   readonly #copyBar = new CopyBar(() => this.focus());
   /** runs while it is in no document */
   #leaving: ReturnType<typeof setTimeout> | undefined;
+  #fixed: { cols: number; rows: number } | null = null;
   readonly #darkness = matchMedia('(prefers-color-scheme: dark)');
   /** several attributes that change at once start it once */
   #starting = false;
@@ -148,8 +150,14 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
   /** Scrolls the text up until `rows` at the bottom are free, for something that covers them. Leaves full-screen programs' mode. */
   makeRoom(rows: number): void { this.#view?.makeRoom(rows); }
 
+  fix(size: { cols: number; rows: number } | null): void {
+    this.#fixed = size;
+    this.#view?.fix(size);
+  }
+
   connect(line: TerminalLine): (bytes: Uint8Array, done: () => void) => void {
     this.#line = line;
+    this.fix(null);
     this.#view?.reset();
     return (bytes, done) => {
       if (this.#view === null || this.#line !== line) done();
@@ -172,6 +180,7 @@ export class PortsideTerminal extends HTMLElement implements TerminalScreen {
       onTitle: (title) => { tell('title', title); },
       onCopy: (text) => { if (tell('copy', text)) this.#copyBar.copy(text); },
     });
+    this.#view.fix(this.#fixed);
     if (!this.hasAttribute('bare')) this.#start();
   }
 

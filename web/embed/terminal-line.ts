@@ -17,4 +17,6 @@ export interface TerminalScreen {
    * the next `connect` is answered, and not shown.
    */
   connect(line: TerminalLine): (bytes: Uint8Array, done: () => void) => void;
+  /** The size that the terminal of this line has and can't change; null: it follows. Called before the first output, and of no use for the next line. */
+  fix?(size: { cols: number; rows: number } | null): void;
 }

@@ -10,11 +10,15 @@
  * A browser gives a page fetch and nothing below it, so what is not HTTP has no way out, and the guest should hear that at once
  * instead of waiting. From 1024 up a server may be one for HTTP: the guest speaks first or is reset after FIRST_WORD_MS.
  */
-import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../../shared/net/nat/host-net.ts';
+import {
+  DEFAULT_RESOLVER_OPTIONS, type HostListener, type HostNet, type HostResolver, type HostResolverOptions, type HostTcp, type HostTcpHandlers, type HostUdp,
+  type HostUdpHandlers, type NameForwarder,
+} from '../../shared/net/nat/host-net.ts';
 import type { Clock } from '../../shared/net/stack/clock.ts';
 import { IPV4_ANY, parseIpv4 } from '../../shared/net/wire/addr.ts';
 import type { IpAddress } from '../../shared/net/wire/addr6.ts';
 import { formatIp } from '../../shared/net/wire/addr6.ts';
+import { DNS_SERVFAIL } from '../../shared/net/wire/dns.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { ByteReader } from './byte-reader.ts';
 import type { NamePool } from './name-pool.ts';
@@ -154,6 +158,21 @@ export class PageHostNet implements HostNet {
 
   resolvers(): readonly HostResolver[] {
     return RESOLVERS;
+  }
+
+  resolverOptions(): HostResolverOptions {
+    return DEFAULT_RESOLVER_OPTIONS;
+  }
+
+  /** The pool of names knows at once; nothing of it is worth keeping. */
+  createForwarder(): NameForwarder {
+    return {
+      queriesOpen: 0,
+      socketsOpen: 0,
+      noticeChange() {},
+      ask: (_key, query, _question, _isTcp, reply) => reply(this.#names.answer(query) ?? DNS_SERVFAIL),
+      close() {},
+    };
   }
 
   hasIpv6(): boolean {

@@ -12,7 +12,7 @@ const HINT_MS = 8000;
 const PHASES: Progress['phase'][] = ['download', 'compile', 'start'];
 
 /** What the page's address asks for is what cannot be. */
-const STARTS_WITHOUT: ReadonlySet<Failure['code']> = new Set(['address', 'arguments', 'no-save', 'other-image', 'bad-save']);
+const STARTS_WITHOUT: ReadonlySet<Failure['code']> = new Set(['address', 'arguments', 'memory', 'no-save', 'other-image', 'bad-save']);
 
 export interface CardActions {
   restart(): void;

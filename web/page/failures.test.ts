@@ -7,7 +7,7 @@ const URL = 'https://example.org/a.wasm';
 describe('imageFailure', () => {
   const kinds: [ImageErrorCode, RegExp][] = [
     ['not-found', /not found/], ['http', /refused/], ['unreachable', /could not be reached/], ['not-wasm', /not a webassembly/], ['not-a-container', /not a container/],
-    ['cut-off', /cut off/], ['compile', /incomplete or broken/], ['out-of-memory', /memory/], ['trap', /crashed/], ['arguments', /does not fit/],
+    ['cut-off', /cut off/], ['compile', /incomplete or broken/], ['out-of-memory', /memory/], ['trap', /crashed/], ['arguments', /does not fit/], ['memory', /memory is fixed/],
     ['not-isolated', /isolated/], ['internal', /bug of ours/],
   ];
   for (const [code, words] of kinds) {

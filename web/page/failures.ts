@@ -95,6 +95,12 @@ const WORDS: Record<ImageErrorCode, Words> = {
     next: 'Change ?cmd= in the address; what is too long can be typed into the shell.',
     retry: false,
   },
+  'memory': {
+    title: 'This image’s memory is fixed',
+    what: 'It was made by container2wasm, with the memory that it has.',
+    next: 'Leave ?memory= out of the address.',
+    retry: false,
+  },
   'no-disk': {
     title: 'The image’s disk is missing',
     what: 'This image keeps its files on a disk, in a second file beside the .wasm.',

@@ -62,7 +62,7 @@ const cards = new Cards({
   startWithout: () => {
     const url = new URL(location.href);
     const { code } = control.failure!;
-    const unwanted = 'parameter' in address ? address.parameter : code === 'arguments' ? 'cmd' : 'resume';
+    const unwanted = 'parameter' in address ? address.parameter : code === 'arguments' ? 'cmd' : code === 'memory' ? 'memory' : 'resume';
     url.searchParams.delete(unwanted);
     // The saved container said which image it was.
     const source = control.container?.chosen?.source;

@@ -32,7 +32,7 @@
  */
 import type { Remote } from 'comlink';
 import { proxy, transfer, wrap } from 'comlink';
-import { argumentsFit, guestArguments, guestEnvironment, memoryFits } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, DEFAULT_MAC, guestArguments, guestEnvironment, hostnameFits, macOf, memoryFits, type CommandLine } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import type { WakeMode } from '../../shared/memory/drain.ts';
@@ -320,9 +320,9 @@ export class ContainerRunner {
     const line = { ...this.#options, memoryMiB: this.#options.memoryMiB ?? wish, ...(seat === null ? {} : { mac: seatMac(seat.number) }), net: net.kind !== 'none', env: { ...this.#options.env, ...known } };
     const args = guestArguments(loaded.info, line);
     const env = guestEnvironment(line);
-    const unfit = memoryFits(loaded.info, line.memoryMiB) ?? argumentsFit(loaded.info, args, env);
+    const unfit = unfitting(loaded.info, line, args, env, net.kind === 'browser');
     if (unfit !== null) {
-      this.#fail({ code: 'arguments', message: unfit });
+      this.#fail(unfit);
       return;
     }
     this.#setState('starting', {});
@@ -453,6 +453,15 @@ export class ContainerRunner {
     this.#state = state;
     this.#options.onState?.(state, detail);
   }
+}
+
+/** What of all that is asked for this image can't be given; null: nothing. */
+function unfitting(info: ImageInfo, line: CommandLine, args: readonly string[], env: readonly string[], isBrowser: boolean): ImageFailure | null {
+  const memory = memoryFits(info, line.memoryMiB, '?memory=');
+  if (memory !== null) return { code: 'memory', message: memory };
+  const message = hostnameFits(info, line.hostname) ?? argumentsFit(info, args, env)
+    ?? (isBrowser && macOf(info, args) !== (line.mac ?? DEFAULT_MAC) ? '--mac: on a network of this browser the address follows from the tab. Leave --mac out.' : null);
+  return message === null ? null : { code: 'arguments', message };
 }
 
 /** The name of a network that other tabs of this browser may be on, or null: there each needs a MAC of its own. A delegate's is its URL. */

@@ -6,6 +6,7 @@
  *   keys, paste ─▶ xterm ─▶ onInput(data) ─▶ (container)      the Ctrl of the key bar is mixed in here
  *   (container) ─▶ output(bytes, done) ─▶ xterm's write queue ─▶ done()      parsed: the next chunk may come
  *   window ─▶ ResizeObserver ─▶ fit ─▶ xterm.onResize ─▶ onSize(cols, rows)
+ *   a size that the container can't change (`fix`) ─▶ the font gets smaller until all of it is seen, down to FONT_MIN; then it scrolls
  *
  * Flow control is `done` alone: the container's next chunk waits until xterm has parsed this one, and xterm parses in
  * slices of some milliseconds, so the page stays responsive however much a guest prints, and nothing piles up.
@@ -53,6 +54,11 @@ const HIDDEN_BYTES = 16 << 20;
 const RESIZE_PAUSE_MS = 60;
 const COLS_MIN = 10;
 const ROWS_MIN = 3;
+/** below this nobody reads */
+const FONT_MIN = 7;
+const FONT_STEP = 0.25;
+/** sizes that are tried: characters are whole pixels wide, so the first guess may be a little too large */
+const SCALE_TRIES = 8;
 
 export class TerminalView {
   readonly #xterm: Terminal;
@@ -66,6 +72,7 @@ export class TerminalView {
   #unparsed = 0;
   #settings: TerminalSettings;
   #resizeTimer: ReturnType<typeof setTimeout> | undefined;
+  #fixed: { cols: number; rows: number } | null = null;
 
   constructor(host: HTMLElement, settings: TerminalSettings, events: TerminalEvents) {
     this.#host = host;
@@ -178,6 +185,12 @@ export class TerminalView {
     return { cols: this.#xterm.cols, rows: this.#xterm.rows };
   }
 
+  /** The size that the container has and can't change; null: the terminal's follows the room that there is. */
+  fix(size: { cols: number; rows: number } | null): void {
+    this.#fixed = size;
+    this.#refit();
+  }
+
   focus(): void {
     this.#xterm.focus();
   }
@@ -224,9 +237,28 @@ export class TerminalView {
   }
 
   #refit(): void {
+    if (this.#fixed !== null) return this.#scale(this.#fixed);
+    delete this.#host.dataset['fixed'];
+    this.#xterm.options.fontSize = this.#settings.fontSize;
     const wanted = this.#fit.proposeDimensions();
     if (wanted === undefined || Number.isNaN(wanted.cols) || Number.isNaN(wanted.rows)) return;
     this.#xterm.resize(Math.max(COLS_MIN, wanted.cols), Math.max(ROWS_MIN, wanted.rows));
+  }
+
+  #scale({ cols, rows }: { cols: number; rows: number }): void {
+    const { clientWidth, clientHeight } = this.#host;
+    const screen = this.#host.querySelector<HTMLElement>('.xterm-screen');
+    if (screen === null || clientWidth === 0 || clientHeight === 0) return;
+    this.#xterm.resize(cols, rows);
+    let fontSize = this.#settings.fontSize;
+    let ratio = 0;
+    for (let tries = 0; tries < SCALE_TRIES; tries++) {
+      this.#xterm.options.fontSize = fontSize;
+      ratio = Math.min(clientWidth / screen.offsetWidth, clientHeight / screen.offsetHeight);
+      if (ratio >= 1 || fontSize <= FONT_MIN) break;
+      fontSize = Math.max(FONT_MIN, Math.min(fontSize - FONT_STEP, Math.floor(fontSize * ratio / FONT_STEP) * FONT_STEP));
+    }
+    this.#host.dataset['fixed'] = ratio >= 1 ? 'fits' : 'scrolls';
   }
 
   #useWebgl(): void {

@@ -167,6 +167,11 @@ export class ContainedHostNet implements HostNet {
     return this.#knownResolvers;
   }
 
+  resolverOptions(): ReturnType<HostNet['resolverOptions']> { return this.#hostNet.resolverOptions(); }
+
+  /** Its sockets are contained as well: they are made by the `hostNet` that it is given. */
+  createForwarder(...args: Parameters<HostNet['createForwarder']>): ReturnType<HostNet['createForwarder']> { return this.#hostNet.createForwarder(...args); }
+
   hasIpv6(): boolean {
     this.#containment.run('host', () => { this.#hadIpv6 = this.#hostNet.hasIpv6(); });
     return this.#hadIpv6;

@@ -3,77 +3,31 @@
  *
  *   guest --UDP or TCP--> resolve(query) -> local answer, or none: AAAA where the guest has no way by IPv6
  *                                        -> cache, TTLs aged
- *                                        -> ask: UDP to a resolver, the next one after ATTEMPT_MS; for a guest's TCP query TCP
+ *                                        -> HostNet's forwarder: dns-forwarder.ts, the host's resolvers, each in its turn
  *
- * Answers travel as they came, so every record type passes, and EDNS with them. A truncated answer is passed on as such: the
- * guest then asks by TCP, and so do we. Against forged answers each upstream socket is connected, has a port of its own that is
- * left after a while, ids are random, and the question must match. Equal questions under way are asked once.
- *
- * Caps: QUERIES_MAX questions under way, CACHE_MAX entries of at most CACHE_ENTRY_MAX bytes; beyond, SERVFAIL or not cached.
+ * Answers travel as they came but for EDNS, so every record type passes. Each client gets as many whole records as it takes; when
+ * that is not all, TC says so, and it asks again by TCP. What changes an answer (DO, CD, AD, RD) is part of the cache's key.
  */
-import type { HostNet, HostTcp, HostUdp } from '../nat/host-net.ts';
+import type { HostNet, NameForwarder } from '../nat/host-net.ts';
 import type { Stack } from '../stack/stack.ts';
-import type { Wakeable } from '../stack/timers.ts';
 import type { Ipv4 } from '../wire/addr.ts';
-import type { IpAddress } from '../wire/addr6.ts';
 import { inCidr6, IPV6_PREFIX_LEN, isSameIpv6 } from '../wire/addr6.ts';
 import { inCidr, parseIpv4 } from '../wire/addr.ts';
 import type { DnsQuestion } from '../wire/dns.ts';
 import {
-  ageTtls, answerTo, DNS_CLASS_IN, DNS_FORMERR, DNS_HEADER_LEN, DNS_NOERROR, DNS_NOTIMP, DNS_NXDOMAIN, DNS_SERVFAIL, DNS_TYPE_A, DNS_TYPE_AAAA,
-  DNS_TYPE_ANY, DNS_TYPE_PTR, emitAddressAnswer, emitDnsStatus, emitNameAnswer, hasCheckingDisabled, opcodeOf, parseDnsQuestion, parseReverse6, readTtls,
-  truncated,
+  answerBits, answerTo, DNS_BADVERS, DNS_CLASS_IN, DNS_FORMERR, DNS_HEADER_LEN, DNS_MESSAGE_MAX, DNS_NOERROR, DNS_NOTIMP, DNS_NXDOMAIN, DNS_TYPE_A, DNS_TYPE_AAAA,
+  DNS_TYPE_ANY, DNS_TYPE_PTR, emitAddressAnswer, emitDnsStatus, emitNameAnswer, fitted, opcodeOf, parseDnsQuestion, parseReverse6,
 } from '../wire/dns.ts';
-import { getU16, setU16 } from '../../bytes.ts';
+import { getU16 } from '../../bytes.ts';
 import type { DhcpServer } from './dhcp-server.ts';
+import { DnsCache } from './dns-cache.ts';
 import { DnsLog, type DnsVia } from './dns-log.ts';
 import { DnsZones } from './dns-zones.ts';
 import type { NetworkConfig } from './network-config.ts';
-import { copyOf } from '../wire/copy.ts';
 
-const QUERIES_MAX = 1024;
-const WAITERS_MAX = 64;
-const CACHE_MAX = 2048;
-const CACHE_ENTRY_MAX = 4096;
-/** whatever the TTL says */
-const CACHE_SECONDS_MAX = 3600;
-const ATTEMPT_MS = 2000;
-const ATTEMPTS = 3;
 const LOCAL_TTL_S = 60;
-/** an upstream socket, and so its port, is left after so many queries or so long */
-const SOCKET_QUERIES = 256;
-const SOCKET_MS = 10_000;
-
-interface Cached {
-  readonly message: Uint8Array;
-  readonly ttlOffsets: number[];
-  readonly bornMs: number;
-  readonly expiresMs: number;
-}
 
 type Reply = (answer: Uint8Array) => void;
-
-/** One question to the host's resolvers, for everyone who asked it meanwhile. */
-interface Inquiry extends Wakeable {
-  readonly key: string;
-  readonly query: Uint8Array;
-  readonly question: DnsQuestion;
-  readonly waiters: { query: Uint8Array; question: DnsQuestion; isTcp: boolean; reply: Reply }[];
-  readonly isTcp: boolean;
-  attempts: number;
-  upstream: Upstream | null;
-  upstreamId: number;
-  tcp: HostTcp | null;
-}
-
-interface Upstream extends Wakeable {
-  readonly resolverIp: IpAddress;
-  readonly resolverPort: number;
-  socket: HostUdp;
-  sent: number;
-  isRetired: boolean;
-  readonly inquiries: Map<number, Inquiry>;
-}
 
 export class DnsServer {
   readonly zones: DnsZones;
@@ -82,65 +36,78 @@ export class DnsServer {
   readonly #hostNet: HostNet;
   readonly #config: NetworkConfig;
   readonly #dhcp: DhcpServer;
-  readonly #cache = new Map<string, Cached>();
-  readonly #inquiries = new Map<string, Inquiry>();
-  readonly #upstreams = new Set<Upstream>();
+  readonly #cache = new DnsCache();
+  readonly #forwarder: NameForwarder;
 
   constructor(stack: Stack, hostNet: HostNet, config: NetworkConfig, dhcp: DhcpServer) {
     this.#stack = stack;
     this.#hostNet = hostNet;
     this.#config = config;
     this.#dhcp = dhcp;
+    this.#forwarder = hostNet.createForwarder(stack, hostNet, this.#cache);
     this.zones = new DnsZones(config.localNames, config.zones);
   }
 
   get queriesOpen(): number {
-    return this.#inquiries.size;
+    return this.#forwarder.queriesOpen;
   }
 
   get socketsOpen(): number {
-    return this.#upstreams.size;
+    return this.#forwarder.socketsOpen;
   }
 
   get cacheSize(): number {
     return this.#cache.size;
   }
 
-  /** Answers a guest's query, now or later, or never when it is no query. `query` is kept: the caller's copy. */
-  resolve(query: Uint8Array, isTcp: boolean, reply: Reply): void {
+  /** Answers a guest's query, now or later. False: it is no query, and gets no answer. `query` is kept: the caller's copy. */
+  resolve(query: Uint8Array, isTcp: boolean, reply: Reply): boolean {
     const { counters } = this.#stack;
     counters.dnsQueries++;
-    if (query.length < DNS_HEADER_LEN || (query[2] & 0x80) !== 0) return counters.drop('dns-malformed');
-    if (opcodeOf(getU16(query, 2)) !== 0) return reply(emitDnsStatus(query, null, DNS_NOTIMP));
+    if (query.length < DNS_HEADER_LEN || (query[2] & 0x80) !== 0) {
+      counters.drop('dns-malformed');
+      return false;
+    }
+    if (opcodeOf(getU16(query, 2)) !== 0) {
+      reply(emitDnsStatus(query, null, DNS_NOTIMP));
+      return true;
+    }
     const question = parseDnsQuestion(query, 0, query.length, false);
     if (typeof question === 'string') {
       counters.drop('dns-malformed');
-      return reply(emitDnsStatus(query, null, DNS_FORMERR));
+      reply(emitDnsStatus(query, null, DNS_FORMERR));
+      return true;
     }
+    this.#answer(query, question, isTcp, reply);
+    return true;
+  }
+
+  #answer(query: Uint8Array, question: DnsQuestion, isTcp: boolean, reply: Reply): void {
     const askedMs = this.#stack.nowMs;
+    const max = isTcp ? DNS_MESSAGE_MAX : question.udpMax;
     const send = (answer: Uint8Array, via: DnsVia): void => {
       this.log.note(question, answer, via, askedMs, this.#stack.nowMs);
-      reply(!isTcp && answer.length > question.udpMax ? truncated(answer, question.end) : answer);
+      // A signature is about the whole message.
+      reply(question.hasOtherRecords && answer.length <= max ? answer : fitted(answer, question, max));
     };
+    // RFC 6891 §6.1.3
+    if (question.ednsVersion > 0) return reply(fitted(emitDnsStatus(query, question, DNS_NOERROR), question, max, DNS_BADVERS));
     const local = question.class === DNS_CLASS_IN ? this.#answerLocally(query, question) : null;
     if (local !== null) return send(local, 'gateway');
-    const key = keyOf(question);
-    const cached = this.#fromCache(key);
+    this.#forwarder.noticeChange();
+    const key = `${question.type} ${question.class} ${answerBits(question)} ${question.name}`;
+    const cached = question.hasOtherRecords ? null : this.#cache.find(key, this.#stack.nowMs);
     if (cached !== null) {
-      counters.dnsCacheHits++;
+      this.#stack.counters.dnsCacheHits++;
       return send(answerTo(query, question.end, cached), 'cache');
     }
-    this.#ask(`${isTcp ? 't' : 'u'}${key}`, query, question, isTcp, (answer) => send(answer, 'resolver'));
+    this.#forwarder.ask(key, query, question, isTcp, (outcome) => {
+      send(typeof outcome === 'number' ? emitDnsStatus(query, question, outcome) : answerTo(query, question.end, outcome), 'resolver');
+    });
   }
 
   close(): void {
-    for (const inquiry of this.#inquiries.values()) {
-      this.#stack.timers.cancel(inquiry);
-      // Not a reset alone: that would have the next resolver asked.
-      this.#leaveUpstream(inquiry);
-    }
-    this.#inquiries.clear();
-    for (const upstream of this.#upstreams) this.#dropUpstream(upstream);
+    this.#forwarder.close();
     this.#cache.clear();
   }
 
@@ -188,182 +155,4 @@ export class DnsServer {
     for (const [name, address] of this.#config.localNames6) if (isSameIpv6(address, ip)) return emitNameAnswer(query, question, name, LOCAL_TTL_S);
     return emitDnsStatus(query, question, DNS_NXDOMAIN, true);
   }
-
-  // ---- cache ----
-
-  #fromCache(key: string): Uint8Array | null {
-    const cached = this.#cache.get(key);
-    if (cached === undefined) return null;
-    if (cached.expiresMs <= this.#stack.nowMs) {
-      this.#cache.delete(key);
-      return null;
-    }
-    const message = copyOf(cached.message);
-    ageTtls(message, cached.ttlOffsets, Math.floor((this.#stack.nowMs - cached.bornMs) / 1000));
-    return message;
-  }
-
-  #toCache(key: string, message: Uint8Array, questionEnd: number): void {
-    if (message.length > CACHE_ENTRY_MAX) return;
-    const ttls = readTtls(message, questionEnd);
-    if (ttls === null) return;
-    // A Map keeps the order of insertion: the first entry is the oldest.
-    if (this.#cache.size >= CACHE_MAX) this.#cache.delete(this.#cache.keys().next().value!);
-    this.#cache.delete(key);
-    const bornMs = this.#stack.nowMs;
-    this.#cache.set(key, { message, ttlOffsets: ttls.offsets, bornMs, expiresMs: bornMs + 1000 * Math.min(ttls.seconds, CACHE_SECONDS_MAX) });
-  }
-
-  // ---- upstream ----
-
-  #ask(key: string, query: Uint8Array, question: DnsQuestion, isTcp: boolean, reply: Reply): void {
-    const known = this.#inquiries.get(key);
-    const waiter = { query, question, isTcp, reply };
-    if (known !== undefined && known.waiters.length < WAITERS_MAX) {
-      known.waiters.push(waiter);
-      return;
-    }
-    if (known !== undefined || this.#inquiries.size >= QUERIES_MAX || this.#hostNet.resolvers().length === 0) {
-      this.#stack.counters.drop('dns-cap');
-      return reply(emitDnsStatus(query, question, DNS_SERVFAIL));
-    }
-    const inquiry: Inquiry = {
-      key, query, question, isTcp, waiters: [waiter], attempts: 0, upstream: null, upstreamId: 0, tcp: null,
-      wakeAtMs: Infinity, onWake: () => this.#attempt(inquiry), onWakeFailed: () => this.#settle(inquiry, null),
-    };
-    this.#inquiries.set(key, inquiry);
-    if (!this.#stack.containment.run('call', () => this.#attempt(inquiry))) this.#settle(inquiry, null);
-  }
-
-  #attempt(inquiry: Inquiry): void {
-    this.#leaveUpstream(inquiry);
-    const resolvers = this.#hostNet.resolvers();
-    if (inquiry.attempts >= ATTEMPTS || resolvers.length === 0) return this.#settle(inquiry, null);
-    const resolver = resolvers[inquiry.attempts % resolvers.length];
-    inquiry.attempts++;
-    this.#stack.timers.schedule(inquiry, this.#stack.nowMs + ATTEMPT_MS);
-    if (inquiry.isTcp) return this.#askByTcp(inquiry, resolver.ip, resolver.port);
-    const upstream = this.#upstreamTo(resolver.ip, resolver.port);
-    let id = this.#stack.random.u32() & 0xffff;
-    while (upstream.inquiries.has(id)) id = (id + 1) & 0xffff;
-    inquiry.upstream = upstream;
-    inquiry.upstreamId = id;
-    upstream.inquiries.set(id, inquiry);
-    upstream.sent++;
-    const query = copyOf(inquiry.query);
-    setU16(query, 0, id);
-    upstream.socket.send(query);
-  }
-
-  #upstreamTo(ip: IpAddress, port: number): Upstream {
-    for (const upstream of this.#upstreams) {
-      if (upstream.isRetired || upstream.resolverIp !== ip || upstream.resolverPort !== port) continue;
-      if (upstream.sent < SOCKET_QUERIES) return upstream;
-      upstream.isRetired = true;
-      this.#closeIfIdle(upstream);
-    }
-    const upstream: Upstream = {
-      resolverIp: ip, resolverPort: port, sent: 0, isRetired: false, inquiries: new Map(), wakeAtMs: Infinity,
-      onWake: () => {
-        upstream.isRetired = true;
-        this.#closeIfIdle(upstream);
-      },
-      onWakeFailed: () => this.#dropUpstream(upstream),
-      socket: this.#hostNet.connectUdp(ip, port, {
-        onMessage: (bytes) => this.#onAnswer(upstream, bytes),
-        onError: () => this.#onUpstreamError(upstream),
-      }),
-    };
-    this.#upstreams.add(upstream);
-    this.#stack.timers.schedule(upstream, this.#stack.nowMs + SOCKET_MS);
-    return upstream;
-  }
-
-  #onAnswer(upstream: Upstream, bytes: Uint8Array): void {
-    const answer = parseDnsQuestion(bytes, 0, bytes.length, true);
-    if (typeof answer === 'string') return this.#stack.counters.drop('dns-malformed');
-    const inquiry = upstream.inquiries.get(answer.id);
-    if (inquiry === undefined || !isSameQuestion(inquiry.question, answer)) return this.#stack.counters.drop('dns-malformed');
-    this.#settle(inquiry, bytes);
-  }
-
-  #onUpstreamError(upstream: Upstream): void {
-    if (upstream.isRetired && upstream.inquiries.size === 0) return;
-    upstream.isRetired = true;
-    // Nobody there: the next resolver is asked at once.
-    for (const inquiry of upstream.inquiries.values()) this.#attempt(inquiry);
-    this.#closeIfIdle(upstream);
-  }
-
-  #askByTcp(inquiry: Inquiry, ip: IpAddress, port: number): void {
-    let received: Uint8Array = new Uint8Array(0);
-    const socket = this.#hostNet.connectTcp(ip, port, {
-      onConnect: () => {
-        const message = new Uint8Array(2 + inquiry.query.length);
-        setU16(message, 0, inquiry.query.length);
-        message.set(inquiry.query, 2);
-        socket.write(message);
-        socket.resume();
-      },
-      onData: (bytes) => {
-        const joined = new Uint8Array(received.length + bytes.length);
-        joined.set(received);
-        joined.set(bytes, received.length);
-        received = joined;
-        if (received.length < 2 || received.length < 2 + getU16(received, 0)) return;
-        const answer = received.subarray(2, 2 + getU16(received, 0));
-        const question = parseDnsQuestion(answer, 0, answer.length, true);
-        if (typeof question !== 'string' && question.id === inquiry.question.id && isSameQuestion(inquiry.question, question)) this.#settle(inquiry, copyOf(answer));
-        else socket.reset();
-      },
-      onEnd: () => socket.reset(),
-      onTaken: () => {},
-      onClose: () => {
-        if (inquiry.tcp !== socket) return;
-        inquiry.tcp = null;
-        this.#attempt(inquiry);
-      },
-    });
-    inquiry.tcp = socket;
-  }
-
-  /** The end of an inquiry: everyone gets the answer, or SERVFAIL. */
-  #settle(inquiry: Inquiry, answer: Uint8Array | null): void {
-    this.#inquiries.delete(inquiry.key);
-    this.#stack.timers.cancel(inquiry);
-    this.#leaveUpstream(inquiry);
-    if (answer !== null) this.#toCache(inquiry.key.slice(1), copyOf(answer), inquiry.question.end);
-    for (const { query, question, reply } of inquiry.waiters) {
-      this.#stack.containment.run('call', () => reply(answer === null ? emitDnsStatus(query, question, DNS_SERVFAIL) : answerTo(query, question.end, answer)));
-    }
-  }
-
-  #leaveUpstream(inquiry: Inquiry): void {
-    const { upstream, tcp } = inquiry;
-    inquiry.upstream = null;
-    inquiry.tcp = null;
-    tcp?.reset();
-    if (upstream === null) return;
-    upstream.inquiries.delete(inquiry.upstreamId);
-    this.#closeIfIdle(upstream);
-  }
-
-  #closeIfIdle(upstream: Upstream): void {
-    if (upstream.isRetired && upstream.inquiries.size === 0) this.#dropUpstream(upstream);
-  }
-
-  #dropUpstream(upstream: Upstream): void {
-    if (!this.#upstreams.delete(upstream)) return;
-    this.#stack.timers.cancel(upstream);
-    upstream.socket.close();
-  }
-}
-
-function keyOf(question: DnsQuestion): string {
-  const bits = (question.hasEdns ? 1 : 0) | (question.wantsDnssec ? 2 : 0) | (hasCheckingDisabled(question.flags) ? 4 : 0);
-  return `${question.type} ${question.class} ${bits} ${question.name}`;
-}
-
-function isSameQuestion(a: DnsQuestion, b: DnsQuestion): boolean {
-  return a.name === b.name && a.type === b.type && a.class === b.class && a.end === b.end;
 }

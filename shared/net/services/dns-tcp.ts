@@ -1,38 +1,61 @@
-/** DNS over TCP at the gateway (RFC 7766): messages behind a 2-byte length, answered in any order on the same connection. */
+/*
+ * DNS over TCP at the gateway (RFC 7766): messages behind a 2-byte length, answered in any order on the same connection.
+ *
+ *   bytes -> #unread -> resolve, OUTSTANDING_MAX at a time -> answers as they come
+ *
+ * A client may send as many questions as it likes: what is not taken yet is held, and the receive window says so. It must also
+ * read: while the connection is full, no further question is taken. After its FIN all that it asked is answered, then comes ours.
+ * A connection on which nothing has happened for IDLE_MS is ended, and reset when it stays open; when there are too many, the one that has been idle longest.
+ */
 import type { CloseReason, TcpConnection, TcpHandler } from '../stack/tcp/connection.ts';
 import type { PendingConnection } from '../stack/tcp/pending.ts';
-import type { TimerQueue, Wakeable } from '../stack/timers.ts';
-import { getU16, setU16 } from '../../bytes.ts';
+import type { Stack } from '../stack/stack.ts';
+import type { Wakeable } from '../stack/timers.ts';
+import { getU16 } from '../../bytes.ts';
+import { DNS_HEADER_LEN, framed } from '../wire/dns.ts';
 import type { DnsServer } from './dns-server.ts';
 import { copyOf } from '../wire/copy.ts';
 
 /** queries of one connection under way */
-const OUTSTANDING_MAX = 16;
+export const OUTSTANDING_MAX = 100;
 /** a query longer than this is nonsense */
 const QUERY_MAX = 4096;
-const IDLE_MS = 30_000;
+export const IDLE_MS = 30_000;
 
 export class DnsTcpSession implements TcpHandler, Wakeable {
   wakeAtMs = Infinity;
+  /** when the client was heard, or took an answer */
+  lastActiveMs: number;
   readonly #dns: DnsServer;
-  readonly #timers: TimerQueue;
+  readonly #stack: Stack;
   readonly #onOver: (session: DnsTcpSession) => void;
   #connection: TcpConnection | null;
-  /** bytes of a message that has not come whole */
-  #partial: Uint8Array = new Uint8Array(0);
+  /** came and not taken yet: questions that must wait, the beginning of one */
+  #unread: Uint8Array = new Uint8Array(0);
   #outstanding = 0;
+  /** no further questions: the client has ended, or sent what is none */
   #hasEnded = false;
+  #isClosing = false;
 
-  constructor(dns: DnsServer, timers: TimerQueue, nowMs: number, pending: PendingConnection, onOver: (session: DnsTcpSession) => void) {
+  constructor(dns: DnsServer, stack: Stack, pending: PendingConnection, onOver: (session: DnsTcpSession) => void) {
     this.#dns = dns;
-    this.#timers = timers;
+    this.#stack = stack;
     this.#onOver = onOver;
+    this.lastActiveMs = stack.nowMs;
     this.#connection = pending.accept(this);
-    timers.schedule(this, nowMs + IDLE_MS);
+    stack.timers.schedule(this, stack.nowMs + IDLE_MS);
   }
 
-  onWake(): void {
-    this.close();
+  onWake(nowMs: number): void {
+    if (nowMs - this.lastActiveMs >= IDLE_MS && (this.#outstanding === 0 || this.#connection?.isSendFull === true)) {
+      if (this.#isClosing) return this.close();
+      this.#isClosing = true;
+      this.#hasEnded = true;
+      this.lastActiveMs = nowMs;
+      this.#connection?.shutdown();
+    }
+    this.#take();
+    if (this.#connection !== null) this.#stack.timers.schedule(this, Math.max(this.lastActiveMs + IDLE_MS, nowMs + 1));
   }
 
   onWakeFailed(): void {
@@ -46,45 +69,78 @@ export class DnsTcpSession implements TcpHandler, Wakeable {
   onEstablished(): void {}
 
   onData(bytes: Uint8Array, start: number, end: number): void {
-    const joined = new Uint8Array(this.#partial.length + end - start);
-    joined.set(this.#partial);
-    joined.set(bytes.subarray(start, end), this.#partial.length);
-    this.#partial = joined;
+    if (this.#hasEnded) return;
+    const joined = new Uint8Array(this.#unread.length + end - start);
+    joined.set(this.#unread);
+    joined.set(bytes.subarray(start, end), this.#unread.length);
+    this.#unread = joined;
+    this.lastActiveMs = this.#stack.nowMs;
   }
 
   onTurn(): void {
-    let at = 0;
-    const bytes = this.#partial;
-    while (bytes.length - at >= 2) {
-      const len = getU16(bytes, at);
-      if (len > QUERY_MAX || this.#outstanding >= OUTSTANDING_MAX) return this.close();
-      if (bytes.length - at < 2 + len) break;
-      this.#outstanding++;
-      this.#dns.resolve(copyOf(bytes, at + 2, at + 2 + len), true, (answer) => this.#reply(answer));
-      at += 2 + len;
-    }
-    this.#partial = copyOf(bytes, at);
+    this.#take();
   }
 
   onFin(): void {
+    this.#take();
     this.#hasEnded = true;
-    if (this.#outstanding === 0) this.#connection?.shutdown();
+    this.#shutdownWhenDone();
   }
 
-  onSendSpace(): void {}
+  onSendSpace(): void {
+    this.lastActiveMs = this.#stack.nowMs;
+    this.#take();
+  }
 
   onClosed(_reason: CloseReason): void {
     this.#connection = null;
-    this.#timers.cancel(this);
+    this.#stack.timers.cancel(this);
     this.#onOver(this);
   }
 
-  #reply(answer: Uint8Array): void {
+  #take(): void {
+    let at = 0;
+    const bytes = this.#unread;
+    while (this.#connection !== null && this.#outstanding < OUTSTANDING_MAX && !this.#connection.isSendFull && bytes.length - at >= 2) {
+      const len = getU16(bytes, at);
+      if (len < DNS_HEADER_LEN || len > QUERY_MAX) {
+        this.#stack.counters.drop('dns-malformed');
+        return this.#refuse();
+      }
+      if (bytes.length - at < 2 + len) break;
+      this.#outstanding++;
+      if (!this.#dns.resolve(copyOf(bytes, at + 2, at + 2 + len), true, (answer) => this.#onAnswer(answer))) {
+        this.#outstanding--;
+        return this.#refuse();
+      }
+      at += 2 + len;
+    }
+    if (at > 0) this.#unread = copyOf(bytes, at);
+    this.#connection?.setHeld(this.#unread.length);
+    this.#shutdownWhenDone();
+  }
+
+  /** What came is no question: nothing more is read, and what was asked before is answered. */
+  #refuse(): void {
+    this.#hasEnded = true;
+    this.#unread = new Uint8Array(0);
+    this.#connection?.setHeld(0);
+    this.#shutdownWhenDone();
+  }
+
+  #shutdownWhenDone(): void {
+    // What is left after the client's FIN may be questions that wait, or the beginning of one that never comes.
+    const isQuestion = this.#unread.length >= 2 && this.#unread.length >= 2 + getU16(this.#unread, 0);
+    if (this.#hasEnded && this.#outstanding === 0 && !isQuestion) this.#connection?.shutdown();
+  }
+
+  #onAnswer(answer: Uint8Array): void {
     this.#outstanding--;
-    const message = new Uint8Array(2 + answer.length);
-    setU16(message, 0, answer.length);
-    message.set(answer, 2);
-    this.#connection?.send(message);
-    if (this.#hasEnded && this.#outstanding === 0) this.#connection?.shutdown();
+    if (this.#connection === null) return;
+    this.lastActiveMs = this.#stack.nowMs;
+    this.#connection.send(framed(answer));
+    // The next question is taken later: this may be in the middle of others' answers.
+    if (this.#unread.length >= 2) this.#stack.timers.schedule(this, this.#stack.nowMs);
+    this.#shutdownWhenDone();
   }
 }

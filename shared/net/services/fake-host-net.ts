@@ -1,13 +1,19 @@
 /** A host for tests: sockets are objects that the test holds in its hands. */
-import type { HostListener, HostNet, HostResolver, HostTcp, HostTcpHandlers, HostUdp, HostUdpHandlers } from '../nat/host-net.ts';
+import {
+  DEFAULT_RESOLVER_OPTIONS, type HostListener, type HostNet, type HostResolver, type HostResolverOptions, type HostTcp, type HostTcpHandlers, type HostUdp,
+  type HostUdpHandlers, type NameCache, type NameForwarder,
+} from '../nat/host-net.ts';
+import type { Stack } from '../stack/stack.ts';
 import type { Ipv4 } from '../wire/addr.ts';
 import { parseIpv4 } from '../wire/addr.ts';
 import type { IpAddress } from '../wire/addr6.ts';
 import { formatEndpoint, formatIp } from '../wire/addr6.ts';
+import { DnsForwarder } from './dns-forwarder.ts';
 
 export class FakeTcp implements HostTcp {
   handlers: HostTcpHandlers;
   readonly to: string;
+  readonly sent: Uint8Array[] = [];
   written = 0;
   pendingBytes = 0;
   isPaused = true;
@@ -23,6 +29,7 @@ export class FakeTcp implements HostTcp {
   }
 
   write(bytes: Uint8Array): boolean {
+    this.sent.push(bytes);
     this.written += bytes.length;
     if (this.isStalled) this.pendingBytes += bytes.length;
     return !this.isStalled;
@@ -75,6 +82,7 @@ export class FakeHostNet implements HostNet {
   hasV6 = true;
   accept: ((socket: HostTcp) => void) | null = null;
   resolverList: HostResolver[] = [{ ip: parseIpv4('10.0.0.53')!, port: 53 }];
+  options: HostResolverOptions = DEFAULT_RESOLVER_OPTIONS;
 
   connectTcp(ip: IpAddress, port: number, handlers: HostTcpHandlers): HostTcp {
     const socket = new FakeTcp(`${formatIp(ip)}:${port}`, handlers);
@@ -106,6 +114,8 @@ export class FakeHostNet implements HostNet {
   }
 
   resolvers(): readonly HostResolver[] { return this.resolverList; }
+  resolverOptions(): HostResolverOptions { return this.options; }
+  createForwarder(stack: Stack, hostNet: HostNet, cache: NameCache): NameForwarder { return new DnsForwarder(stack, hostNet, cache); }
   hasIpv6(): boolean { return this.hasV6; }
   ping(ip: IpAddress): Promise<number | null> {
     this.pinged.push(formatIp(ip));

@@ -111,6 +111,12 @@ export const DEFAULT_NETWORK_CONFIG: NetworkConfig = {
   tcpKeepaliveMs: 7_200_000,
 };
 
+/** Of a network where forwards lead to one guest, which chooses its MAC itself: .3 is kept for `mac`; null: whoever comes first has it. */
+export function networkForGuest(mac: string | null): Pick<NetworkConfig, 'poolStart' | 'staticLeases'> {
+  const { defaultGuestIp } = DEFAULT_NETWORK_CONFIG;
+  return { poolStart: defaultGuestIp, staticLeases: new Map(mac === null ? [] : [[parseMac(mac)!, defaultGuestIp]]) };
+}
+
 function v4(text: string): UnicastIpv4 {
   return parseIpv4(text) as UnicastIpv4;
 }

@@ -225,8 +225,12 @@ export class VirtualNetwork {
 
   #onSyn(pending: PendingConnection): void {
     if (!this.#isGateway(pending.remoteIp)) return this.#tcpNat.onSyn(pending);
-    if (pending.remotePort !== DNS_PORT || this.#dnsSessions.size >= DNS_TCP_MAX) return pending.refuse();
-    const session = new DnsTcpSession(this.#dns, this.#stack.timers, this.#stack.nowMs, pending, (over) => this.#dnsSessions.delete(over));
+    if (pending.remotePort !== DNS_PORT) return pending.refuse();
+    if (this.#dnsSessions.size >= DNS_TCP_MAX) {
+      this.#stack.counters.drop('dns-cap');
+      [...this.#dnsSessions].reduce((a, b) => (b.lastActiveMs < a.lastActiveMs ? b : a)).close();
+    }
+    const session = new DnsTcpSession(this.#dns, this.#stack, pending, (over) => this.#dnsSessions.delete(over));
     this.#dnsSessions.add(session);
   }
 

@@ -9,7 +9,7 @@ import { ARP_LEN, emitArp, parseArp } from './arp.ts';
 import { foldChecksum, isChecksumRight, pseudoHeaderSum, sumBytes } from './checksum.ts';
 import type { DhcpRepr } from './dhcp.ts';
 import { DHCP_LEN_MAX, DHCP_LEN_MIN, emitDhcp, emitSearchList, parseDhcp } from './dhcp.ts';
-import { ageTtls, answerTo, emitAddressAnswer, emitDnsStatus, emitNameAnswer, parseDnsQuestion, readTtls, truncated } from './dns.ts';
+import { ageTtls, answerTo, emitAddressAnswer, emitDnsStatus, emitNameAnswer, emitQuery, fitted, parseDnsQuestion, readTtls, withoutOpt, wholeRecords } from './dns.ts';
 import { emitEthernet, ETHERNET_HEADER_LEN, EthernetView } from './ethernet.ts';
 import { emitIcmp, parseIcmp } from './icmp.ts';
 import { emitIpv4, IPPROTO_TCP, IPPROTO_UDP, Ipv4View } from './ipv4.ts';
@@ -195,7 +195,7 @@ describe('DNS', () => {
 
   test('the question is read, lower case, with EDNS', () => {
     expect(parseDnsQuestion(QUERY, 0, QUERY.length, false)).toEqual({
-      id: 0x1234, flags: 0x100, name: 'www.de', type: 1, class: 1, end: 24, udpMax: 1232, wantsDnssec: true, hasEdns: true,
+      id: 0x1234, flags: 0x100, name: 'www.de', type: 1, class: 1, end: 24, udpMax: 1232, wantsDnssec: true, hasEdns: true, ednsVersion: 0, hasOtherRecords: false,
     });
     expect(parseDnsQuestion(QUERY, 0, QUERY.length, true)).toBe('dns-malformed');
   });
@@ -225,8 +225,45 @@ describe('DNS', () => {
     expect([other[1], other[13], answer[1]]).toEqual([0x99, 0x77, 0x34]);
     expect([...emitNameAnswer(QUERY, question, 'a.bc', 1).subarray(34)]).toEqual([0, 6, 1, 97, 2, 98, 99, 0]);
     expect([emitDnsStatus(QUERY, question, 3)[3] & 15, emitDnsStatus(QUERY, null, 1).length]).toEqual([3, 12]);
-    const short = truncated(answer, 24);
-    expect([short.length, short[2] & 2, short[7], readTtls(short, 24)]).toEqual([24, 2, 0, null]);
+  });
+
+  /** an answer to QUERY with so many addresses, and records behind them */
+  const answerOf = (count: number, additional: number[][] = []): Uint8Array => Uint8Array.of(
+    0x12, 0x34, 0x81, 0x80, 0, 1, 0, count, 0, 0, 0, additional.length, ...QUERY.subarray(12, 24),
+    ...Array.from({ length: count }, (_, i) => [0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 10, 0, 0, i]).flat(), ...additional.flat(),
+  );
+  const OPT = [0, 0, 41, 16, 0, 0, 0, 0, 0, 0, 12, 0, 10, 0, 8, 1, 2, 3, 4, 5, 6, 7, 8];
+  const GLUE = [1, 0x61, 0, 0, 1, 0, 1, 0, 0, 0, 9, 0, 4, 10, 9, 9, 9];
+
+  test('RFC 6891: a query gets an OPT of ours, a resolver\'s is taken out, a client that sent one gets ours back', () => {
+    const question = parseDnsQuestion(QUERY, 0, QUERY.length, false);
+    if (typeof question === 'string') throw new Error(question);
+    const ours = [0, 0, 41, 4, 208, 0, 0, 0x80, 0, 0, 0];
+    expect([...emitQuery(QUERY.with(2, 0x7f).with(3, 0xff), { ...question, flags: 0x7fff }, 0xabcd, true)]).toEqual([0xab, 0xcd, 1, 0x30, 0, 1, 0, 0, 0, 0, 0, 1, ...QUERY.subarray(12, 24), ...ours]);
+    expect([...emitQuery(QUERY, question, 1, false)]).toEqual([0, 1, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...QUERY.subarray(12, 24)]);
+    expect(withoutOpt(answerOf(2, [GLUE, OPT]), 24)).toEqual(answerOf(2, [GLUE]));
+    // Names behind the OPT may point over it.
+    expect(withoutOpt(answerOf(2, [GLUE, OPT, GLUE]), 24)).toEqual(answerOf(2, [GLUE]));
+    expect(withoutOpt(answerOf(2), 24)).toEqual(answerOf(2));
+    expect(fitted(answerOf(2, [GLUE]), question, 1232)).toEqual(answerOf(2, [GLUE, ours]));
+    expect(fitted(answerOf(2, [GLUE]), { ...question, hasEdns: false }, 512)).toEqual(answerOf(2, [GLUE]));
+    expect(fitted(answerOf(0), question, 512, 16)[24 + 5]).toBe(1);
+    expect(parseDnsQuestion(Uint8Array.of(...QUERY.with(11, 2), ...QUERY.subarray(24)), 0, QUERY.length + 11, false)).toBe('dns-malformed');
+  });
+
+  test('RFC 2181: what does not fit is left out by whole records; TC says so but for additional ones', () => {
+    const question = parseDnsQuestion(QUERY, 0, QUERY.length, false);
+    if (typeof question === 'string') throw new Error(question);
+    for (const hasEdns of [true, false]) {
+      for (let max = 512; max < 1300; max += 7) {
+        const answer = fitted(answerOf(60, [GLUE]), { ...question, hasEdns }, max);
+        const isCut = max - (hasEdns ? 11 : 0) < 24 + 60 * 16;
+        expect([answer.length <= max, (answer[2] & 2) !== 0]).toEqual([true, isCut]);
+        if (isCut) expect([answer[7], answer[11]]).toEqual([Math.floor((max - (hasEdns ? 11 : 0) - 24) / 16), hasEdns ? 1 : 0]);
+      }
+    }
+    const cutAnywhere = answerOf(60).subarray(0, 24 + 16 * 9 + 5);
+    expect([wholeRecords(cutAnywhere, 24).length, wholeRecords(cutAnywhere, 24)[7], wholeRecords(cutAnywhere, 24)[2] & 2]).toEqual([24 + 16 * 9, 9, 2]);
   });
 
   test('a negative answer lives as long as its SOA says', () => {
@@ -235,6 +272,14 @@ describe('DNS', () => {
     expect(readTtls(message, 24)).toEqual({ offsets: [29], seconds: 30 });
     expect(readTtls(message.with(3, 0x82), 24)).toBeNull();
     expect(readTtls(copyOf(message, 0, message.length - 1), 24)).toBeNull();
+    // A chain that leads to nothing is negative too; without a SOA it is not kept.
+    const cname = [0xc0, 12, 0, 5, 0, 1, 0, 0, 3, 232, 0, 3, 1, 0x61, 0];
+    const chain = Uint8Array.of(...QUERY.subarray(0, 2), 0x81, 0x80, 0, 1, 0, 1, 0, 1, 0, 0, ...QUERY.subarray(12, 24), ...cname, ...soa);
+    expect(readTtls(chain, 24)).toEqual({ offsets: [30, 44], seconds: 30 });
+    expect(readTtls(chain.subarray(0, chain.length - soa.length).with(9, 0), 24)).toBeNull();
+    // RFC 2181 §8
+    const address = Uint8Array.of(...QUERY.subarray(0, 2), 0x81, 0x80, 0, 1, 0, 1, 0, 0, 0, 0, ...QUERY.subarray(12, 24), 0xc0, 12, 0, 1, 0, 1, 0x80, 0, 0, 60, 0, 4, 1, 2, 3, 4);
+    expect(readTtls(address, 24)).toBeNull();
   });
 });
 
