@@ -7,12 +7,15 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DESCRIPTORS_LEAST, shareDescriptors, udpFlowsOf } from './config.ts';
 import { Descriptors } from './descriptors.ts';
 import { FloodGuest, Source } from './fixture/flood.ts';
 import { killLeftovers, Portside } from './fixture/portside-process.ts';
 import { until } from './fixture/test-relay.ts';
+
+// Processes of their own start slowly on a busy machine.
+vi.setConfig({ testTimeout: 90_000 });
 
 const LIMITS = [64, 256, 1024];
 const BODY_BYTES = 3_000_000;
