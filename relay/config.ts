@@ -106,9 +106,9 @@ export function shareDescriptors(free: number): DescriptorShares | null {
   return flows < FLOWS_LEAST ? null : { flows, connections, names: NAMES };
 }
 
-/** The most UDP flows of one network: the oldest make room below what it may hold, and TCP has the other half. `most`: what the network would have without a limit. */
+/** The most UDP flows of one network: the oldest make room below what it may hold. A flow may take two sockets, and TCP has the other half. `most`: what the network would have without a limit. */
 export function udpFlowsOf({ flows }: DescriptorShares, isAlone: boolean, most: number): number {
-  return Math.min(most, Math.max(2, Math.floor(flows / (isAlone ? 2 : 4))));
+  return Math.min(most, Math.max(2, Math.floor(flows / (isAlone ? 4 : 8))));
 }
 
 /** Limits of one relay. Tests make them small; `serve` uses DEFAULT_LIMITS. */

@@ -7,12 +7,15 @@ import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
 import { DESCRIPTORS_LEAST, shareDescriptors, udpFlowsOf } from './config.ts';
 import { Descriptors } from './descriptors.ts';
 import { FloodGuest, Source } from './fixture/flood.ts';
 import { killLeftovers, Portside } from './fixture/portside-process.ts';
 import { until } from './fixture/test-relay.ts';
+
+// Processes of their own start slowly on a busy machine.
+vi.setConfig({ testTimeout: 90_000 });
 
 const LIMITS = [64, 256, 1024];
 const BODY_BYTES = 3_000_000;
@@ -79,7 +82,6 @@ describe.skipIf(process.platform === 'win32')('a guest opens more than there is'
     const { relay, guest } = await listening(files);
     const body = await source(BODY_BYTES);
     await guest.floodUdp(2 * files);
-    await until(() => opened(relay) > files / 4 || opened(relay) === 0);
     expect(await guest.ask()).toMatch(/^[02345]/);
     expect(await guest.download(body.port)).toBe(body.source.digest);
     expect(await get('/metrics')).toContain('portside_host_exhausted_total');
@@ -152,7 +154,8 @@ describe.skipIf(process.platform === 'win32')('a guest opens more than there is'
     const { before, during, after, ...said } = JSON.parse(stdout) as Record<string, Record<string, unknown>>;
     expect(before).toMatchObject({ resolvers: 1, tcp: 'connected', udp: 'ECONNREFUSED', listenTcp: 'made', bindUdp: 'made', notifier: 'sent', stale: true });
     expect(during).toEqual({ resolvers: 1, hasIpv6: before['hasIpv6'], tcp: 'EMFILE', udp: 'EMFILE', listenTcp: 'RELAY_FORWARD', bindUdp: 'RELAY_FORWARD', ping: null, notifier: 'failed', stale: true });
-    expect(after).toEqual(before);
+    // How long the system's ping takes is not ours to say.
+    expect({ ...after, ping: null }).toEqual({ ...before, ping: null });
     expect(said).toEqual({ full: 'EMFILE', convert: 'RELAY_CONVERT', noFile: 0 });
   });
 
@@ -169,7 +172,7 @@ describe('shares', () => {
       const shares = shareDescriptors(free)!;
       expect(shares.flows + shares.connections + shares.names).toBeLessThan(free - 8);
       expect(Math.min(shares.flows, shares.connections)).toBeGreaterThanOrEqual(6);
-      expect(udpFlowsOf(shares, true, 4096)).toBeLessThanOrEqual(Math.min(4096, shares.flows / 2));
+      expect(udpFlowsOf(shares, true, 4096)).toBeLessThanOrEqual(Math.min(4096, shares.flows / 4));
     }
     expect(shareDescriptors(20)).toBeNull();
   });

@@ -5,7 +5,7 @@ import { connect, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { compileFixture } from '../../shared/wasi/fixtures/compile.mjs';
 import { killLeftovers, Portside, type ProcessOptions } from '../fixture/portside-process.ts';
 import { until } from '../fixture/test-relay.ts';
@@ -22,6 +22,8 @@ beforeAll(async () => {
   peer.listen(join(folder, 'peer'));
   await once(peer, 'listening');
 }, 120_000);
+// Processes of their own start slowly on a busy machine.
+vi.setConfig({ testTimeout: 90_000 });
 afterEach(killLeftovers);
 afterAll(() => {
   peer.close();
