@@ -10,7 +10,7 @@ import type { OpenHow } from '../../shared/wasi/share.ts';
 import { FileError } from '../../shared/wasi/share.ts';
 import { NodeShare } from './node-share.ts';
 
-const READ: OpenHow = { reads: true, writes: false, creates: false, exclusive: false, truncates: false, directory: false };
+const READ: OpenHow = { reads: true, writes: false, creates: false, exclusive: false, truncates: false, appends: false, directory: false };
 const CREATE: OpenHow = { ...READ, writes: true, creates: true };
 const linux = process.platform === 'linux';
 

@@ -23,7 +23,7 @@ import { wasi } from '@bjorn3/browser_wasi_shim';
 import type { FileEntry, FileStat, FileTimes, OpenFile, OpenHow, Share } from '../../shared/wasi/share.ts';
 import { components, FileError, MAX_LINKS, totalBytes } from '../../shared/wasi/share.ts';
 
-const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants;
+const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants;
 /** Linux's, on all processors that Node runs on: a descriptor that names a file and needs no right to it */
 const O_PATH = 0o10000000;
 const PERMISSIONS = 0o777;
@@ -216,10 +216,10 @@ function openPlace(place: Place, how: OpenHow, pinned: boolean): NodeFile {
   if (known !== undefined && !known.isFile() && !known.isDirectory() && !known.isSymbolicLink()) throw new FileError(wasi.ERRNO_NXIO);
   const access = how.writes ? (how.reads ? O_RDWR : O_WRONLY) : O_RDONLY;
   const flags = access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | (how.directory ? O_DIRECTORY : 0) | (how.creates && !how.directory ? O_CREAT : 0)
-    | (how.exclusive ? O_EXCL : 0) | (how.truncates ? O_TRUNC : 0);
+    | (how.exclusive ? O_EXCL : 0) | (how.truncates ? O_TRUNC : 0) | (how.appends ? O_APPEND : 0);
   const fd = openSync(place.path, flags, 0o666);
   const stat = fstatSync(fd);
-  if (stat.isFile() || stat.isDirectory()) return new NodeFile(fd, stat.isDirectory(), pinned ? `/proc/self/fd/${fd}` : place.path);
+  if (stat.isFile() || stat.isDirectory()) return new NodeFile(fd, stat.isDirectory(), pinned ? `/proc/self/fd/${fd}` : place.path, how.appends);
   closeSync(fd);
   throw new FileError(wasi.ERRNO_NXIO);
 }
@@ -229,11 +229,13 @@ class NodeFile implements OpenFile {
   readonly #fd: number;
   /** by which a directory is listed */
   readonly #path: string;
+  readonly #appends: boolean;
 
-  constructor(fd: number, isDirectory: boolean, path: string) {
+  constructor(fd: number, isDirectory: boolean, path: string, appends: boolean) {
     this.#fd = fd;
     this.isDirectory = isDirectory;
     this.#path = path;
+    this.#appends = appends;
   }
 
   stat(): FileStat {
@@ -247,12 +249,17 @@ class NodeFile implements OpenFile {
     });
   }
 
+  setMode(mode: number): void {
+    asFileErrors(() => { fchmodSync(this.#fd, mode & PERMISSIONS); });
+  }
+
   read(offset: number, into: readonly Uint8Array[]): number {
     return totalBytes(into) === 0 ? 0 : asFileErrors(() => readvSync(this.#fd, into, offset));
   }
 
   write(offset: number, from: readonly Uint8Array[]): number {
-    return totalBytes(from) === 0 ? 0 : asFileErrors(() => writevSync(this.#fd, from, offset));
+    // Without a position it is write(2), which appends everywhere; pwrite(2) does so on Linux only.
+    return totalBytes(from) === 0 ? 0 : asFileErrors(() => (this.#appends ? writevSync(this.#fd, from) : writevSync(this.#fd, from, offset)));
   }
 
   setSize(size: number): void {

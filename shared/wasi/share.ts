@@ -52,6 +52,8 @@ export interface OpenHow {
   creates: boolean;
   exclusive: boolean;
   truncates: boolean;
+  /** every write goes to the end that the file has then, whatever offset it names, and whoever else writes */
+  appends: boolean;
   /** only a directory will do */
   directory: boolean;
 }
@@ -60,8 +62,10 @@ export interface OpenFile {
   readonly isDirectory: boolean;
   stat(): FileStat;
   setTimes(times: FileTimes): void;
+  setMode(mode: number): void;
   /** Fills the buffers one after the other; returns how many bytes, short at the end of the file. */
   read(offset: number, into: readonly Uint8Array[]): number;
+  /** At `offset`, or at the end where it was opened so. Returns how many bytes. */
   write(offset: number, from: readonly Uint8Array[]): number;
   setSize(size: number): void;
   sync(dataOnly: boolean): void;
