@@ -11,6 +11,7 @@ import { prettyFrame } from '../../shared/net/wire/pretty.ts';
 import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
 import { Chance } from './chance.ts';
+import { IO_TARGETS } from './io-targets.ts';
 import { playNetwork } from './network-target.ts';
 import { PAGE_TARGETS } from './page-targets.ts';
 import { decode, mutateScript } from './script.ts';
@@ -176,4 +177,5 @@ export const TARGETS: readonly FuzzTarget[] = [
     },
   },
   ...PAGE_TARGETS,
+  ...IO_TARGETS,
 ];
