@@ -219,7 +219,7 @@ function openPlace(place: Place, how: OpenHow, pinned: boolean): NodeFile {
     | (how.exclusive ? O_EXCL : 0) | (how.truncates ? O_TRUNC : 0) | (how.appends ? O_APPEND : 0);
   const fd = openSync(place.path, flags, 0o666);
   const stat = fstatSync(fd);
-  if (stat.isFile() || stat.isDirectory()) return new NodeFile(fd, stat.isDirectory(), pinned ? `/proc/self/fd/${fd}` : place.path, how.appends);
+  if (stat.isFile() || stat.isDirectory()) return new NodeFile(fd, stat.isDirectory(), pinned ? null : place.path, how.appends);
   closeSync(fd);
   throw new FileError(wasi.ERRNO_NXIO);
 }
@@ -227,11 +227,11 @@ function openPlace(place: Place, how: OpenHow, pinned: boolean): NodeFile {
 class NodeFile implements OpenFile {
   readonly isDirectory: boolean;
   readonly #fd: number;
-  /** by which a directory is listed */
-  readonly #path: string;
+  /** where it was when it was opened; null: /proc knows where it is */
+  readonly #path: string | null;
   readonly #appends: boolean;
 
-  constructor(fd: number, isDirectory: boolean, path: string, appends: boolean) {
+  constructor(fd: number, isDirectory: boolean, path: string | null, appends: boolean) {
     this.#fd = fd;
     this.isDirectory = isDirectory;
     this.#path = path;
@@ -271,10 +271,20 @@ class NodeFile implements OpenFile {
   }
 
   list(): FileEntry[] {
-    return asFileErrors(() => readdirSync(this.#path).flatMap((name) => {
-      const stat = lstatSync(join(this.#path, name), { bigint: true, throwIfNoEntry: false });
-      return stat === undefined ? [] : [{ name, ino: stat.ino, type: typeOf(stat) }];
-    }));
+    return asFileErrors(() => {
+      const path = this.#path === null ? `/proc/self/fd/${this.#fd}` : this.#stillAt(this.#path);
+      return readdirSync(path).flatMap((name) => {
+        const stat = lstatSync(join(path, name), { bigint: true, throwIfNoEntry: false });
+        return stat === undefined ? [] : [{ name, ino: stat.ino, type: typeOf(stat) }];
+      });
+    });
+  }
+
+  /** Its path, where another directory may be by now, or a link that leads out: then it cannot be listed any more. */
+  #stillAt(path: string): string {
+    const [mine, there] = [fstatSync(this.#fd, { bigint: true }), lstatSync(path, { bigint: true })];
+    if (mine.ino !== there.ino || mine.dev !== there.dev || realpathSync(path) !== path) throw new FileError(wasi.ERRNO_NOENT);
+    return path;
   }
 
   close(): void {

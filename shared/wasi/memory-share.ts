@@ -127,14 +127,14 @@ export class MemoryShare implements Share {
     const node = found.node ?? this.#add(found, new FileNode(this.#nextIno, 0o644, now()));
     if (node instanceof LinkNode) throw new FileError(wasi.ERRNO_LOOP);
     if (node instanceof DirectoryNode) {
-      if (how.writes || how.truncates) throw new FileError(wasi.ERRNO_ISDIR);
+      if (how.writes || how.truncates || how.creates) throw new FileError(wasi.ERRNO_ISDIR);
       return new OpenMemoryDirectory(this, node);
     }
     if (how.directory) throw new FileError(wasi.ERRNO_NOTDIR);
     const file = node as FileNode;
     if (how.truncates) this.resize(file, 0);
     file.open++;
-    return new OpenMemoryFile(this, file, how.appends);
+    return new OpenMemoryFile(this, file, how);
   }
 
   makeDirectory(path: string): void {
@@ -147,8 +147,8 @@ export class MemoryShare implements Share {
     const found = this.#find(path, false);
     if (found.node === null) throw new FileError(wasi.ERRNO_NOENT);
     if (!(found.node instanceof DirectoryNode)) throw new FileError(wasi.ERRNO_NOTDIR);
-    if (found.node === this.#root || found.node.isSealed) throw new FileError(wasi.ERRNO_BUSY);
     if (found.name === '') throw new FileError(wasi.ERRNO_INVAL);
+    if (found.node.isSealed) throw new FileError(wasi.ERRNO_BUSY);
     if (found.node.entries.size > 0) throw new FileError(wasi.ERRNO_NOTEMPTY);
     this.#remove(found);
   }
@@ -299,6 +299,7 @@ export class MemoryShare implements Share {
         at = at.parent;
         continue;
       }
+      if (isTooLong(name)) throw new FileError(wasi.ERRNO_NAMETOOLONG);
       const node = at.entries.get(name) ?? null;
       const isLast = queue.length === 0;
       if (node instanceof LinkNode && (!isLast || follow)) {
@@ -322,12 +323,12 @@ class OpenMemoryFile implements OpenFile {
   readonly isDirectory = false;
   readonly #share: MemoryShare;
   readonly #node: FileNode;
-  readonly #appends: boolean;
+  readonly #how: OpenHow;
 
-  constructor(share: MemoryShare, node: FileNode, appends: boolean) {
+  constructor(share: MemoryShare, node: FileNode, how: OpenHow) {
     this.#share = share;
     this.#node = node;
-    this.#appends = appends;
+    this.#how = how;
   }
 
   stat(): FileStat {
@@ -345,6 +346,8 @@ class OpenMemoryFile implements OpenFile {
   }
 
   read(offset: number, into: readonly Uint8Array[]): number {
+    if (totalBytes(into) === 0) return 0;
+    if (!this.#how.reads) throw new FileError(wasi.ERRNO_BADF);
     let at = offset;
     for (const part of into) {
       const piece = this.#node.bytes.subarray(Math.min(at, this.#node.length), Math.min(at + part.length, this.#node.length));
@@ -357,8 +360,9 @@ class OpenMemoryFile implements OpenFile {
 
   write(offset: number, from: readonly Uint8Array[]): number {
     const bytes = totalBytes(from);
-    let at = this.#appends ? this.#node.length : offset;
     if (bytes === 0) return 0;
+    if (!this.#how.writes) throw new FileError(wasi.ERRNO_BADF);
+    let at = this.#how.appends ? this.#node.length : offset;
     if (at + bytes > this.#node.length) this.#share.resize(this.#node, at + bytes);
     for (const part of from) {
       this.#node.bytes.set(part, at);
@@ -369,6 +373,7 @@ class OpenMemoryFile implements OpenFile {
   }
 
   setSize(size: number): void {
+    if (!this.#how.writes) throw new FileError(wasi.ERRNO_INVAL);
     this.#share.resize(this.#node, size);
   }
 
@@ -418,7 +423,7 @@ class OpenMemoryDirectory implements OpenFile {
   }
 
   setSize(): void {
-    throw new FileError(wasi.ERRNO_ISDIR);
+    throw new FileError(wasi.ERRNO_INVAL);
   }
 
   sync(): void {
@@ -462,5 +467,9 @@ function isSealed(node: Node | null): boolean {
 function checkPlace({ parent, name }: Found): void {
   if (name === '') throw new FileError(wasi.ERRNO_EXIST);
   if (parent.isSealed) throw new FileError(wasi.ERRNO_BUSY);
-  if (new TextEncoder().encode(name).length > MAX_NAME_BYTES) throw new FileError(wasi.ERRNO_NAMETOOLONG);
+}
+
+/** In UTF-8, of which a character of JavaScript's takes three bytes at most. */
+function isTooLong(name: string): boolean {
+  return name.length * 3 > MAX_NAME_BYTES && new TextEncoder().encode(name).length > MAX_NAME_BYTES;
 }

@@ -141,6 +141,8 @@ export class ShareImports {
             truncates: (oflags & wasi.OFLAGS_TRUNC) !== 0, directory: (oflags & wasi.OFLAGS_DIRECTORY) !== 0,
             appends: (fdflags & wasi.FDFLAGS_APPEND) !== 0,
           };
+          // As Linux has it: open makes no directories.
+          if (how.creates && how.directory) throw new FileError(wasi.ERRNO_INVAL);
           if (how.writes || how.creates || how.truncates) refuseReadOnly(directory);
           const file = directory.offered.share.open(path, (lookup & 1) !== 0, how);
           const free = this.#freeDescriptor();

@@ -63,10 +63,11 @@ export interface OpenFile {
   stat(): FileStat;
   setTimes(times: FileTimes): void;
   setMode(mode: number): void;
-  /** Fills the buffers one after the other; returns how many bytes, short at the end of the file. */
+  /** Fills the buffers one after the other; returns how many bytes, short at the end of the file. BADF: not opened to read; so for write. */
   read(offset: number, into: readonly Uint8Array[]): number;
   /** At `offset`, or at the end where it was opened so. Returns how many bytes. */
   write(offset: number, from: readonly Uint8Array[]): number;
+  /** INVAL: not opened to write. */
   setSize(size: number): void;
   sync(dataOnly: boolean): void;
   /** Of a directory, in an order that holds for this call. */

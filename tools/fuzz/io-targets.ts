@@ -1,5 +1,8 @@
 /** What an image can say to its host: WASI calls, files, 9P, its terminal; and the files of images and saved containers. */
+import { SAVED_TARGETS } from './saved-targets.ts';
+import { SHARE_TARGET } from './share-target.ts';
 import type { FuzzTarget } from './target.ts';
+import { TERMINAL_TARGET } from './terminal-target.ts';
 import { WASI_TARGET } from './wasi-target.ts';
 
-export const IO_TARGETS: readonly FuzzTarget[] = [WASI_TARGET];
+export const IO_TARGETS: readonly FuzzTarget[] = [WASI_TARGET, SHARE_TARGET, TERMINAL_TARGET, ...SAVED_TARGETS];

@@ -83,7 +83,7 @@ export class HandleShare implements ServedShare {
       if (handle === null && !how.creates) throw new FileError(wasi.ERRNO_NOENT);
       handle ??= await place.parent.getFileHandle(place.name, { create: true });
       if (isDirectory(handle)) {
-        if (how.writes || how.truncates) throw new FileError(wasi.ERRNO_ISDIR);
+        if (how.writes || how.truncates || how.creates) throw new FileError(wasi.ERRNO_ISDIR);
         return this.#openDirectory(handle, place);
       }
       if (how.directory) throw new FileError(wasi.ERRNO_NOTDIR);
@@ -91,7 +91,7 @@ export class HandleShare implements ServedShare {
       if (how.truncates) await state.setSize(0);
       this.#open.set(place.path, state);
       state.refs++;
-      return this.#openFile(state, how.appends);
+      return this.#openFile(state, how);
     });
   }
 
@@ -238,7 +238,8 @@ export class HandleShare implements ServedShare {
     throw new FileError(wasi.ERRNO_NOENT);
   }
 
-  #openFile(state: FileState, appends: boolean): ServedFile {
+  #openFile(state: FileState, how: OpenHow): ServedFile {
+    const demand = (right: boolean, errno: number): void => { if (!right) throw new FileError(errno); };
     return {
       isDirectory: false,
       stat: () => this.#exclusively(() => this.#statOpen(state)),
@@ -247,9 +248,18 @@ export class HandleShare implements ServedShare {
         if (state.nameless === null) this.#modes.set(this.#pathOf(state), mode & PERMISSIONS);
         else state.nameless.setMode(mode);
       }),
-      read: (offset, into) => this.#exclusively(() => state.read(offset, into)),
-      write: (offset, from) => this.#exclusively(async () => state.write(appends ? await state.size() : offset, from)),
-      setSize: (size) => this.#exclusively(() => state.setSize(size)),
+      read: (offset, into) => this.#exclusively(() => {
+        demand(how.reads, wasi.ERRNO_BADF);
+        return state.read(offset, into);
+      }),
+      write: (offset, from) => this.#exclusively(async () => {
+        demand(how.writes, wasi.ERRNO_BADF);
+        return state.write(how.appends ? await state.size() : offset, from);
+      }),
+      setSize: (size) => this.#exclusively(() => {
+        demand(how.writes, wasi.ERRNO_INVAL);
+        return state.setSize(size);
+      }),
       sync: () => this.#exclusively(() => state.commit()),
       list: () => { throw new FileError(wasi.ERRNO_NOTDIR); },
       close: () => this.#exclusively(async () => {
