@@ -21,7 +21,7 @@ import type { BigIntStats } from 'node:fs';
 import { join, sep } from 'node:path';
 import { wasi } from '@bjorn3/browser_wasi_shim';
 import type { FileEntry, FileStat, FileTimes, OpenFile, OpenHow, Share } from '../../shared/wasi/share.ts';
-import { components, FileError, MAX_LINKS, totalBytes } from '../../shared/wasi/share.ts';
+import { checkTarget, components, FileError, MAX_LINKS, totalBytes } from '../../shared/wasi/share.ts';
 
 const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants;
 /** Linux's, on all processors that Node runs on: a descriptor that names a file and needs no right to it */
@@ -118,6 +118,7 @@ export class NodeShare implements Share {
   }
 
   symlink(target: string, path: string): void {
+    checkTarget(target);
     this.#at(path, false, (place) => { symlinkSync(target, place.path); });
   }
 

@@ -9,7 +9,7 @@
  */
 import { wasi } from '@bjorn3/browser_wasi_shim';
 import type { FileEntry, FileStat, FileTimes, OpenFile, OpenHow, Share } from './share.ts';
-import { components, FileError, MAX_LINKS, totalBytes } from './share.ts';
+import { checkTarget, components, FileError, MAX_LINKS, totalBytes } from './share.ts';
 
 const MAX_NODES = 100_000;
 const MAX_NAME_BYTES = 255;
@@ -200,6 +200,7 @@ export class MemoryShare implements Share {
   }
 
   symlink(target: string, path: string): void {
+    checkTarget(target);
     const found = this.#find(path, false);
     if (found.node !== null) throw new FileError(wasi.ERRNO_EXIST);
     this.#add(found, new LinkNode(this.#nextIno, now(), target));

@@ -98,6 +98,8 @@ export interface OfferedShare {
   readOnly: boolean;
 }
 
+/** longest path, with the NUL behind it, as Linux */
+const MAX_PATH_BYTES = 4096;
 /** most links that one path may lead over, as Linux */
 export const MAX_LINKS = 40;
 
@@ -106,6 +108,13 @@ export function components(path: string): string[] {
   if (path.startsWith('/')) throw new FileError(wasi.ERRNO_NOTCAPABLE);
   if (path.includes('\0')) throw new FileError(wasi.ERRNO_INVAL);
   return path.split('/');
+}
+
+/** Throws FileError for what Linux takes for no link's target. */
+export function checkTarget(target: string): void {
+  if (target === '') throw new FileError(wasi.ERRNO_NOENT);
+  if (target.includes('\0')) throw new FileError(wasi.ERRNO_INVAL);
+  if (new TextEncoder().encode(target).length >= MAX_PATH_BYTES) throw new FileError(wasi.ERRNO_NAMETOOLONG);
 }
 
 /** Sum of the lengths of buffers. */
