@@ -47,7 +47,7 @@ export async function buildMachine(report: (text: string) => void = () => {}): P
  * exports. Returns its path.
  */
 export async function buildTestProgram(main: string, units: readonly string[]): Promise<string> {
-  const sources = readSources().set(main, readFileSync(join(FOLDER, main), 'utf8'));
+  const sources = new Map([...readSources()].filter(([name]) => name.endsWith('.h') || units.includes(name))).set(main, readFileSync(join(FOLDER, main), 'utf8'));
   const path = join(CACHE, keyOf(sources), `${main.replaceAll('/', '-')}.wasm`);
   if (!existsSync(path)) save(path, await build(sources, [main, ...units], () => {}));
   return path;

@@ -29,7 +29,8 @@ export function fuzzWatched(target: string, options: { seed: number; limitMs: nu
     let sinceMs = performance.now();
     const watch = setInterval(() => {
       const now = Atomics.load(progress, 0);
-      if (now !== seen) {
+      // Until the first input it loads, which takes its time on a busy machine.
+      if (now !== seen || now === 0) {
         seen = now;
         sinceMs = performance.now();
       } else if (performance.now() - sinceMs > HANG_MS) {
