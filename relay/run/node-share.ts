@@ -98,7 +98,10 @@ export class NodeShare implements Share {
   }
 
   removeDirectory(path: string): void {
-    this.#at(path, false, (place) => { rmdirSync(place.path); });
+    this.#at(path, false, (place) => {
+      if (place.name === '.') throw new FileError(wasi.ERRNO_INVAL);
+      rmdirSync(place.path);
+    });
   }
 
   unlink(path: string): void {
@@ -110,7 +113,13 @@ export class NodeShare implements Share {
   }
 
   rename(from: string, to: string): void {
-    this.#at(from, false, (source) => { this.#at(to, false, (target) => { renameSync(source.path, target.path); }); });
+    this.#at(from, false, (source) => {
+      this.#at(to, false, (target) => {
+        // By its path a directory would go, and the root with it.
+        if (source.name === '.' || target.name === '.') throw new FileError(wasi.ERRNO_BUSY);
+        renameSync(source.path, target.path);
+      });
+    });
   }
 
   link(from: string, to: string): void {

@@ -81,12 +81,12 @@ describe.runIf(missing.length === 0)('a shared directory in a Linux guest', () =
     const script = 'cd /s; w() { i=0; while [ $i -lt 150 ]; do echo $1$i >>log; i=$((i + 1)); done; }; w a & w b & wait; ./files append log2 200 2';
     const running = inGuest(['--dir', `${shared}::/s`], script);
     const ended = running.then(() => true);
-    let here = 0;
-    while (!await Promise.race([ended, new Promise<boolean>((resolve) => { setTimeout(() => { resolve(false); }, 2); })])) appendFileSync(log, `here${here++}\n`);
+    let ours = 0;
+    while (!await Promise.race([ended, new Promise<boolean>((resolve) => { setTimeout(() => { resolve(false); }, 2); })])) appendFileSync(log, `here${ours++}\n`);
     expect(await running).toEqual({ status: 0, out: '2 writers of 200 lines: 0 lost, 0 wrong, 0 failed\n' });
     const lines = readFileSync(log, 'utf8').split('\n').slice(0, -1);
-    for (const [name, count] of [['a', 150], ['b', 150], ['here', here]] as const) expect(lines.filter((line) => line.startsWith(name))).toEqual(Array.from({ length: count }, (_, i) => `${name}${i}`));
-    expect(lines).toHaveLength(300 + here);
+    for (const [name, count] of [['a', 150], ['b', 150], ['here', ours]] as const) expect(lines.filter((line) => line.startsWith(name))).toEqual(Array.from({ length: count }, (_, i) => `${name}${i}`));
+    expect(lines).toHaveLength(300 + ours);
   }, 120_000);
 
   test('several directories, read-only ones, names with blanks and quotes, places behind links', async () => {

@@ -14,6 +14,9 @@ import { check } from './target.ts';
 export const CANARY = 'CANARY-d41d8cd9';
 export const MEMORY_CAPACITY = 1 << 20;
 
+/** files get the modes that those in memory have: else folders are not compared */
+export const COMPARES = process.umask() === 0o022;
+
 /** a file system in memory, where there is one: thousands of trees are made and removed */
 const BASE = existsSync('/dev/shm') ? '/dev/shm' : tmpdir();
 
