@@ -119,6 +119,19 @@ describe('a folder of this computer', () => {
     await file.close();
   });
 
+  test('what writes nothing makes nothing longer, and names have an end', async () => {
+    const file = await share.open('f', false, WRITE);
+    await file.write(0, bytes('abc'));
+    expect([await file.write(5000, [new Uint8Array(0)]), (await file.stat()).size]).toEqual([0, 3n]);
+    await file.close();
+    expect(onDisk('f')).toBe('abc');
+    await expect(share.makeDirectory('ü'.repeat(128))).rejects.toEqual(errno(wasi.ERRNO_NAMETOOLONG));
+    const reader = await share.open('f', false, READ);
+    await expect(reader.write(0, bytes('x'))).rejects.toEqual(errno(wasi.ERRNO_BADF));
+    await expect(reader.setSize(0)).rejects.toEqual(errno(wasi.ERRNO_INVAL));
+    await reader.close();
+  });
+
   test('its root stays, and truncation when it is opened is that of all', async () => {
     await expect(share.removeDirectory('.')).rejects.toEqual(errno(wasi.ERRNO_BUSY));
     const file = await share.open('f', false, WRITE);

@@ -29,6 +29,7 @@ const NAMELESS_BYTES = 64 << 20;
 const PORTION = 1 << 20;
 const NAMELESS: OpenHow = { reads: true, writes: true, creates: true, exclusive: true, truncates: false, appends: false, directory: false };
 const PERMISSIONS = 0o777;
+const MAX_NAME_BYTES = 255;
 const FILE_MODE = 0o644;
 
 type Handle = FileSystemFileHandle | FileSystemDirectoryHandle;
@@ -321,6 +322,8 @@ class FileState {
   }
 
   async write(offset: number, from: readonly Uint8Array[]): Promise<number> {
+    // Where nothing is written nothing ends.
+    if (totalBytes(from) === 0) return 0;
     if (this.nameless !== null) return this.nameless.write(offset, from);
     const copy = await this.#writable();
     let at = offset;
@@ -381,6 +384,7 @@ function isDirectory(handle: Handle): handle is FileSystemDirectoryHandle {
 function normalized(path: string): string {
   const parts = components(path).filter((part) => part !== '' && part !== '.');
   if (parts.includes('..')) throw new FileError(wasi.ERRNO_NOTCAPABLE);
+  if (parts.some((part) => new TextEncoder().encode(part).length > MAX_NAME_BYTES)) throw new FileError(wasi.ERRNO_NAMETOOLONG);
   return parts.join('/');
 }
 
