@@ -254,6 +254,8 @@ export class HandleShare implements ServedShare {
         return state.read(offset, into);
       }),
       write: (offset, from) => this.#exclusively(async () => {
+        // Where nothing is written nothing ends.
+        if (totalBytes(from) === 0) return 0;
         demand(how.writes, wasi.ERRNO_BADF);
         return state.write(how.appends ? await state.size() : offset, from);
       }),
@@ -322,8 +324,6 @@ class FileState {
   }
 
   async write(offset: number, from: readonly Uint8Array[]): Promise<number> {
-    // Where nothing is written nothing ends.
-    if (totalBytes(from) === 0) return 0;
     if (this.nameless !== null) return this.nameless.write(offset, from);
     const copy = await this.#writable();
     let at = offset;
