@@ -132,6 +132,18 @@ describe('a folder of this computer', () => {
     await reader.close();
   });
 
+  test('a folder that is removed while it is open is not the next one of its name', async () => {
+    await share.makeDirectory('d');
+    const open = await share.open('d', false, { ...READ, directory: true });
+    await share.removeDirectory('d');
+    await open.setMode(0o700);
+    expect([(await open.stat()).mode, (await open.stat()).links, await open.list()]).toEqual([0o700, 0n, []]);
+    await share.makeDirectory('d');
+    await (await share.open('d/f', false, WRITE)).close();
+    expect([(await share.stat('d')).mode, await open.list()]).toEqual([0o755, []]);
+    await open.close();
+  });
+
   test('its root stays, and truncation when it is opened is that of all', async () => {
     await expect(share.removeDirectory('.')).rejects.toEqual(errno(wasi.ERRNO_BUSY));
     const file = await share.open('f', false, WRITE);

@@ -31,6 +31,7 @@ const NAMELESS: OpenHow = { reads: true, writes: true, creates: true, exclusive:
 const PERMISSIONS = 0o777;
 const MAX_NAME_BYTES = 255;
 const FILE_MODE = 0o644;
+const DIRECTORY_MODE = 0o755;
 
 type Handle = FileSystemFileHandle | FileSystemDirectoryHandle;
 
@@ -48,6 +49,8 @@ export class HandleShare implements ServedShare {
   /** open files by path */
   readonly #open = new Map<string, FileState>();
   readonly #modes = new Map<string, number>();
+  /** directories that are open */
+  readonly #directories = new Set<OpenDirectory>();
   /** files that were removed while they were open */
   readonly #nameless: MemoryShare;
   /** settles when the last call that began is done with */
@@ -167,6 +170,7 @@ export class HandleShare implements ServedShare {
       if (isDirectory(handle) !== directory) throw new FileError(directory ? wasi.ERRNO_NOTDIR : wasi.ERRNO_ISDIR);
       if (place.name === '') throw new FileError(wasi.ERRNO_BUSY);
       await this.#replacing(place, () => place.parent.removeEntry(place.name));
+      for (const one of this.#directories) if (one.path === place.path) one.goneMode ??= this.#modes.get(place.path) ?? DIRECTORY_MODE;
       this.#modes.delete(place.path);
     });
   }
@@ -219,7 +223,7 @@ export class HandleShare implements ServedShare {
     const handle = await this.#handle(place);
     if (handle === null) throw new FileError(wasi.ERRNO_NOENT);
     const common = { dev: this.#dev, ino: inode(place.path), links: 1n };
-    if (isDirectory(handle)) return { ...common, type: wasi.FILETYPE_DIRECTORY, size: 0n, atimeNs: 0n, mtimeNs: 0n, ctimeNs: 0n, mode: this.#modes.get(place.path) ?? 0o755 };
+    if (isDirectory(handle)) return { ...common, type: wasi.FILETYPE_DIRECTORY, size: 0n, atimeNs: 0n, mtimeNs: 0n, ctimeNs: 0n, mode: this.#modes.get(place.path) ?? DIRECTORY_MODE };
     const file = await handle.getFile();
     const timeNs = BigInt(Math.floor(file.lastModified)) * NS_PER_MS;
     const size = await this.#open.get(place.path)?.size() ?? file.size;
@@ -278,10 +282,19 @@ export class HandleShare implements ServedShare {
 
   #openDirectory(handle: FileSystemDirectoryHandle, place: Place): ServedFile {
     const refuse = (): never => { throw new FileError(wasi.ERRNO_ISDIR); };
+    const open: OpenDirectory = { path: place.path, goneMode: null };
+    this.#directories.add(open);
+    const gone = (mode: number): FileStat => ({ dev: this.#dev, ino: inode(`${place.path}\0`), type: wasi.FILETYPE_DIRECTORY, links: 0n, size: 0n, atimeNs: 0n, mtimeNs: 0n, ctimeNs: 0n, mode });
     return {
-      isDirectory: true, stat: () => this.#exclusively(() => this.#stat(place)), setTimes: () => undefined, setMode: (mode) => this.#exclusively(() => { this.#modes.set(place.path, mode & PERMISSIONS); }), read: refuse, write: refuse, setSize: refuse, sync: () => undefined, close: () => undefined,
+      isDirectory: true, stat: () => this.#exclusively(() => (open.goneMode === null ? this.#stat(place) : gone(open.goneMode))),
+      setTimes: () => undefined, read: refuse, write: refuse, setSize: () => { throw new FileError(wasi.ERRNO_INVAL); }, sync: () => undefined, close: () => { this.#directories.delete(open); },
+      setMode: (mode) => this.#exclusively(() => {
+        if (open.goneMode === null) this.#modes.set(place.path, mode & PERMISSIONS);
+        else open.goneMode = mode & PERMISSIONS;
+      }),
       list: () => this.#exclusively(async () => {
         const entries: FileEntry[] = [];
+        if (open.goneMode !== null) return entries;
         for await (const [name, one] of handle.entries()) {
           entries.push({ name, ino: inode(place.path === '' ? name : `${place.path}/${name}`), type: one.kind === 'directory' ? wasi.FILETYPE_DIRECTORY : wasi.FILETYPE_REGULAR_FILE });
         }
@@ -289,6 +302,12 @@ export class HandleShare implements ServedShare {
       }),
     };
   }
+}
+
+interface OpenDirectory {
+  path: string;
+  /** its mode when it was removed, and since; null: it is there */
+  goneMode: number | null;
 }
 
 /** What all descriptors of a file share. */
