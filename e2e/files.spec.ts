@@ -130,6 +130,9 @@ test('a folder of this computer is connected, used and let go', async ({ page, c
     for await (const name of project.keys()) names.push(name);
     return [await file.text(), names.toSorted()];
   })).toEqual(['one\nt', ['e', 'from here']]);
+  // Two that append, here and in memory; a file that is removed while it is open.
+  const append = 'w() { i=0; while [ $i -lt 60 ]; do echo $1$i >>log; i=$((i + 1)); done; }; w a & w b & wait; sort log | uniq | wc -l; rm log; exec 3<>t; echo kept >&3; rm t; chmod 600 /proc/self/fd/3; stat -L -c "%a %s" /proc/self/fd/3; cat /proc/self/fd/3; exec 3>&-';
+  for (const place of ['/mnt/share', '/mnt/share/project']) expect((await container.run(`(cd ${place}; ${append}) 2>&1`, 60_000)).output).toBe('120\n600 5\nkept');
   const { violations } = await new AxeBuilder({ page }).withTags(['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa']).analyze();
   expect(violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join('; ')}`)).toEqual([]);
   await panel.getByRole('button', { name: 'Disconnect project' }).click();

@@ -37,8 +37,24 @@ export async function buildMachine(report: (text: string) => void = () => {}): P
   const path = join(CACHE, hash, 'machine.wasm');
   if (existsSync(path)) return { path, hash };
 
-  const tree = asTree(sources);
   const units = [...sources.keys()].filter((name) => name.endsWith('.c') && !NATIVE_ONLY.includes(name));
+  save(path, await build(sources, units, report));
+  return { path, hash };
+}
+
+/**
+ * Builds a program of some of the machine's sources and of `main`, a test's own one below machine/, whose functions with an export_name it
+ * exports. Returns its path.
+ */
+export async function buildTestProgram(main: string, units: readonly string[]): Promise<string> {
+  const sources = new Map([...readSources()].filter(([name]) => name.endsWith('.h') || units.includes(name))).set(main, readFileSync(join(FOLDER, main), 'utf8'));
+  const path = join(CACHE, keyOf(sources), `${main.replaceAll('/', '-')}.wasm`);
+  if (!existsSync(path)) save(path, await build(sources, [main, ...units], () => {}));
+  return path;
+}
+
+async function build(sources: Map<string, string>, units: readonly string[], report: (text: string) => void): Promise<Uint8Array> {
+  const tree = asTree(sources);
   const objects: Tree = {};
   for (const [index, unit] of units.entries()) {
     report(`compiling ${unit} (${index + 1}/${units.length})`);
@@ -48,8 +64,7 @@ export async function buildMachine(report: (text: string) => void = () => {}): P
   }
   report('linking');
   const linked = await run(['wasm-ld', '-m', 'wasm32', ...LINK_FLAGS, ...Object.keys(objects), '-o', 'machine.wasm'], objects);
-  save(path, linked['machine.wasm'] as Uint8Array);
-  return { path, hash };
+  return linked['machine.wasm'] as Uint8Array;
 }
 
 /** Path below machine/ → text, of everything that is compiled. */

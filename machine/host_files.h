@@ -47,8 +47,15 @@ struct host_entry {
 i32 host_next_directory(i32 after, char *name, u32 capacity);
 
 i32 host_path_stat(i32 directory, struct host_path path, struct host_stat *stat);
-/** File descriptor of a regular file. `create`: it must not be there yet. */
-i32 host_path_open(i32 directory, struct host_path path, bool reads, bool writes, bool create);
+struct host_open {
+  bool reads, writes;
+  /** it must not be there yet */
+  bool creates;
+  /** what is written goes to its end: host_file_append is then the way to write */
+  bool appends;
+};
+/** File descriptor of a regular file. */
+i32 host_path_open(i32 directory, struct host_path path, struct host_open how);
 i32 host_path_open_directory(i32 directory, struct host_path path);
 i32 host_path_make_directory(i32 directory, struct host_path path);
 i32 host_path_remove(i32 directory, struct host_path path, bool is_directory);
@@ -68,11 +75,15 @@ i32 host_path_set_times(i32 directory, struct host_path path, u64 atime_ns, u64 
 
 i32 host_file_stat(i32 fd, struct host_stat *stat);
 i32 host_file_set_size(i32 fd, u64 size);
+/** Only where the file's host_stat says `tells_mode`. */
+i32 host_file_set_mode(i32 fd, u32 mode);
 i32 host_file_set_times(i32 fd, u64 atime_ns, u64 mtime_ns, u32 which);
 i32 host_file_sync(i32 fd, bool data_only);
 /** How many bytes; short at the end of the file. */
 i64 host_file_read(i32 fd, const struct host_vector *vectors, u32 count, u64 offset);
 i64 host_file_write(i32 fd, const struct host_vector *vectors, u32 count, u64 offset);
+/** At the end that the file has at that moment, whoever else writes to it; for what was opened so. */
+i64 host_file_append(i32 fd, const struct host_vector *vectors, u32 count);
 
 /** Fills `buffer` with entries from `cookie` on (0: the first); how many bytes, 0 at the end. */
 i32 host_directory_read(i32 fd, u8 *buffer, u32 len, u64 cookie);

@@ -69,8 +69,8 @@ static i32 open_path(i32 directory, struct host_path path, int flags) {
   return result(openat(directory, text.bytes, flags | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0666));
 }
 
-i32 host_path_open(i32 directory, struct host_path path, bool reads, bool writes, bool create) {
-  return open_path(directory, path, (writes ? reads ? O_RDWR : O_WRONLY : O_RDONLY) | (create ? O_CREAT | O_EXCL : 0));
+i32 host_path_open(i32 directory, struct host_path path, struct host_open how) {
+  return open_path(directory, path, (how.writes ? how.reads ? O_RDWR : O_WRONLY : O_RDONLY) | (how.creates ? O_CREAT | O_EXCL : 0) | (how.appends ? O_APPEND : 0));
 }
 i32 host_path_open_directory(i32 directory, struct host_path path) { return open_path(directory, path, O_RDONLY | O_DIRECTORY); }
 
@@ -130,6 +130,7 @@ i32 host_file_stat(i32 fd, struct host_stat *stat) {
   return error;
 }
 i32 host_file_set_size(i32 fd, u64 size) { return size > INT64_MAX ? -EFBIG : result(ftruncate(fd, (off_t)size)); }
+i32 host_file_set_mode(i32 fd, u32 mode) { return result(fchmod(fd, mode & 07777)); }
 i32 host_file_sync(i32 fd, bool data_only) { return result(data_only ? fdatasync(fd) : fsync(fd)); }
 
 static int to_iovecs(const struct host_vector *vectors, u32 count, struct iovec *out) {
@@ -147,6 +148,11 @@ i64 host_file_write(i32 fd, const struct host_vector *vectors, u32 count, u64 of
   struct iovec out[VECTORS_MAX];
   if (offset > INT64_MAX) return -EINVAL;
   ssize_t done = pwritev(fd, out, to_iovecs(vectors, count, out), (off_t)offset);
+  return done < 0 ? -errno : done;
+}
+i64 host_file_append(i32 fd, const struct host_vector *vectors, u32 count) {
+  struct iovec out[VECTORS_MAX];
+  ssize_t done = writev(fd, out, to_iovecs(vectors, count, out));
   return done < 0 ? -errno : done;
 }
 

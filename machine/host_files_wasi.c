@@ -13,6 +13,7 @@ typedef u16 errno_t;
 
 IMPORT(fd_pread) errno_t wasi_fd_pread(u32 fd, const struct host_vector *vectors, u32 count, u64 offset, u32 *done);
 IMPORT(fd_pwrite) errno_t wasi_fd_pwrite(u32 fd, const struct host_vector *vectors, u32 count, u64 offset, u32 *done);
+IMPORT(fd_write) errno_t wasi_fd_write(u32 fd, const struct host_vector *vectors, u32 count, u32 *done);
 IMPORT(fd_readdir) errno_t wasi_fd_readdir(u32 fd, void *buffer, u32 len, u64 cookie, u32 *used);
 IMPORT(fd_filestat_get) errno_t wasi_fd_filestat_get(u32 fd, void *stat);
 IMPORT(fd_filestat_set_size) errno_t wasi_fd_filestat_set_size(u32 fd, u64 size);
@@ -38,6 +39,7 @@ IMPORT(path_readlink) errno_t wasi_path_readlink(u32 dir, const char *path, u32 
 #define OFLAG_CREAT 1
 #define OFLAG_DIRECTORY 2
 #define OFLAG_EXCL 4
+#define FDFLAG_APPEND 1
 #define FST_MODE 0x8000u
 #define MODE_TOLD 0x8000u
 #define FILETYPE_DIRECTORY 3
@@ -102,19 +104,19 @@ i32 host_path_stat(i32 directory, struct host_path path, struct host_stat *stat)
   return failure(error);
 }
 
-static i32 open_path(i32 directory, struct host_path path, u32 oflags, u64 rights) {
+static i32 open_path(i32 directory, struct host_path path, u32 oflags, u64 rights, u32 fdflags) {
   u32 fd = 0;
-  errno_t error = path.len ? wasi_path_open((u32)directory, 0, path.bytes, path.len, oflags, rights, 0, 0, &fd)
-                           : wasi_path_open((u32)directory, 0, ".", 1, oflags, rights, 0, 0, &fd);
+  errno_t error = path.len ? wasi_path_open((u32)directory, 0, path.bytes, path.len, oflags, rights, 0, fdflags, &fd)
+                           : wasi_path_open((u32)directory, 0, ".", 1, oflags, rights, 0, fdflags, &fd);
   return error ? failure(error) : (i32)fd;
 }
 
-i32 host_path_open(i32 directory, struct host_path path, bool reads, bool writes, bool create) {
-  u64 rights = (reads || !writes ? RIGHTS_READ : 0) | (writes ? RIGHTS_WRITE : 0);
-  return open_path(directory, path, create ? OFLAG_CREAT | OFLAG_EXCL : 0, rights);
+i32 host_path_open(i32 directory, struct host_path path, struct host_open how) {
+  u64 rights = (how.reads || !how.writes ? RIGHTS_READ : 0) | (how.writes ? RIGHTS_WRITE : 0);
+  return open_path(directory, path, how.creates ? OFLAG_CREAT | OFLAG_EXCL : 0, rights, how.appends ? FDFLAG_APPEND : 0);
 }
 
-i32 host_path_open_directory(i32 directory, struct host_path path) { return open_path(directory, path, OFLAG_DIRECTORY, RIGHTS_DIRECTORY); }
+i32 host_path_open_directory(i32 directory, struct host_path path) { return open_path(directory, path, OFLAG_DIRECTORY, RIGHTS_DIRECTORY, 0); }
 i32 host_path_make_directory(i32 directory, struct host_path path) { return failure(wasi_path_create_directory((u32)directory, path.bytes, path.len)); }
 
 i32 host_path_remove(i32 directory, struct host_path path, bool is_directory) {
@@ -156,6 +158,7 @@ i32 host_file_stat(i32 fd, struct host_stat *stat) {
 }
 
 i32 host_file_set_size(i32 fd, u64 size) { return failure(wasi_fd_filestat_set_size((u32)fd, size)); }
+i32 host_file_set_mode(i32 fd, u32 mode) { return failure(wasi_fd_filestat_set_times((u32)fd, mode & 07777, 0, FST_MODE)); }
 i32 host_file_set_times(i32 fd, u64 atime_ns, u64 mtime_ns, u32 which) { return failure(wasi_fd_filestat_set_times((u32)fd, atime_ns, mtime_ns, which)); }
 i32 host_file_sync(i32 fd, bool data_only) { return failure(data_only ? wasi_fd_datasync((u32)fd) : wasi_fd_sync((u32)fd)); }
 
@@ -168,6 +171,13 @@ i64 host_file_read(i32 fd, const struct host_vector *vectors, u32 count, u64 off
 i64 host_file_write(i32 fd, const struct host_vector *vectors, u32 count, u64 offset) {
   u32 done = 0;
   errno_t error = wasi_fd_pwrite((u32)fd, vectors, count, offset, &done);
+  return error ? failure(error) : (i64)done;
+}
+
+/* fd_write, not fd_pwrite: what an offset means for such a descriptor, hosts do not agree on. */
+i64 host_file_append(i32 fd, const struct host_vector *vectors, u32 count) {
+  u32 done = 0;
+  errno_t error = wasi_fd_write((u32)fd, vectors, count, &done);
   return error ? failure(error) : (i64)done;
 }
 

@@ -89,8 +89,10 @@ static i32 set_owner(struct share *share, struct p9_fid *fid, u32 valid, u32 mod
   i32 error = p9_stat_fid(share, fid, &stat);
   if (error) return error;
   if ((valid & SET_MODE) && stat.tells_mode) {
-    error = p9_locate_fid(fid, &place);
-    if (!error) error = host_path_set_mode(share->directory, place.path, mode);
+    // By a descriptor where there is one: its file may have no name any more.
+    i32 fd = p9_descriptor(fid, false);
+    if (fd < 0) error = p9_locate_fid(fid, &place);
+    if (!error) error = fd < 0 ? host_path_set_mode(share->directory, place.path, mode) : host_file_set_mode(fd, mode);
     if (error) return error;
     valid &= ~SET_MODE;
   }
@@ -109,7 +111,7 @@ static i32 set_size(struct share *share, struct p9_fid *fid, u64 size) {
   if (fd >= 0) return host_file_set_size(fd, size);
   i32 error = p9_locate_fid(fid, &place);
   if (error) return error;
-  fd = host_path_open(share->directory, place.path, false, true, false);
+  fd = host_path_open(share->directory, place.path, (struct host_open){.writes = true});
   if (fd < 0) return fd;
   error = host_file_set_size(fd, size);
   host_close(fd);

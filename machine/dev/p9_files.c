@@ -10,7 +10,23 @@
 #define OPEN_READ_WRITE 2u
 #define OPEN_EXCL 0200u
 #define OPEN_TRUNC 01000u
+#define OPEN_APPEND 02000u
 #define OPEN_DIRECTORY 0200000u
+
+static struct host_open how_to_open(u32 flags) {
+  u32 access = flags & OPEN_ACCESS;
+  bool writes = access == OPEN_WRITE_ONLY || access == OPEN_READ_WRITE;
+  return (struct host_open){.reads = access != OPEN_WRITE_ONLY, .writes = writes, .appends = writes && (flags & OPEN_APPEND)};
+}
+
+static bool descriptor_appends(const struct p9_fid *fid) { return fid->appends && !fid->appends_by_size; }
+
+/* What has no name any more can be opened by what has it open (/proc/self/fd in the guest); NULL: nothing does. */
+static const struct p9_fid *who_has_open(const struct p9_fid *fid, struct host_open how) {
+  const struct p9_fid *other = fid->node->open;
+  while (other && ((how.reads && !other->reads) || (how.writes && (!other->writes || (descriptor_appends(other) && !how.appends))))) other = other->next_open;
+  return other;
+}
 
 static i32 open_file(struct share *share, struct p9_fid *fid, u32 flags) {
   struct place place;
@@ -18,17 +34,18 @@ static i32 open_file(struct share *share, struct p9_fid *fid, u32 flags) {
   if (fid->type == HOST_SYMLINK) return -E_LOOP;
   if (fid->type != HOST_FILE && fid->type != HOST_DIRECTORY) return -E_NXIO;
   bool is_directory = fid->type == HOST_DIRECTORY;
-  u32 access = flags & OPEN_ACCESS;
-  bool writes = access == OPEN_WRITE_ONLY || access == OPEN_READ_WRITE;
-  if (is_directory && writes) return -E_ISDIR;
+  struct host_open how = how_to_open(flags);
+  if (is_directory && how.writes) return -E_ISDIR;
   if (!is_directory && (flags & OPEN_DIRECTORY)) return -E_NOTDIR;
-  i32 error = p9_locate_fid(fid, &place);
+  const struct p9_fid *other = fid->node->gone ? who_has_open(fid, how) : NULL;
+  i32 error = other ? 0 : p9_locate_fid(fid, &place);
   if (error) return error;
-  i32 fd = is_directory ? host_path_open_directory(share->directory, place.path) : host_path_open(share->directory, place.path, access != OPEN_WRITE_ONLY, writes, false);
+  i32 fd = other ? other->fd : is_directory ? host_path_open_directory(share->directory, place.path) : host_path_open(share->directory, place.path, how);
   if (fd < 0) return fd;
-  if ((flags & OPEN_TRUNC) && writes) error = host_file_set_size(fd, 0);
-  if (!error && !p9_fid_open(fid, fd, writes)) error = -E_MFILE;
-  if (error) host_close(fd);
+  if ((flags & OPEN_TRUNC) && how.writes) error = host_file_set_size(fd, 0);
+  if (!error && !p9_fid_open(fid, fd, how)) error = -E_MFILE;
+  if (error && !other) host_close(fd);
+  if (!error) fid->appends_by_size = how.appends && other && !descriptor_appends(other);
   return error;
 }
 
@@ -72,9 +89,9 @@ i32 p9_on_lcreate(struct call *call) {
   i32 error = p9_locate(fid, name, &place);
   if (error) return error;
   if (fid->fd >= 0) return -E_INVAL;
-  u32 access = flags & OPEN_ACCESS;
-  bool writes = access != 0;
-  i32 fd = host_path_open(share->directory, place.path, access != OPEN_WRITE_ONLY, writes, true);
+  struct host_open how = how_to_open(flags);
+  how.creates = true;
+  i32 fd = host_path_open(share->directory, place.path, how);
   if (fd == -E_EXIST && !(flags & OPEN_EXCL)) {
     error = host_path_stat(share->directory, place.path, &stat);
     if (!error && stat.type != HOST_FILE) error = -E_EXIST;
@@ -86,7 +103,7 @@ i32 p9_on_lcreate(struct call *call) {
   p9_node_forget(fid->node, name);
   error = host_file_stat(fd, &stat);
   if (!error) error = become(fid, name);
-  if (!error && !p9_fid_open(fid, fd, writes)) error = -E_MFILE;
+  if (!error && !p9_fid_open(fid, fd, how)) error = -E_MFILE;
   if (error) {
     host_close(fd);
     return error;
@@ -137,7 +154,14 @@ i32 p9_on_write(struct call *call) {
   struct host_vector vectors[VIRTQ_MAX];
   if (call->in.bad || count > call->size - DATA_AT_WRITE) return -E_INVAL;
   if (!fid || fid->fd < 0 || !fid->writes) return -E_BADF;
-  i64 done = count ? host_file_write(fid->fd, vectors, vectors_of(call->chain, false, DATA_AT_WRITE, count, vectors), offset) : 0;
+  struct host_stat stat;
+  u32 pieces = vectors_of(call->chain, false, DATA_AT_WRITE, count, vectors);
+  if (fid->appends_by_size) {
+    i32 error = host_file_stat(fid->fd, &stat);
+    if (error) return error;
+    offset = stat.size;
+  }
+  i64 done = count == 0 ? 0 : descriptor_appends(fid) ? host_file_append(fid->fd, vectors, pieces) : host_file_write(fid->fd, vectors, pieces, offset);
   if (done < 0) return (i32)done;
   p9_put32(&call->out, (u64)done < count ? (u32)done : count);
   return 0;

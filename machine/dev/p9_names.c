@@ -39,7 +39,7 @@ i32 p9_on_mknod(struct call *call) {
   i32 error = p9_locate(fid, name, &place);
   if (error) return error;
   if ((mode & S_TYPE) != S_FILE) return -E_PERM;
-  i32 fd = host_path_open(call->share->directory, place.path, true, true, true);
+  i32 fd = host_path_open(call->share->directory, place.path, (struct host_open){.reads = true, .writes = true, .creates = true});
   if (fd < 0) return fd;
   host_close(fd);
   p9_node_forget(fid->node, name);

@@ -156,11 +156,14 @@ i32 p9_fid_add(u32 share, u32 number, struct p9_node *node, enum host_type type)
   return 0;
 }
 
-bool p9_fid_open(struct p9_fid *fid, i32 fd, bool writes) {
+bool p9_fid_open(struct p9_fid *fid, i32 fd, struct host_open how) {
   if (open_count >= P9_OPEN_MAX) return false;
   open_count++;
   fid->fd = fd;
-  fid->writes = writes;
+  fid->reads = how.reads;
+  fid->writes = how.writes;
+  fid->appends = how.appends;
+  fid->appends_by_size = false;
   fid->next_open = fid->node->open;
   fid->node->open = fid;
   return true;
@@ -171,8 +174,10 @@ static void close_fid(struct p9_fid *fid) {
   struct p9_fid **link = &fid->node->open;
   while (*link != fid) link = &(*link)->next_open;
   *link = fid->next_open;
-  host_close(fid->fd);
   open_count--;
+  for (struct p9_fid *other = fid->node->open; other; other = other->next_open)
+    if (other->fd == fid->fd) return;
+  host_close(fid->fd);
 }
 
 void p9_fid_remove(struct p9_fid *fid) {

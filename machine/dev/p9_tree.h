@@ -48,7 +48,10 @@ struct p9_fid {
   enum host_type type;
   /** of the host; negative: not open */
   i32 fd;
-  bool writes;
+  /** what it was opened for; `appends`: whatever offset a write names */
+  bool reads, writes, appends;
+  /** the descriptor itself does not append: it is another fid's */
+  bool appends_by_size;
   struct p9_fid *next_in_bucket, *next_open;
 };
 
@@ -56,8 +59,11 @@ struct p9_fid {
 struct p9_fid *p9_fid_find(u32 share, u32 number);
 /** A new fid for a node, which it takes over with one reference. Negative: E_BADF, it is in use; E_NFILE. */
 MUST_USE i32 p9_fid_add(u32 share, u32 number, struct p9_node *node, enum host_type type);
-/** Gives the fid a descriptor of the host. False: too many are open. */
-MUST_USE bool p9_fid_open(struct p9_fid *fid, i32 fd, bool writes);
+/**
+ * Gives the fid a descriptor of the host, which another fid of its node may have already: the last of them closes it. False: too many
+ * are open.
+ */
+MUST_USE bool p9_fid_open(struct p9_fid *fid, i32 fd, struct host_open how);
 void p9_fid_remove(struct p9_fid *fid);
 /** All fids of a share, when its session ends. */
 void p9_fid_remove_all(u32 share);

@@ -716,6 +716,95 @@ static void fids(void) {
   check("descriptors of the host have one, too", error == 24 && made < 1100);
 }
 
+static u32 open_fid(u32 fid, u32 flags) {
+  begin(12);
+  with(fid, 4);
+  with(flags, 4);
+  ask();
+  return failed();
+}
+static u32 write_text(u32 fid, u64 offset, const char *text) {
+  begin(118);
+  with(fid, 4);
+  with(offset, 8);
+  with(strlen(text), 4);
+  memcpy(message + message_len, text, strlen(text));
+  message_len += (u32)strlen(text);
+  ask();
+  return failed();
+}
+static u32 set_attributes(u32 fid, u32 valid, u32 mode, u64 size) {
+  begin(26);
+  with(fid, 4);
+  with(valid, 4);
+  with(mode, 4);
+  with(0, 8);
+  with(size, 8);
+  with(0, 32);
+  ask();
+  return failed();
+}
+/* Whether reading from a fid gives this. */
+static bool holds(u32 fid, const char *text) { return read_some(fid, 0, 1000) == 0 && ram.bytes[REPLY + 7] == strlen(text) && !memcmp(ram.bytes + REPLY + 11, text, strlen(text)); }
+/* Whether a fid's attributes are these, of a regular file. */
+static bool has_attributes(u32 fid, u32 mode, u64 links, u64 size) {
+  u32 seen_mode;
+  u64 seen[4];
+  begin(24);
+  with(fid, 4);
+  with(0x7ff, 8);
+  if (ask() != 25) return false;
+  memcpy(&seen_mode, ram.bytes + REPLY + 28, 4);
+  memcpy(seen, ram.bytes + REPLY + 40, 32);
+  return seen_mode == (0100000 | mode) && seen[0] == links && seen[2] == size;
+}
+
+#define APPENDS 02000u
+
+/* Whoever writes meanwhile, and whatever offset a driver believes in: nothing of what is appended is lost. */
+static void appends(void) {
+  attach();
+  bool right = walk(0, 1, NULL) == 0 && make(14, 1, "log") == 0 && walk(0, 2, "log") == 0 && open_fid(2, 1 | APPENDS) == 0 && walk(0, 3, "log") == 0 && open_fid(3, 2 | APPENDS) == 0;
+  right = right && write_text(2, 0, "one ") == 0 && write_text(3, 0, "two ") == 0 && write_text(2, ~0ull, "three ") == 0 && write_text(3, 1, "four") == 0 && holds(3, "one two three four");
+  i32 other = openat(open(shared, O_RDONLY | O_DIRECTORY), "log", O_WRONLY | O_APPEND);
+  right = right && write(other, "!", 1) == 1 && write_text(2, 18, "?") == 0 && write_text(1, 0, "ONE") == 0 && holds(3, "ONE two three four!?");
+  p9_resume(0, open(shared, O_RDONLY | O_DIRECTORY));
+  right = right && write_text(2, 0, "5") == 0 && holds(3, "ONE two three four!?5");
+  close(other);
+  check("what is appended goes to the end", right && unlink_name(0, "log", 0) == 0);
+}
+
+/* What POSIX lets programs do with a file that has no name any more. */
+static void nameless(void) {
+  attach();
+  bool right = walk(0, 1, NULL) == 0 && make(14, 1, "f") == 0 && walk(0, 2, "f") == 0 && write_text(1, 0, "old") == 0 && unlink_name(0, "f", 0) == 0;
+  right = right && set_attributes(2, 1, 0600, 0) == 0 && set_attributes(2, 8, 0, 2) == 0 && has_attributes(2, 0600, 0, 2);
+  // Another of that name is not it.
+  right = right && walk(0, 3, NULL) == 0 && make(14, 3, "f") == 0 && write_text(3, 0, "another") == 0 && holds(1, "ol") && has_attributes(3, 0644, 1, 7);
+  // Opened once more, by a fid that never was: to read, to append, cut.
+  right = right && walk(1, 4, NULL) == 0 && open_fid(4, 0) == 0 && holds(4, "ol") && walk(2, 5, NULL) == 0 && open_fid(5, 1 | APPENDS) == 0 && write_text(5, 0, "der") == 0 && holds(4, "older");
+  begin(120);
+  with(1, 4);
+  ask();
+  right = right && !failed() && holds(4, "older") && write_text(5, 0, "!") == 0 && holds(4, "older!") && open_fid(2, 1 | 01000) == 0 && holds(4, "");
+  for (u32 fid = 2; fid <= 5; fid++) {
+    begin(120);
+    with(fid, 4);
+    ask();
+    right = right && !failed();
+  }
+  // A rename takes the name away, too.
+  right = right && walk(0, 1, "f") == 0 && open_fid(1, 2) == 0 && walk(0, 2, NULL) == 0 && make(14, 2, "g") == 0;
+  begin(74);
+  with(0, 4);
+  with_text("g");
+  with(0, 4);
+  with_text("f");
+  ask();
+  right = right && !failed() && write_text(2, 0, "new") == 0 && holds(1, "another") && has_attributes(1, 0644, 0, 7) && set_attributes(1, 1, 0400, 0) == 0 && has_attributes(2, 0644, 1, 3);
+  check("a file without a name is one all the same", right && unlink_name(0, "f", 0) == 0);
+}
+
 /* The machine was saved, and goes on over other descriptors. */
 static void resumes(void) {
   attach();
@@ -780,8 +869,15 @@ static void restock(bool anew) {
   }
 }
 
+static u32 descriptors(void) {
+  u32 count = 0;
+  for (i32 fd = 0; fd < 4096; fd++) count += fcntl(fd, F_GETFD) >= 0;
+  return count;
+}
+
 static void fuzz_9p(u32 rounds) {
-  u32 served = 0, refused = 0;
+  attach();
+  u32 served = 0, refused = 0, open_before = descriptors();
   bool sound = true;
   for (u32 round = 0; round < rounds; round++) {
     random_message();
@@ -794,6 +890,8 @@ static void fuzz_9p(u32 rounds) {
     if (round % 997 == 0) sound = sound && untouched();
     if (round % 8 == 0) restock(round % 64 == 0);
   }
+  attach();
+  sound = sound && descriptors() == open_before;
   printf("%s %u random 9P messages, %u served and %u refused\n", sound && served > rounds / 10 && refused > rounds / 10 ? "ok" : "FAILED", rounds, served, refused);
   failures += !(sound && served > rounds / 10 && refused > rounds / 10 && untouched());
 }
@@ -844,6 +942,8 @@ int main(void) {
   names();
   owners();
   fids();
+  appends();
+  nameless();
   resumes();
   fuzz_9p(60000);
   fuzz(20000);

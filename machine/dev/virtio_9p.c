@@ -302,9 +302,9 @@ static i32 reopen(const struct p9_fid *fid) {
   i32 directory = shares[fid->share].directory;
   struct place place;
   if (directory < 0 || p9_locate_fid(fid, &place)) return LOST_FD;
-  i32 fd = fid->type == HOST_DIRECTORY ? host_path_open_directory(directory, place.path) : host_path_open(directory, place.path, true, fid->writes, false);
+  i32 fd = fid->type == HOST_DIRECTORY ? host_path_open_directory(directory, place.path) : host_path_open(directory, place.path, (struct host_open){.reads = true, .writes = fid->writes, .appends = fid->appends});
   // It may have been open for writing because that alone is allowed.
-  if (fd < 0 && fid->writes) fd = host_path_open(directory, place.path, false, true, false);
+  if (fd < 0 && fid->writes) fd = host_path_open(directory, place.path, (struct host_open){.writes = true, .appends = fid->appends});
   return fd < 0 ? LOST_FD : fd;
 }
 

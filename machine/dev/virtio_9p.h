@@ -8,11 +8,11 @@
  * channel names them (PS_MOUNT_N). A request is served while the driver's notification lasts: nothing is ever under way, so Tflush has
  * nothing to do. Data of Tread and Twrite moves between the host and the guest's pages without a copy.
  *
- * Files are the host's, so are times, sizes and links. Permission bits are where the host tells them; else, and for owners always, what the
- * guest sets holds for as long as the machine runs (p9_owners.h). Whatever nobody has set belongs to the owner that the mount names (aname,
- * "UID:GID"), 0755 and 0644. Not served, with the answer that a program understands: extended attributes (EOPNOTSUPP), device nodes and
- * FIFOs (EPERM). Locks are granted: one kernel is the only client, and keeps them among its programs by itself. Free space is not known:
- * a tebibyte.
+ * Files are the host's, so are times, sizes, links and the end that is appended to. Permission bits are where the host tells them; else,
+ * and for owners always, what the guest sets holds for as long as the machine runs (p9_owners.h). Whatever nobody has set belongs to the owner
+ * that the mount names (aname, "UID:GID"), 0755 and 0644. Not served, with the answer that a program understands: extended attributes
+ * (EOPNOTSUPP), device nodes and FIFOs (EPERM). Locks are granted: one kernel is the only client, and keeps them among its programs by itself.
+ * Free space is not known: a tebibyte.
  *
  * The guest is hostile: fids that are not there, lengths beyond the message, names with "/" or ".." are errors to it, numbers of fids and
  * descriptors have caps (p9_tree.h). Only names of a single component reach a path, so what a path can reach is the host's directory and

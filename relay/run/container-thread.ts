@@ -2,11 +2,9 @@
  * The thread that the guest blocks: reads and compiles the image, says what it is, and runs it once it is told to.
  * The terminal's counterpart of web/container/worker.ts.
  */
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
-import { readFile } from 'node:fs/promises';
-import { basename, dirname, join } from 'node:path';
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
-import { butKind, KIND_HEAD_BYTES, KIND_TAIL_BYTES } from '../../shared/file-kind.ts';
 import { loadSave } from '../../shared/saved/resume.ts';
 import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
@@ -15,13 +13,13 @@ import { runImage } from '../../shared/wasi/run-image.ts';
 import { saveDevice } from '../../shared/wasi/save-fd.ts';
 import { ttyDevices } from '../../shared/wasi/tty.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
+import { readImage } from './image-file.ts';
 import { NodeShare } from './node-share.ts';
 import { openSave } from './save-on-disk.ts';
 
 const WASI_MODULE = 'wasi_snapshot_preview1';
 /** guest name of the directory with the image's disk and the host's devices */
 const PORTSIDE_DIRECTORY = '/portside';
-const WASM_MAGIC = Buffer.from([0x00, 0x61, 0x73, 0x6d]);
 
 const { image } = workerData as ContainerData;
 
@@ -31,8 +29,9 @@ class DiskFile implements FileSource {
   readonly #fd: number;
 
   constructor(path: string, bytes: number) {
-    this.#fd = openSync(path, 'r');
-    const { size } = fstatSync(this.#fd);
+    this.#fd = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
+    const stat = fstatSync(this.#fd);
+    const size = stat.isFile() ? stat.size : 0;
     if (size !== bytes) {
       closeSync(this.#fd);
       throw new Error(`${path} has ${size} bytes, and this image wants ${bytes}: they do not belong together`);
@@ -94,9 +93,12 @@ class NotResumed extends Error {}
 async function resume(path: string, info: ImageInfo, memory: Parameters<typeof loadSave>[2]): Promise<void> {
   try {
     const source = await openSave(path);
-    const { screen } = await loadSave(source, info, memory);
-    await source.close();
-    post({ type: 'resumed', screen });
+    try {
+      const { screen } = await loadSave(source, info, memory);
+      post({ type: 'resumed', screen });
+    } finally {
+      await source.close();
+    }
   } catch (error) {
     throw new NotResumed((error as Error).message, { cause: error });
   }
@@ -104,8 +106,7 @@ async function resume(path: string, info: ImageInfo, memory: Parameters<typeof l
 
 /** Reads and compiles; throws an Error with a sentence for the user. */
 async function compile(): Promise<WebAssembly.Module> {
-  const bytes = await readFile(image);
-  if (!WASM_MAGIC.equals(bytes.subarray(0, WASM_MAGIC.length))) throw new Error(`${image} is not a wasm file${butKind(basename(image), bytes.length, bytes.subarray(0, KIND_HEAD_BYTES), bytes.subarray(-KIND_TAIL_BYTES))}`);
+  const bytes = await readImage(image);
   try {
     return await WebAssembly.compile(bytes);
   } catch (error) {

@@ -10,7 +10,7 @@ import type { OpenHow } from '../../shared/wasi/share.ts';
 import { FileError } from '../../shared/wasi/share.ts';
 import { NodeShare } from './node-share.ts';
 
-const READ: OpenHow = { reads: true, writes: false, creates: false, exclusive: false, truncates: false, directory: false };
+const READ: OpenHow = { reads: true, writes: false, creates: false, exclusive: false, truncates: false, appends: false, directory: false };
 const CREATE: OpenHow = { ...READ, writes: true, creates: true };
 const linux = process.platform === 'linux';
 
@@ -77,6 +77,32 @@ describe.each([...(linux ? [['by descriptors', true] as const] : []), ['by real 
     expect(readFileSync(join(folder, 'outside/file'), 'utf8')).toBe('outside');
     expect(statSync(join(folder, 'outside/file')).mtimeMs).toBeGreaterThan(1);
     expect(existsSync(join(root, 'to-file'))).toBe(false);
+  });
+
+  test('the root stays, whatever path leads to it', () => {
+    const empty = join(folder, 'empty');
+    mkdirSync(empty);
+    const other = new NodeShare(empty, pinned);
+    for (const path of ['.', './', './/.']) {
+      expect([errno(() => { other.removeDirectory(path); }), errno(() => { other.rename(path, 'a'); }), errno(() => { other.unlink(path); })]).toEqual([wasi.ERRNO_INVAL, wasi.ERRNO_BUSY, wasi.ERRNO_ISDIR]);
+      expect(errno(() => { share.rename('dir', path); })).toBe(wasi.ERRNO_BUSY);
+    }
+    other.close();
+    expect(existsSync(empty)).toBe(true);
+  });
+
+  test('an open directory is listed where it is, or not at all', () => {
+    const directory = share.open('dir', false, { ...READ, directory: true });
+    renameSync(join(root, 'dir'), join(root, 'moved'));
+    symlinkSync('../outside', join(root, 'dir'));
+    const names = (): string[] => directory.list().map(({ name }) => name).toSorted();
+    if (pinned) expect(names()).toEqual(['deep', 'file']);
+    else expect(errno(names)).toBe(wasi.ERRNO_NOENT);
+    rmSync(join(root, 'dir'));
+    mkdirSync(join(root, 'dir/another'), { recursive: true });
+    if (pinned) expect(names()).toEqual(['deep', 'file']);
+    else expect(errno(names)).toBe(wasi.ERRNO_NOENT);
+    directory.close();
   });
 
   test('it does what every share does', () => {

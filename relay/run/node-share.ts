@@ -21,9 +21,9 @@ import type { BigIntStats } from 'node:fs';
 import { join, sep } from 'node:path';
 import { wasi } from '@bjorn3/browser_wasi_shim';
 import type { FileEntry, FileStat, FileTimes, OpenFile, OpenHow, Share } from '../../shared/wasi/share.ts';
-import { components, FileError, MAX_LINKS, totalBytes } from '../../shared/wasi/share.ts';
+import { checkTarget, components, FileError, MAX_LINKS, totalBytes } from '../../shared/wasi/share.ts';
 
-const { O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants;
+const { O_APPEND, O_CREAT, O_DIRECTORY, O_EXCL, O_NOFOLLOW, O_NONBLOCK, O_NOCTTY, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY } = constants;
 /** Linux's, on all processors that Node runs on: a descriptor that names a file and needs no right to it */
 const O_PATH = 0o10000000;
 const PERMISSIONS = 0o777;
@@ -98,7 +98,10 @@ export class NodeShare implements Share {
   }
 
   removeDirectory(path: string): void {
-    this.#at(path, false, (place) => { rmdirSync(place.path); });
+    this.#at(path, false, (place) => {
+      if (place.name === '.') throw new FileError(wasi.ERRNO_INVAL);
+      rmdirSync(place.path);
+    });
   }
 
   unlink(path: string): void {
@@ -110,7 +113,13 @@ export class NodeShare implements Share {
   }
 
   rename(from: string, to: string): void {
-    this.#at(from, false, (source) => { this.#at(to, false, (target) => { renameSync(source.path, target.path); }); });
+    this.#at(from, false, (source) => {
+      this.#at(to, false, (target) => {
+        // By its path a directory would go, and the root with it.
+        if (source.name === '.' || target.name === '.') throw new FileError(wasi.ERRNO_BUSY);
+        renameSync(source.path, target.path);
+      });
+    });
   }
 
   link(from: string, to: string): void {
@@ -118,6 +127,7 @@ export class NodeShare implements Share {
   }
 
   symlink(target: string, path: string): void {
+    checkTarget(target);
     this.#at(path, false, (place) => { symlinkSync(target, place.path); });
   }
 
@@ -216,10 +226,10 @@ function openPlace(place: Place, how: OpenHow, pinned: boolean): NodeFile {
   if (known !== undefined && !known.isFile() && !known.isDirectory() && !known.isSymbolicLink()) throw new FileError(wasi.ERRNO_NXIO);
   const access = how.writes ? (how.reads ? O_RDWR : O_WRONLY) : O_RDONLY;
   const flags = access | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | (how.directory ? O_DIRECTORY : 0) | (how.creates && !how.directory ? O_CREAT : 0)
-    | (how.exclusive ? O_EXCL : 0) | (how.truncates ? O_TRUNC : 0);
+    | (how.exclusive ? O_EXCL : 0) | (how.truncates ? O_TRUNC : 0) | (how.appends ? O_APPEND : 0);
   const fd = openSync(place.path, flags, 0o666);
   const stat = fstatSync(fd);
-  if (stat.isFile() || stat.isDirectory()) return new NodeFile(fd, stat.isDirectory(), pinned ? `/proc/self/fd/${fd}` : place.path);
+  if (stat.isFile() || stat.isDirectory()) return new NodeFile(fd, stat.isDirectory(), pinned ? null : place.path, how.appends);
   closeSync(fd);
   throw new FileError(wasi.ERRNO_NXIO);
 }
@@ -227,13 +237,15 @@ function openPlace(place: Place, how: OpenHow, pinned: boolean): NodeFile {
 class NodeFile implements OpenFile {
   readonly isDirectory: boolean;
   readonly #fd: number;
-  /** by which a directory is listed */
-  readonly #path: string;
+  /** where it was when it was opened; null: /proc knows where it is */
+  readonly #path: string | null;
+  readonly #appends: boolean;
 
-  constructor(fd: number, isDirectory: boolean, path: string) {
+  constructor(fd: number, isDirectory: boolean, path: string | null, appends: boolean) {
     this.#fd = fd;
     this.isDirectory = isDirectory;
     this.#path = path;
+    this.#appends = appends;
   }
 
   stat(): FileStat {
@@ -247,12 +259,17 @@ class NodeFile implements OpenFile {
     });
   }
 
+  setMode(mode: number): void {
+    asFileErrors(() => { fchmodSync(this.#fd, mode & PERMISSIONS); });
+  }
+
   read(offset: number, into: readonly Uint8Array[]): number {
     return totalBytes(into) === 0 ? 0 : asFileErrors(() => readvSync(this.#fd, into, offset));
   }
 
   write(offset: number, from: readonly Uint8Array[]): number {
-    return totalBytes(from) === 0 ? 0 : asFileErrors(() => writevSync(this.#fd, from, offset));
+    // Without a position it is write(2), which appends everywhere; pwrite(2) does so on Linux only.
+    return totalBytes(from) === 0 ? 0 : asFileErrors(() => (this.#appends ? writevSync(this.#fd, from) : writevSync(this.#fd, from, offset)));
   }
 
   setSize(size: number): void {
@@ -264,10 +281,20 @@ class NodeFile implements OpenFile {
   }
 
   list(): FileEntry[] {
-    return asFileErrors(() => readdirSync(this.#path).flatMap((name) => {
-      const stat = lstatSync(join(this.#path, name), { bigint: true, throwIfNoEntry: false });
-      return stat === undefined ? [] : [{ name, ino: stat.ino, type: typeOf(stat) }];
-    }));
+    return asFileErrors(() => {
+      const path = this.#path === null ? `/proc/self/fd/${this.#fd}` : this.#stillAt(this.#path);
+      return readdirSync(path).flatMap((name) => {
+        const stat = lstatSync(join(path, name), { bigint: true, throwIfNoEntry: false });
+        return stat === undefined ? [] : [{ name, ino: stat.ino, type: typeOf(stat) }];
+      });
+    });
+  }
+
+  /** Its path, where another directory may be by now, or a link that leads out: then it cannot be listed any more. */
+  #stillAt(path: string): string {
+    const [mine, there] = [fstatSync(this.#fd, { bigint: true }), lstatSync(path, { bigint: true })];
+    if (mine.ino !== there.ino || mine.dev !== there.dev || realpathSync(path) !== path) throw new FileError(wasi.ERRNO_NOENT);
+    return path;
   }
 
   close(): void {

@@ -64,7 +64,7 @@ test('what is no container is said in one line', async () => {
   expect(a).toMatchObject({ status: 99, stderr: expect.stringMatching(/^RELAY_BAD_IMAGE: .*text\.wasm is not a wasm file, but a web page \(HTML\): [^\n]*\n$/) as string });
   expect(b.stderr).toMatch(/^RELAY_BAD_IMAGE: .* is damaged or incomplete: /);
   expect(c.stderr).toMatch(/^RELAY_BAD_IMAGE: .* is WebAssembly, but no program/);
-  expect(d.stderr).toMatch(/^RELAY_BAD_IMAGE: ENOENT/);
+  expect(d.stderr).toMatch(/^RELAY_BAD_IMAGE: can't read .*: ENOENT\n/);
 }, 30_000);
 
 test('a trap is an error, not an exit', async () => {

@@ -1,4 +1,5 @@
 /** A saved container as a file of this computer. */
+import { constants } from 'node:fs';
 import type { FileHandle } from 'node:fs/promises';
 import { open, rename, rm } from 'node:fs/promises';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
@@ -12,11 +13,17 @@ import { SaveCollector } from '../../shared/saved/save-ring.ts';
 export async function openSave(path: string): Promise<SaveSource & { close(): Promise<void> }> {
   let file: FileHandle;
   try {
-    file = await open(path, 'r');
+    // No FIFO is waited for.
+    file = await open(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
   } catch (error) {
     throw new RelayError('RELAY_BAD_SAVE', `${path} cannot be read: ${(error as Error).message}`);
   }
-  const { size } = await file.stat();
+  const stat = await file.stat();
+  if (!stat.isFile()) {
+    await file.close();
+    throw new RelayError('RELAY_BAD_SAVE', `${path} is no file`);
+  }
+  const { size } = stat;
   return {
     bytes: size,
     read: async (start, end) => {

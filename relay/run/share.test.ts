@@ -3,7 +3,7 @@
  * what file operations do; the two must tell the same, apart from the list below.
  */
 import { execFileSync, spawn, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, realpathSync, rmSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -71,6 +71,22 @@ describe.runIf(missing.length === 0)('a shared directory in a Linux guest', () =
     const { status, out } = await inGuest(['--dir', `${shared}::/s`], 'cd /s && ./files corners corners >corners.txt');
     expect([status, out]).toEqual([0, '']);
     expect(there('corners.txt').split('\n')).toEqual(here('corners', 'corners').split('\n').map((line) => DIFFERENCES[line] ?? line));
+  }, 120_000);
+
+  test('of what several programs append nothing is lost, while a program here appends, too', async () => {
+    const log = join(shared, 'log');
+    const { status, out } = await inGuest(['--dir', `${shared}::/s`], 'cd /s && ./files append log 400 3');
+    expect([status, out]).toEqual([0, '3 writers of 400 lines: 0 lost, 0 wrong, 0 failed\n']);
+    writeFileSync(log, '');
+    const script = 'cd /s; w() { i=0; while [ $i -lt 150 ]; do echo $1$i >>log; i=$((i + 1)); done; }; w a & w b & wait; ./files append log2 200 2';
+    const running = inGuest(['--dir', `${shared}::/s`], script);
+    const ended = running.then(() => true);
+    let ours = 0;
+    while (!await Promise.race([ended, new Promise<boolean>((resolve) => { setTimeout(() => { resolve(false); }, 2); })])) appendFileSync(log, `here${ours++}\n`);
+    expect(await running).toEqual({ status: 0, out: '2 writers of 200 lines: 0 lost, 0 wrong, 0 failed\n' });
+    const lines = readFileSync(log, 'utf8').split('\n').slice(0, -1);
+    for (const [name, count] of [['a', 150], ['b', 150], ['here', ours]] as const) expect(lines.filter((line) => line.startsWith(name))).toEqual(Array.from({ length: count }, (_, i) => `${name}${i}`));
+    expect(lines).toHaveLength(300 + ours);
   }, 120_000);
 
   test('several directories, read-only ones, names with blanks and quotes, places behind links', async () => {

@@ -30,7 +30,7 @@ export function readOnlyDirectory(name: string, files: ReadonlyMap<string, FileS
 }
 
 /** A flat directory that a guest cannot change. The shim's own can do all that, and is as long as the rest of the shim. */
-class ReadOnlyDirectory extends Fd {
+export class ReadOnlyDirectory extends Fd {
   readonly #name: string;
   readonly #inodes: ReadonlyMap<string, DeviceInode | SourceInode>;
   readonly #ino: bigint;

@@ -28,7 +28,7 @@ import { Ring } from '../memory/ring.ts';
 import { Wake } from '../memory/wake.ts';
 import { clockResGet, clockTimeGet } from './clock.ts';
 import type { Device, FileSource } from './files.ts';
-import { readOnlyDirectory, SourceFd } from './files.ts';
+import { readOnlyDirectory, ReadOnlyDirectory, SourceFd } from './files.ts';
 import { GuestMemory } from './guest-memory.ts';
 import { HostFd } from './host-fd.ts';
 import { Poller } from './poll.ts';
@@ -47,6 +47,13 @@ const RANDOM_CHUNK = 65_536;
 const SIGNAL_EXIT = 128;
 /** tag of a preopen that is not a directory */
 const PRESTAT_NOT_DIR = 1;
+/** longest path, in bytes */
+const PATH_MAX = 4096;
+/** of the shim's imports about paths: which parameters are lengths of such, their pointers being in front of them */
+const PATH_LENGTHS: Record<string, number[]> = {
+  path_create_directory: [2], path_filestat_get: [3], path_filestat_set_times: [3], path_link: [3, 6], path_open: [3], path_readlink: [2], path_remove_directory: [2], path_rename: [2, 5],
+  path_symlink: [1, 4], path_unlink_file: [2],
+};
 
 /**
  * Polls after which an image of c2w's that was given a network and never asked for its connection will not do so any more: they try
@@ -141,6 +148,7 @@ export class WasiHost {
     };
     const hasShares = (options.shares ?? []).length > 0;
     const all = hasShares ? { ...imports, ...new ShareImports(this.#memory, this.#wasi.fds).over(imports) } : imports;
+    all['fd_renumber'] = (fd: number, to: number) => renumber(this.#wasi.fds, fd >>> 0, to >>> 0, all['fd_close'] as (fd: number) => number);
     this.imports = options.suspends === true ? suspendingImports(all, this.#memory, this.#wasi.fds, this.#poller, () => { this.#countPoll(); }) : all;
   }
 
@@ -288,7 +296,7 @@ export class WasiHost {
        */
       fd_read: (fd: number, iovs: number, count: number, nread: number) => {
         const file = fds[fd >>> 0];
-        if (!(file instanceof HostFd)) return shim.fd_read(fd, iovs, count, nread);
+        if (!(file instanceof HostFd)) return notReadable(file);
         memory.refresh();
         if (!memory.has(nread >>> 0, 4) || !memory.hasIovs(iovs >>> 0, count >>> 0)) return wasi.ERRNO_FAULT;
         if (file instanceof ConnectionFd && !file.nonblocking) this.#poller.waitReadable(file);
@@ -302,7 +310,7 @@ export class WasiHost {
        */
       fd_write: (fd: number, iovs: number, count: number, nwritten: number) => {
         const file = fds[fd >>> 0];
-        if (!(file instanceof HostFd)) return shim.fd_write(fd, iovs, count, nwritten);
+        if (!(file instanceof HostFd)) return notReadable(file);
         memory.refresh();
         if (!memory.has(nwritten >>> 0, 4) || !memory.hasIovs(iovs >>> 0, count >>> 0)) return wasi.ERRNO_FAULT;
         return file.writev(memory, iovs >>> 0, count >>> 0, nwritten >>> 0);
@@ -314,11 +322,17 @@ export class WasiHost {
        */
       fd_pread: (fd: number, iovs: number, count: number, offset: bigint, nread: number) => {
         const file = fds[fd >>> 0];
-        if (!(file instanceof HostFd)) return shim.fd_pread(fd, iovs, count, offset, nread);
+        if (!(file instanceof HostFd)) return notReadable(file);
         if (!(file instanceof SourceFd)) return wasi.ERRNO_SPIPE;
         memory.refresh();
         if (!memory.has(nread >>> 0, 4) || !memory.hasIovs(iovs >>> 0, count >>> 0)) return wasi.ERRNO_FAULT;
         return file.pread(memory, iovs >>> 0, count >>> 0, Number(BigInt.asUintN(64, offset)), nread >>> 0);
+      },
+
+      /** fd_pwrite: only files of shares can be written. Result: BADF · SPIPE: not a file. */
+      fd_pwrite: (fd: number) => {
+        const file = fds[fd >>> 0];
+        return file instanceof HostFd && !(file instanceof SourceFd) ? wasi.ERRNO_SPIPE : notReadable(file);
       },
 
       /**
@@ -343,12 +357,26 @@ export class WasiHost {
     };
   }
 
-  /** Paths: only the descriptor that an open gives is ours. */
+  /** Paths: their lengths are judged, and the descriptor that an open gives is ours. */
   #pathImports(): Record<string, Import> {
     const { fds } = this.#wasi;
     const shim = wrapShim(this.#wasi.wasiImport) as Record<string, (...args: unknown[]) => number>;
     const memory = this.#memory;
+    for (const [name, lengths] of Object.entries(PATH_LENGTHS)) {
+      const judged = shim[name];
+      // The shim copies a path, and makes a text of it, however long it is.
+      shim[name] = (...args: unknown[]) => {
+        memory.refresh();
+        for (const at of lengths) {
+          const [ptr, len] = [(args[at - 1] as number) >>> 0, (args[at] as number) >>> 0];
+          if (!memory.has(ptr, len)) return wasi.ERRNO_FAULT;
+          if (len > PATH_MAX) return wasi.ERRNO_NAMETOOLONG;
+        }
+        return judged(...args);
+      };
+    }
     return {
+      ...Object.fromEntries(Object.keys(PATH_LENGTHS).map((name) => [name, shim[name]])),
       /**
        * path_open: as the shim's, into the lowest free descriptor, where the shim counts up for ever.
        * Result: SUCCESS · BADF · FAULT · MFILE: CONNECTION_FD descriptors are open · what the directory says.
@@ -470,6 +498,23 @@ function endOf(error: unknown): HostEnd {
 function notConnected(fd: Fd | undefined): number {
   if (fd === undefined) return wasi.ERRNO_BADF;
   return fd instanceof ListenFd ? wasi.ERRNO_NOTCONN : wasi.ERRNO_NOTSOCK;
+}
+
+/** What reading or writing comes to where there is no file, stream or socket. */
+function notReadable(fd: Fd | undefined): number {
+  return fd instanceof ReadOnlyDirectory ? wasi.ERRNO_ISDIR : wasi.ERRNO_BADF;
+}
+
+/** fd_renumber: `to`, which must be open, is closed, and its number is `fd`'s. Result: SUCCESS · BADF · what the close says. */
+function renumber(fds: (Fd | undefined)[], fd: number, to: number, close: (fd: number) => number): number {
+  const file = fds[fd];
+  if (file === undefined || fds[to] === undefined) return wasi.ERRNO_BADF;
+  if (fd === to) return wasi.ERRNO_SUCCESS;
+  const errno = close(to);
+  if (errno !== wasi.ERRNO_SUCCESS) return errno;
+  fds[to] = file;
+  delete fds[fd];
+  return wasi.ERRNO_SUCCESS;
 }
 
 function lowestFree(fds: readonly (Fd | undefined)[]): number {

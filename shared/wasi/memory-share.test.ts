@@ -7,7 +7,7 @@ import { CHANNEL_BYTES, RemoteShare, ShareServer } from './share-channel.ts';
 import type { OpenHow } from './share.ts';
 
 const MIB = 1 << 20;
-const WRITE: OpenHow = { reads: true, writes: true, creates: true, exclusive: false, truncates: false, directory: false };
+const WRITE: OpenHow = { reads: true, writes: true, creates: true, exclusive: false, truncates: false, appends: false, directory: false };
 test('a directory in memory does what a directory does', () => {
   expect(exercise(new MemoryShare(MIB))).toEqual(EXPECTED);
 });

@@ -9,7 +9,7 @@
  */
 import { wasi } from '@bjorn3/browser_wasi_shim';
 import type { FileEntry, FileStat, FileTimes, OpenFile, OpenHow, Share } from './share.ts';
-import { components, FileError, MAX_LINKS, totalBytes } from './share.ts';
+import { checkTarget, components, FileError, MAX_LINKS, totalBytes } from './share.ts';
 
 const MAX_NODES = 100_000;
 const MAX_NAME_BYTES = 255;
@@ -51,7 +51,9 @@ class FileNode extends Node {
 class DirectoryNode extends Node {
   readonly type = wasi.FILETYPE_DIRECTORY;
   readonly entries = new Map<string, Node>();
-  readonly parent: DirectoryNode | null;
+  parent: DirectoryNode | null;
+  /** nothing is made in it, and it stays where it is: something else is shown in its place */
+  isSealed = false;
 
   constructor(ino: bigint, mode: number, nowNs: bigint, parent: DirectoryNode | null) {
     super(ino, mode, nowNs);
@@ -114,8 +116,8 @@ export class MemoryShare implements Share {
   setMode(path: string, mode: number): void {
     const node = this.#node(path, false);
     if (node instanceof LinkNode) throw new FileError(wasi.ERRNO_NOTSUP);
-    node.mode = mode & PERMISSIONS;
-    node.ctimeNs = now();
+    setMode(node, mode);
+    this.onChange?.();
   }
 
   open(path: string, follow: boolean, how: OpenHow): OpenFile {
@@ -125,14 +127,14 @@ export class MemoryShare implements Share {
     const node = found.node ?? this.#add(found, new FileNode(this.#nextIno, 0o644, now()));
     if (node instanceof LinkNode) throw new FileError(wasi.ERRNO_LOOP);
     if (node instanceof DirectoryNode) {
-      if (how.writes || how.truncates) throw new FileError(wasi.ERRNO_ISDIR);
-      return new OpenMemoryDirectory(node);
+      if (how.writes || how.truncates || how.creates) throw new FileError(wasi.ERRNO_ISDIR);
+      return new OpenMemoryDirectory(this, node);
     }
     if (how.directory) throw new FileError(wasi.ERRNO_NOTDIR);
     const file = node as FileNode;
     if (how.truncates) this.resize(file, 0);
     file.open++;
-    return new OpenMemoryFile(this, file);
+    return new OpenMemoryFile(this, file, how);
   }
 
   makeDirectory(path: string): void {
@@ -145,7 +147,8 @@ export class MemoryShare implements Share {
     const found = this.#find(path, false);
     if (found.node === null) throw new FileError(wasi.ERRNO_NOENT);
     if (!(found.node instanceof DirectoryNode)) throw new FileError(wasi.ERRNO_NOTDIR);
-    if (found.node === this.#root) throw new FileError(wasi.ERRNO_BUSY);
+    if (found.name === '') throw new FileError(wasi.ERRNO_INVAL);
+    if (found.node.isSealed) throw new FileError(wasi.ERRNO_BUSY);
     if (found.node.entries.size > 0) throw new FileError(wasi.ERRNO_NOTEMPTY);
     this.#remove(found);
   }
@@ -162,7 +165,10 @@ export class MemoryShare implements Share {
     const target = this.#find(to, false);
     const { node } = source;
     if (node === null) throw new FileError(wasi.ERRNO_NOENT);
-    if (node === this.#root || target.node === this.#root) throw new FileError(wasi.ERRNO_BUSY);
+    // A path that ends in ".." names no entry that could be another.
+    if (node === this.#root || target.node === this.#root || source.name === '' || target.name === '') throw new FileError(wasi.ERRNO_BUSY);
+    if (isSealed(node) || isSealed(target.node)) throw new FileError(wasi.ERRNO_BUSY);
+    checkPlace(target);
     if (target.node === node) return;
     if (node instanceof DirectoryNode) {
       for (let above: DirectoryNode | null = target.parent; above !== null; above = above.parent) if (above === node) throw new FileError(wasi.ERRNO_INVAL);
@@ -174,7 +180,7 @@ export class MemoryShare implements Share {
     if (target.node !== null) this.#remove(target);
     source.parent.entries.delete(source.name);
     target.parent.entries.set(target.name, node);
-    if (node instanceof DirectoryNode) (node as { parent: DirectoryNode | null }).parent = target.parent;
+    if (node instanceof DirectoryNode) node.parent = target.parent;
     this.#touched(source.parent);
     this.#touched(target.parent);
     node.ctimeNs = now();
@@ -186,7 +192,7 @@ export class MemoryShare implements Share {
     if (node instanceof DirectoryNode) throw new FileError(wasi.ERRNO_PERM);
     const target = this.#find(to, false);
     if (target.node !== null) throw new FileError(wasi.ERRNO_EXIST);
-    checkName(target.name);
+    checkPlace(target);
     target.parent.entries.set(target.name, node);
     node.links++;
     node.ctimeNs = now();
@@ -194,6 +200,7 @@ export class MemoryShare implements Share {
   }
 
   symlink(target: string, path: string): void {
+    checkTarget(target);
     const found = this.#find(path, false);
     if (found.node !== null) throw new FileError(wasi.ERRNO_EXIST);
     this.#add(found, new LinkNode(this.#nextIno, now(), target));
@@ -203,6 +210,17 @@ export class MemoryShare implements Share {
     const node = this.#node(path, false);
     if (!(node instanceof LinkNode)) throw new FileError(wasi.ERRNO_INVAL);
     return node.target;
+  }
+
+  /** Makes a directory that stays empty and where it is, until it is removed by `removeSealed`. */
+  makeSealed(path: string): void {
+    this.makeDirectory(path);
+    (this.#node(path, false) as DirectoryNode).isSealed = true;
+  }
+
+  removeSealed(path: string): void {
+    (this.#node(path, false) as DirectoryNode).isSealed = false;
+    this.removeDirectory(path);
   }
 
   /** Makes room for `length` bytes, or cuts; what is new is zero. For OpenMemoryFile. */
@@ -241,7 +259,7 @@ export class MemoryShare implements Share {
   }
 
   #add<T extends Node>(found: Found, node: T): T {
-    checkName(found.name);
+    checkPlace(found);
     if (this.#nodes >= MAX_NODES) throw new FileError(wasi.ERRNO_NOSPC);
     this.#nodes++;
     this.#nextIno++;
@@ -282,6 +300,7 @@ export class MemoryShare implements Share {
         at = at.parent;
         continue;
       }
+      if (isTooLong(name)) throw new FileError(wasi.ERRNO_NAMETOOLONG);
       const node = at.entries.get(name) ?? null;
       const isLast = queue.length === 0;
       if (node instanceof LinkNode && (!isLast || follow)) {
@@ -305,10 +324,12 @@ class OpenMemoryFile implements OpenFile {
   readonly isDirectory = false;
   readonly #share: MemoryShare;
   readonly #node: FileNode;
+  readonly #how: OpenHow;
 
-  constructor(share: MemoryShare, node: FileNode) {
+  constructor(share: MemoryShare, node: FileNode, how: OpenHow) {
     this.#share = share;
     this.#node = node;
+    this.#how = how;
   }
 
   stat(): FileStat {
@@ -317,9 +338,17 @@ class OpenMemoryFile implements OpenFile {
 
   setTimes(times: FileTimes): void {
     setTimes(this.#node, times);
+    this.#share.onChange?.();
+  }
+
+  setMode(mode: number): void {
+    setMode(this.#node, mode);
+    this.#share.onChange?.();
   }
 
   read(offset: number, into: readonly Uint8Array[]): number {
+    if (totalBytes(into) === 0) return 0;
+    if (!this.#how.reads) throw new FileError(wasi.ERRNO_BADF);
     let at = offset;
     for (const part of into) {
       const piece = this.#node.bytes.subarray(Math.min(at, this.#node.length), Math.min(at + part.length, this.#node.length));
@@ -332,8 +361,10 @@ class OpenMemoryFile implements OpenFile {
 
   write(offset: number, from: readonly Uint8Array[]): number {
     const bytes = totalBytes(from);
-    if (offset + bytes > this.#node.length && bytes > 0) this.#share.resize(this.#node, offset + bytes);
-    let at = offset;
+    if (bytes === 0) return 0;
+    if (!this.#how.writes) throw new FileError(wasi.ERRNO_BADF);
+    let at = this.#how.appends ? this.#node.length : offset;
+    if (at + bytes > this.#node.length) this.#share.resize(this.#node, at + bytes);
     for (const part of from) {
       this.#node.bytes.set(part, at);
       at += part.length;
@@ -343,6 +374,7 @@ class OpenMemoryFile implements OpenFile {
   }
 
   setSize(size: number): void {
+    if (!this.#how.writes) throw new FileError(wasi.ERRNO_INVAL);
     this.#share.resize(this.#node, size);
   }
 
@@ -361,9 +393,11 @@ class OpenMemoryFile implements OpenFile {
 
 class OpenMemoryDirectory implements OpenFile {
   readonly isDirectory = true;
+  readonly #share: MemoryShare;
   readonly #node: DirectoryNode;
 
-  constructor(node: DirectoryNode) {
+  constructor(share: MemoryShare, node: DirectoryNode) {
+    this.#share = share;
     this.#node = node;
   }
 
@@ -373,6 +407,12 @@ class OpenMemoryDirectory implements OpenFile {
 
   setTimes(times: FileTimes): void {
     setTimes(this.#node, times);
+    this.#share.onChange?.();
+  }
+
+  setMode(mode: number): void {
+    setMode(this.#node, mode);
+    this.#share.onChange?.();
   }
 
   read(): number {
@@ -384,7 +424,7 @@ class OpenMemoryDirectory implements OpenFile {
   }
 
   setSize(): void {
-    throw new FileError(wasi.ERRNO_ISDIR);
+    throw new FileError(wasi.ERRNO_INVAL);
   }
 
   sync(): void {
@@ -410,12 +450,27 @@ function setTimes(node: Node, times: FileTimes): void {
   node.ctimeNs = now();
 }
 
+function setMode(node: Node, mode: number): void {
+  node.mode = mode & PERMISSIONS;
+  node.ctimeNs = now();
+}
+
 function toStat(node: Node): FileStat {
   const { ino, type, links, size, atimeNs, mtimeNs, ctimeNs, mode } = node;
   return { dev: 1n, ino, type, links: BigInt(links), size: BigInt(size), atimeNs, mtimeNs, ctimeNs, mode };
 }
 
-function checkName(name: string): void {
+function isSealed(node: Node | null): boolean {
+  return node instanceof DirectoryNode && node.isSealed;
+}
+
+/** Whether an entry may be made there. */
+function checkPlace({ parent, name }: Found): void {
   if (name === '') throw new FileError(wasi.ERRNO_EXIST);
-  if (new TextEncoder().encode(name).length > MAX_NAME_BYTES) throw new FileError(wasi.ERRNO_NAMETOOLONG);
+  if (parent.isSealed) throw new FileError(wasi.ERRNO_BUSY);
+}
+
+/** In UTF-8, of which a character of JavaScript's takes three bytes at most. */
+function isTooLong(name: string): boolean {
+  return name.length * 3 > MAX_NAME_BYTES && new TextEncoder().encode(name).length > MAX_NAME_BYTES;
 }

@@ -76,23 +76,28 @@ export class Poller {
   poll(subs: number, events: number, count: number, nevents: number): number {
     const refusal = this.#refusal(subs, events, count, nevents);
     if (refusal !== wasi.ERRNO_SUCCESS) return refusal;
-    const timeoutMs = this.#timeout(subs, count);
     const other = this.#pairs && count === 2 ? this.#otherOfPair(subs) : null;
-    const startMs = timeoutMs > 0 && timeoutMs < Infinity ? performance.now() : 0;
+    let leftMs = this.#left(subs, count, 0);
+    const startMs = leftMs > 0 && leftMs < Infinity ? performance.now() : 0;
     let elapsedMs = 0;
-    for (;;) {
+    let reported = 0;
+    // A wall clock may be set back while we sleep, or be coarser than our wait: then its time has not come, and it is asked again.
+    while (reported === 0) {
       const seen = this.#wake.value;
-      if (elapsedMs >= timeoutMs || this.#anyReady(subs, count)) break;
-      if (other !== null && other.readReady() > 0) {
-        elapsedMs = Infinity;
-        break;
+      if (leftMs > 0 && !this.#anyReady(subs, count)) {
+        if (other !== null && other.readReady() > 0) {
+          elapsedMs = Infinity;
+        } else {
+          this.#wake.sleep(seen, leftMs);
+          if (startMs === 0) continue;
+          elapsedMs = performance.now() - startMs;
+          leftMs = this.#left(subs, count, elapsedMs);
+          continue;
+        }
       }
-      this.#wake.sleep(seen, timeoutMs - elapsedMs);
-      if (startMs !== 0) elapsedMs = performance.now() - startMs;
+      reported = this.#report(subs, events, count, elapsedMs);
+      if (reported === 0) leftMs = this.#left(subs, count, elapsedMs);
     }
-    const reported = this.#report(subs, events, count, elapsedMs);
-    // A wall clock that was set back, or is coarser than our wait, says that its time has not come: once more.
-    if (reported === 0) return this.poll(subs, events, count, nevents);
     this.#memory.setU32(nevents, reported);
     return wasi.ERRNO_SUCCESS;
   }
@@ -111,13 +116,12 @@ export class Poller {
   pollSuspending(subs: number, events: number, count: number, nevents: number, turns: Turns): number | Promise<number> {
     const refusal = this.#refusal(subs, events, count, nevents);
     if (refusal !== wasi.ERRNO_SUCCESS) return refusal;
-    const timeoutMs = this.#timeout(subs, count);
-    if (turns.isDue || (timeoutMs > 0 && !this.#anyReady(subs, count))) return this.#pollLater(subs, events, count, nevents, timeoutMs, turns);
+    if (turns.isDue || (this.#left(subs, count, 0) > 0 && !this.#anyReady(subs, count))) return this.#pollLater(subs, events, count, nevents, turns);
     this.#memory.setU32(nevents, this.#report(subs, events, count, 0));
     return wasi.ERRNO_SUCCESS;
   }
 
-  async #pollLater(subs: number, events: number, count: number, nevents: number, timeoutMs: number, turns: Turns): Promise<number> {
+  async #pollLater(subs: number, events: number, count: number, nevents: number, turns: Turns): Promise<number> {
     const other = this.#pairs && count === 2 ? this.#otherOfPair(subs) : null;
     const startMs = performance.now();
     let elapsedMs = 0;
@@ -125,8 +129,9 @@ export class Poller {
     await turns.give();
     while (reported === 0) {
       const seen = this.#wake.value;
+      const leftMs = this.#left(subs, count, elapsedMs);
       if (other !== null && other.readReady() > 0) elapsedMs = Infinity;
-      else if (elapsedMs < timeoutMs && !this.#anyReady(subs, count)) await this.#wake.sleepAsync(seen, timeoutMs - elapsedMs);
+      else if (leftMs > 0 && !this.#anyReady(subs, count)) await this.#wake.sleepAsync(seen, leftMs);
       if (elapsedMs !== Infinity) elapsedMs = performance.now() - startMs;
       reported = this.#report(subs, events, count, elapsedMs);
     }
@@ -152,14 +157,18 @@ export class Poller {
     }
   }
 
-  /** The nearest clock, in ms from now; Infinity when there is none. */
-  #timeout(subs: number, count: number): number {
+  /** Time until the nearest clock, `elapsedMs` after the call; Infinity when there is none. */
+  #left(subs: number, count: number, elapsedMs: number): number {
     const { view } = this.#memory;
     let nearest = Infinity;
     for (let i = 0, at = subs; i < count; i++, at += SUBSCRIPTION_BYTES) {
-      if (view.getUint8(at + 8) === wasi.EVENTTYPE_CLOCK) nearest = Math.min(nearest, this.#clockMs(at));
+      if (view.getUint8(at + 8) === wasi.EVENTTYPE_CLOCK) nearest = Math.min(nearest, this.#clockMs(at) - (this.#isAbsolute(at) ? 0 : elapsedMs));
     }
     return nearest;
+  }
+
+  #isAbsolute(at: number): boolean {
+    return (this.#memory.view.getUint16(at + 40, true) & wasi.SUBCLOCKFLAGS_SUBSCRIPTION_CLOCK_ABSTIME) !== 0;
   }
 
   /** Time until one clock subscription is due, in ms; 0 or less when it is, or when there is no such clock. */
@@ -167,8 +176,7 @@ export class Poller {
     const id = this.#memory.u32(at + 16);
     if (id > LAST_CLOCK) return 0;
     const ms = this.#memory.u64(at + 24) / NS_PER_MS;
-    const absolute = (this.#memory.view.getUint16(at + 40, true) & wasi.SUBCLOCKFLAGS_SUBSCRIPTION_CLOCK_ABSTIME) !== 0;
-    if (!absolute) return ms;
+    if (!this.#isAbsolute(at)) return ms;
     return ms - (id === wasi.CLOCKID_REALTIME ? Date.now() : performance.now());
   }
 
@@ -235,8 +243,7 @@ export class Poller {
   #isPending(at: number, elapsedMs: number): boolean {
     const left = this.#clockMs(at);
     if (left <= 0 || elapsedMs === Infinity) return false;
-    const absolute = (this.#memory.view.getUint16(at + 40, true) & wasi.SUBCLOCKFLAGS_SUBSCRIPTION_CLOCK_ABSTIME) !== 0;
-    return absolute ? true : left > elapsedMs;
+    return this.#isAbsolute(at) || left > elapsedMs;
   }
 
   #isHungUp(at: number): boolean {

@@ -156,6 +156,7 @@ class RemoteFile implements OpenFile {
 
   stat(): FileStat { return this.#share.ask('file.stat', [this.#handle]) as FileStat; }
   setTimes(times: FileTimes): void { this.#share.ask('file.setTimes', [this.#handle, times]); }
+  setMode(mode: number): void { this.#share.ask('file.setMode', [this.#handle, mode]); }
   setSize(size: number): void { this.#share.ask('file.setSize', [this.#handle, size]); }
   sync(dataOnly: boolean): void { this.#share.ask('file.sync', [this.#handle, dataOnly]); }
   close(): void { this.#share.ask('file.close', [this.#handle]); }

@@ -25,7 +25,7 @@ export class ShareDirectoryFd extends Fd {
   }
 
   get file(): OpenFile {
-    this.#open ??= this.offered.share.open('.', false, { reads: true, writes: false, creates: false, exclusive: false, truncates: false, directory: true });
+    this.#open ??= this.offered.share.open('.', false, { reads: true, writes: false, creates: false, exclusive: false, truncates: false, appends: false, directory: true });
     return this.#open;
   }
 
@@ -54,19 +54,25 @@ export class ShareDirectoryFd extends Fd {
   }
 }
 
-/** A file. Always ready; its position moves with fd_read and fd_write only. */
+/**
+ * A file. Always ready; its position moves with fd_read and fd_write only. With APPEND all writes go to the end, fd_pwrite's too, as Linux
+ * has it: by the share where it was opened so, else (fd_fdstat_set_flags) by the size that the file has then.
+ */
 export class ShareFileFd extends HostFd {
   readonly filetype = wasi.FILETYPE_REGULAR_FILE;
   readonly offered: OfferedShare;
   readonly file: OpenFile;
-  readonly #append: boolean;
-  #position = 0;
+  readonly #openedToAppend: boolean;
+  #appends: boolean;
+  /** null: at the end, behind what was appended */
+  #position: number | null = 0;
 
   constructor(offered: OfferedShare, file: OpenFile, append: boolean) {
     super();
     this.offered = offered;
     this.file = file;
-    this.#append = append;
+    this.#openedToAppend = append;
+    this.#appends = append;
   }
 
   protected override get missingRights(): bigint {
@@ -74,7 +80,13 @@ export class ShareFileFd extends HostFd {
   }
 
   override readReady(): number {
-    return Math.max(Number(this.file.stat().size) - this.#position, 0);
+    try {
+      const size = Number(this.file.stat().size);
+      return Math.max(size - (this.#position ?? size), 0);
+    } catch {
+      // A read will say what is wrong.
+      return 0;
+    }
   }
 
   override writeReady(): number {
@@ -83,25 +95,44 @@ export class ShareFileFd extends HostFd {
 
   override readv(memory: GuestMemory, iovs: number, count: number, nread: number): number {
     return guarded(() => {
-      const done = this.file.read(this.#position, buffers(memory, iovs, count));
-      this.#position += done;
+      const at = this.#here();
+      const done = this.file.read(at, buffers(memory, iovs, count));
+      this.#position = at + done;
       memory.setU32(nread, done);
     });
   }
 
   override writev(memory: GuestMemory, iovs: number, count: number, nwritten: number): number {
     return guarded(() => {
-      if (this.#append) this.#position = Number(this.file.stat().size);
-      const done = this.file.write(this.#position, buffers(memory, iovs, count));
-      this.#position += done;
+      const at = this.#appends ? 0 : this.#here();
+      const done = this.write(at, buffers(memory, iovs, count));
+      this.#position = this.#appends ? null : at + done;
       memory.setU32(nwritten, done);
     });
+  }
+
+  /** Throws FileError, as whatever the share throws. */
+  write(offset: number, from: readonly Uint8Array[]): number {
+    return this.file.write(this.#appends && !this.#openedToAppend ? Number(this.file.stat().size) : offset, from);
+  }
+
+  override fd_fdstat_get(): { ret: number; fdstat: wasi.Fdstat } {
+    const { ret, fdstat } = super.fd_fdstat_get();
+    if (this.#appends) fdstat.fs_flags |= wasi.FDFLAGS_APPEND;
+    return { ret, fdstat };
+  }
+
+  /** Result: SUCCESS · NOTSUP: what was opened to append does nothing else. */
+  override fd_fdstat_set_flags(flags: number): number {
+    if (this.#openedToAppend && (flags & wasi.FDFLAGS_APPEND) === 0) return wasi.ERRNO_NOTSUP;
+    this.#appends = (flags & wasi.FDFLAGS_APPEND) !== 0;
+    return super.fd_fdstat_set_flags(flags);
   }
 
   override fd_seek(offset: bigint, whence: number): { ret: number; offset: bigint } {
     let position = -1;
     const ret = guarded(() => {
-      const base = whence === wasi.WHENCE_SET ? 0 : whence === wasi.WHENCE_CUR ? this.#position : whence === wasi.WHENCE_END ? Number(this.file.stat().size) : Number.NaN;
+      const base = whence === wasi.WHENCE_SET ? 0 : whence === wasi.WHENCE_CUR ? this.#here() : whence === wasi.WHENCE_END ? Number(this.file.stat().size) : Number.NaN;
       position = base + Number(offset);
     });
     if (ret !== wasi.ERRNO_SUCCESS) return { ret, offset: 0n };
@@ -111,7 +142,14 @@ export class ShareFileFd extends HostFd {
   }
 
   override fd_tell(): { ret: number; offset: bigint } {
-    return { ret: wasi.ERRNO_SUCCESS, offset: BigInt(this.#position) };
+    let position = 0;
+    const ret = guarded(() => { position = this.#here(); });
+    return { ret, offset: BigInt(position) };
+  }
+
+  #here(): number {
+    this.#position ??= Number(this.file.stat().size);
+    return this.#position;
   }
 
   override fd_close(): number {

@@ -62,6 +62,49 @@ test('a file from its making to its end; modes travel beside WASI\'s own fields'
   expect([imports['fd_close'](fd), imports['fd_pread'](fd, 300, 1, 0n, 8)]).toEqual([0, OTHER]);
 });
 
+test('what is appended goes to the end, by whichever call; a descriptor says that it appends, and has a mode', () => {
+  const guest = new Guest();
+  const { imports, memory } = guest;
+  const open = (fdflags: number): number => {
+    expect(imports['path_open'](ROOT, 0, ...guest.text('log'), wasi.OFLAGS_CREAT, BigInt(wasi.RIGHTS_FD_WRITE | wasi.RIGHTS_FD_READ), 0n, fdflags, 8)).toBe(0);
+    return memory.u32(8);
+  };
+  const [first, second, plain] = [open(wasi.FDFLAGS_APPEND), open(wasi.FDFLAGS_APPEND), open(0)];
+  const file = (fd: number): ShareFileFd => guest.fds[fd] as ShareFileFd;
+  const iov = (text: string): void => {
+    memory.setU32(300, 200);
+    memory.setU32(304, guest.text(text, 200)[1]);
+  };
+  const write = (fd: number, text: string): void => {
+    iov(text);
+    expect([file(fd).writev(memory, 300, 1, 8), memory.u32(8)]).toEqual([0, text.length]);
+  };
+  const content = (): string => {
+    memory.setU32(300, 1000);
+    memory.setU32(304, 100);
+    expect(imports['fd_pread'](plain, 300, 1, 0n, 8)).toBe(0);
+    return new TextDecoder().decode(memory.bytes.slice(1000, 1000 + memory.u32(8)));
+  };
+  write(first, 'one ');
+  write(second, 'two ');
+  expect(file(first).fd_seek(0n, wasi.WHENCE_SET).ret).toBe(0);
+  write(first, 'three ');
+  expect(file(first).fd_tell().offset).toBe(14n);
+  iov('four');
+  expect(imports['fd_pwrite'](second, 300, 1, 2n, 8)).toBe(0);
+  expect(content()).toBe('one two three four');
+  // Set later, it holds as well; what was opened so stays so.
+  expect([first, plain].map((fd) => file(fd).fd_fdstat_get().fdstat.fs_flags)).toEqual([wasi.FDFLAGS_APPEND, 0]);
+  expect(file(first).fd_fdstat_set_flags(0)).toBe(wasi.ERRNO_NOTSUP);
+  expect(file(plain).fd_fdstat_set_flags(wasi.FDFLAGS_APPEND)).toBe(0);
+  write(plain, '!');
+  expect(content()).toBe('one two three four!');
+  expect(imports['path_unlink_file'](ROOT, ...guest.text('log'))).toBe(0);
+  expect(imports['fd_filestat_set_times'](first, BigInt(0o4604), 0n, 0x8000)).toBe(0);
+  expect(imports['fd_filestat_get'](second, 400)).toBe(0);
+  expect([memory.view.getUint16(417, true), memory.u64(424)]).toEqual([0x8000 | 0o604, 0]);
+});
+
 test('a directory is listed in portions, whatever is removed meanwhile', () => {
   const guest = new Guest();
   for (let i = 0; i < 50; i++) guest.share.makeDirectory(`name-${i}`);
@@ -85,7 +128,7 @@ test('a directory is listed in portions, whatever is removed meanwhile', () => {
 test('where nothing may be changed nothing is', () => {
   const guest = new Guest();
   guest.share.makeDirectory('d');
-  guest.share.open('file', false, { reads: true, writes: true, creates: true, exclusive: false, truncates: false, directory: false }).close();
+  guest.share.open('file', false, { reads: true, writes: true, creates: true, exclusive: false, truncates: false, appends: false, directory: false }).close();
   const path = (): [number, number] => guest.text('file');
   const other = (): [number, number] => guest.text('other', 200);
   const calls: [string, unknown[]][] = [
@@ -130,7 +173,6 @@ test('arguments that lie get errnos: nothing throws, nothing grows', () => {
     // Descriptors are where they are: otherwise most calls would end there.
     if (!name.startsWith('path_symlink') && pick(4) > 0) args[0] = [ROOT, ROOT, READ_ONLY, 5, 6][pick(5)];
     const result = guest.imports[name](...args);
-    expect(typeof result).toBe('number');
     results.add(result);
     if (guest.fds.filter((fd) => fd instanceof ShareFileFd).length > 20) for (const [fd, file] of guest.fds.entries()) if (file instanceof ShareFileFd) guest.imports['fd_close'](fd);
     if (guest.fds[ROOT] === undefined || guest.fds[READ_ONLY] === undefined) {
@@ -139,6 +181,7 @@ test('arguments that lie get errnos: nothing throws, nothing grows', () => {
     }
   }
   for (const errno of [0, wasi.ERRNO_FAULT, wasi.ERRNO_NOENT, wasi.ERRNO_ROFS, wasi.ERRNO_NOTCAPABLE, OTHER]) expect(results).toContain(errno);
+  expect([...results].every((result) => Number.isInteger(result))).toBe(true);
   expect(guest.memory.bytes.length).toBe(65_536);
   expect(guest.share.used).toBeLessThanOrEqual(1 << 16);
 });

@@ -3,7 +3,7 @@
  * there before.
  *
  * Permission bits, which preview1 has not, are told and set where it leaves room, for machines that know (machine/host_files_wasi.c):
- * bytes 17 and 18 of a filestat are the mode with MODE_TOLD; FST_MODE in the flags of path_filestat_set_times says that the first time is
+ * bytes 17 and 18 of a filestat are the mode with MODE_TOLD; FST_MODE in the flags of path_filestat_set_times or fd_filestat_set_times says that the first time is
  * a mode.
  *
  * Pointers are judged before anything is touched; results are written only when all went well.
@@ -72,7 +72,7 @@ export class ShareImports {
         const file = this.#fds[fd];
         if (!(file instanceof ShareFileFd)) return file instanceof ShareDirectoryFd ? wasi.ERRNO_ISDIR : null;
         if (!memory.has(nwritten, 4) || !memory.hasIovs(iovs, count)) return wasi.ERRNO_FAULT;
-        return guarded(() => { memory.setU32(nwritten, file.file.write(position(offset), buffers(memory, iovs, count))); });
+        return guarded(() => { memory.setU32(nwritten, file.write(position(offset), buffers(memory, iovs, count))); });
       },
 
       /** fd_filestat_get: `stat` filestat*. Result: SUCCESS · BADF · FAULT. */
@@ -86,10 +86,10 @@ export class ShareImports {
         file.file.setSize(position(size));
       }),
 
-      /** fd_filestat_set_times: times u64 in ns, `flags` u16. Result: SUCCESS · BADF · ROFS · INVAL: both a time and "now". */
+      /** fd_filestat_set_times: times u64 in ns, `flags` u16; with FST_MODE `atime` is a mode. Result: SUCCESS · BADF · ROFS · INVAL: both a time and "now". */
       fd_filestat_set_times: (fd: number, atime: bigint, mtime: bigint, flags: number) => this.#withOpen(fd, 0, 0, (file) => {
         refuseReadOnly(file);
-        if (flags === FST_MODE && file instanceof ShareDirectoryFd) file.offered.share.setMode(file.prefix === '' ? '.' : file.prefix, Number(atime) & 0o7777);
+        if (flags === FST_MODE) file.file.setMode(Number(BigInt.asUintN(12, atime)));
         else file.file.setTimes(toTimes(atime, mtime, flags));
       }),
 
@@ -139,13 +139,16 @@ export class ShareImports {
             reads: (rights & READ_RIGHTS) !== 0n || (rights & WRITE_RIGHTS) === 0n, writes: (rights & WRITE_RIGHTS) !== 0n && (oflags & wasi.OFLAGS_DIRECTORY) === 0,
             creates: (oflags & wasi.OFLAGS_CREAT) !== 0, exclusive: (oflags & wasi.OFLAGS_EXCL) !== 0,
             truncates: (oflags & wasi.OFLAGS_TRUNC) !== 0, directory: (oflags & wasi.OFLAGS_DIRECTORY) !== 0,
+            appends: (fdflags & wasi.FDFLAGS_APPEND) !== 0,
           };
+          // As Linux has it: open makes no directories.
+          if (how.creates && how.directory) throw new FileError(wasi.ERRNO_INVAL);
           if (how.writes || how.creates || how.truncates) refuseReadOnly(directory);
           const file = directory.offered.share.open(path, (lookup & 1) !== 0, how);
           const free = this.#freeDescriptor();
           this.#fds[free] = file.isDirectory
             ? new ShareDirectoryFd(directory.offered, `${path}/`, file)
-            : new ShareFileFd(directory.offered, file, (fdflags & wasi.FDFLAGS_APPEND) !== 0);
+            : new ShareFileFd(directory.offered, file, how.appends);
           this.#open++;
           this.#memory.setU32(opened, free);
         }),
@@ -159,7 +162,7 @@ export class ShareImports {
         this.#withPath(fd, ptr, len, 0, 0, (directory, path) => {
           refuseReadOnly(directory);
           const { share } = directory.offered;
-          if (flags === FST_MODE) share.setMode(path, Number(atime) & 0o7777);
+          if (flags === FST_MODE) share.setMode(path, Number(BigInt.asUintN(12, atime)));
           else share.setTimes(path, (lookup & 1) !== 0, toTimes(atime, mtime, flags));
         }),
 

@@ -52,6 +52,8 @@ export interface OpenHow {
   creates: boolean;
   exclusive: boolean;
   truncates: boolean;
+  /** every write goes to the end that the file has then, whatever offset it names, and whoever else writes */
+  appends: boolean;
   /** only a directory will do */
   directory: boolean;
 }
@@ -60,9 +62,12 @@ export interface OpenFile {
   readonly isDirectory: boolean;
   stat(): FileStat;
   setTimes(times: FileTimes): void;
-  /** Fills the buffers one after the other; returns how many bytes, short at the end of the file. */
+  setMode(mode: number): void;
+  /** Fills the buffers one after the other; returns how many bytes, short at the end of the file. BADF: not opened to read; so for write. */
   read(offset: number, into: readonly Uint8Array[]): number;
+  /** At `offset`, or at the end where it was opened so. Returns how many bytes. */
   write(offset: number, from: readonly Uint8Array[]): number;
+  /** INVAL: not opened to write. */
   setSize(size: number): void;
   sync(dataOnly: boolean): void;
   /** Of a directory, in an order that holds for this call. */
@@ -93,6 +98,8 @@ export interface OfferedShare {
   readOnly: boolean;
 }
 
+/** longest path, with the NUL behind it, as Linux */
+const MAX_PATH_BYTES = 4096;
 /** most links that one path may lead over, as Linux */
 export const MAX_LINKS = 40;
 
@@ -101,6 +108,13 @@ export function components(path: string): string[] {
   if (path.startsWith('/')) throw new FileError(wasi.ERRNO_NOTCAPABLE);
   if (path.includes('\0')) throw new FileError(wasi.ERRNO_INVAL);
   return path.split('/');
+}
+
+/** Throws FileError for what Linux takes for no link's target. */
+export function checkTarget(target: string): void {
+  if (target === '') throw new FileError(wasi.ERRNO_NOENT);
+  if (target.includes('\0')) throw new FileError(wasi.ERRNO_INVAL);
+  if (new TextEncoder().encode(target).length >= MAX_PATH_BYTES) throw new FileError(wasi.ERRNO_NAMETOOLONG);
 }
 
 /** Sum of the lengths of buffers. */

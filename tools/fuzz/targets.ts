@@ -12,6 +12,7 @@ import { TcpOptions } from '../../shared/net/wire/tcp-options.ts';
 import { getU32 } from '../../shared/bytes.ts';
 import { ARCHIVE_TARGETS } from './archive-targets.ts';
 import { Chance } from './chance.ts';
+import { IO_TARGETS } from './io-targets.ts';
 import { LINK_TARGET } from './link-target.ts';
 import { mutateScript } from './mutate-script.ts';
 import { NetworkSeries, playNetwork } from './network-target.ts';
@@ -184,4 +185,5 @@ export const TARGETS: readonly FuzzTarget[] = [
   LINK_TARGET,
   ...PAGE_TARGETS,
   ...ARCHIVE_TARGETS,
+  ...IO_TARGETS,
 ];

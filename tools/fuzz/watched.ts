@@ -35,7 +35,7 @@ export function fuzzWatched(target: FuzzTarget, options: { seed: number; limitMs
     let sinceMs = performance.now();
     const watch = setInterval(() => {
       const now = Atomics.load(progress, 0);
-      // A thread that has not begun is busy with loading what it runs.
+      // Until the first input it loads, which takes its time on a busy machine.
       if (now !== seen || now === 0) {
         seen = now;
         sinceMs = performance.now();

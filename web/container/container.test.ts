@@ -110,6 +110,11 @@ describe('an image', () => {
       if (sections.complete) ends.add(end);
     }
     expect([...ends]).toEqual([8, 14, 18, 23, 44, 50, bytes.length]);
+    // Lengths of 32 bits, in as many bytes as they may have, and in more.
+    const header = [0, 0x61, 0x73, 0x6d, 1, 0, 0, 0];
+    for (const [length, good] of [[[0x80, 0x80, 0x80, 0x80, 0], true], [[0xff, 0xff, 0xff, 0xff, 0x0f], true], [[0x80, 0x80, 0x80, 0x80, 0x10], false], [[0x80, 0x80, 0x80, 0x80, 0x80, 0], false]] as const) {
+      expect(new WasmSections().push(Uint8Array.from([...header, 0, ...length]))).toBe(good);
+    }
   });
 });
 

@@ -8,6 +8,8 @@ const MAGIC = [0x00, 0x61, 0x73, 0x6d];
 const HEADER_BYTES = 8;
 /** most bytes of a leb128 u32 */
 const LEB_BYTES = 5;
+/** the highest that the last of them can be */
+const LAST_LEB_BYTE = 0x0f;
 
 export class WasmSections {
   /** bytes of the magic and the version that were seen */
@@ -53,7 +55,9 @@ export class WasmSections {
     }
     this.#size += (byte & 0x7f) * 2 ** (7 * this.#sizeBytes);
     this.#sizeBytes++;
-    if ((byte & 0x80) === 0 || this.#sizeBytes === LEB_BYTES) {
+    // More than 32 bits, or yet another byte.
+    if (this.#sizeBytes === LEB_BYTES && byte > LAST_LEB_BYTE) return false;
+    if ((byte & 0x80) === 0) {
       this.#left = this.#size;
       this.#sizeBytes = -1;
     }

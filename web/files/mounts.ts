@@ -1,7 +1,7 @@
 /*
  * The folder in memory, with folders of this computer in it: a path whose first name is that of a connected folder is that folder's, all others
- * are memory's. A connected folder has an empty one of its name in memory, so that listings show it; that one can be neither moved nor removed,
- * and names do not move between the two (XDEV: programs copy).
+ * are memory's. A connected folder has an empty one of its name in memory, so that listings show it; that one can be neither moved, removed nor
+ * filled, whatever path leads there, and names do not move between the two (XDEV: programs copy).
  */
 import { wasi } from '@bjorn3/browser_wasi_shim';
 import type { MemoryShare } from '../../shared/wasi/memory-share.ts';
@@ -28,7 +28,7 @@ export class Mounts implements ServedShare {
     for (let i = 1; ; i++) {
       const name = i === 1 ? handle.name : `${handle.name} ${i}`;
       try {
-        this.#memory.makeDirectory(name);
+        this.#memory.makeSealed(name);
       } catch (error) {
         if (error instanceof FileError && error.errno === wasi.ERRNO_EXIST) continue;
         throw error;
@@ -39,7 +39,7 @@ export class Mounts implements ServedShare {
   }
 
   disconnect(name: string): void {
-    if (this.#mounts.delete(name)) this.#memory.removeDirectory(name);
+    if (this.#mounts.delete(name)) this.#memory.removeSealed(name);
   }
 
   stat(path: string, follow: boolean): FileStat | Promise<FileStat> {

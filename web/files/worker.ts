@@ -21,7 +21,7 @@ const CAPACITY = 512 << 20;
 const PORTION = 1 << 20;
 /** changes are told at most so often, in ms */
 const CHANGE_MS = 150;
-const FOLDER: OpenHow = { reads: true, writes: false, creates: false, exclusive: false, truncates: false, directory: true };
+const FOLDER: OpenHow = { reads: true, writes: false, creates: false, exclusive: false, truncates: false, appends: false, directory: true };
 const READ: OpenHow = { ...FOLDER, directory: false };
 const REPLACE: OpenHow = { ...READ, writes: true, creates: true, truncates: true };
 
