@@ -21,7 +21,7 @@ test('an image that was cut off, or whose lengths are none, is damaged', async (
   for (const cut of [[1], [1, 90], [1, 2, 0], [0, 0xff, 0xff, 0xff, 0xff, 0x0f], [0, 0x80, 0x80, 0x80, 0x80, 0x10], [0, 0x80, 0x80, 0x80, 0x80, 0x80, 0], [1, 1, 0, 9]]) {
     await expect(describeImage(file([...HEADER, ...cut])), cut.join(' ')).rejects.toEqual(bad(/is damaged or incomplete$/));
   }
-  for (const none of [[], HEADER.slice(0, 3), [...HEADER.slice(0, 3), 0x6e]]) for (const read of [describeImage, readImage]) await expect(read(file(none))).rejects.toEqual(bad(/is not a wasm file$/));
+  for (const none of [[], HEADER.slice(0, 3), [...HEADER.slice(0, 3), 0x6e]]) for (const read of [describeImage, readImage]) await expect(read(file(none))).rejects.toEqual(bad(/is not a wasm file(, but .+)?$/));
 });
 
 test.runIf(process.platform === 'linux')('what is no file is neither waited for nor read to its end, as an image or as a save', async () => {
