@@ -34,11 +34,14 @@ struct terminal {
 };
 
 static struct terminal terminals[TERMINALS];
+/** the command has pipes */
+static bool silent;
 static const char *const device_names[TERMINALS] = {NULL, "tty2", "tty3", "tty4"};
 
 static void flush(struct terminal *terminal) {
   if (terminal->output_len == 0) return;
-  if (terminal == terminals) host_write_out(terminal->output, terminal->output_len);
+  if (terminal == terminals && silent) host_write(HOST_ERR, terminal->output, terminal->output_len);
+  else if (terminal == terminals) host_write_out(terminal->output, terminal->output_len);
   else if (terminal->state == OPEN && terminal->fd >= 0) host_write(terminal->fd, terminal->output, terminal->output_len);
   terminal->output_len = 0;
 }
@@ -68,6 +71,8 @@ void terminal_open_stdin(bool open) {
   terminals[0].ended = false;
   terminals[0].held_len = 0;
 }
+
+void terminal_be_silent(void) { silent = true; }
 
 static void open_device(u32 n) { terminals[n].fd = host_open_device(DEVICE_DIRECTORY, device_names[n]); }
 

@@ -91,8 +91,8 @@ async function invoke(command: C2wNetCommand, context: CliContext): Promise<numb
 /** The command line of `portside run` that does the same. */
 export function runArguments({ words: [image, ...args], publish, mac, verbose, runtime }: C2wNetCommand): string[] {
   const flags = [...runtime, ...publish.map((text) => `--publish=${text}`), ...(mac === null ? [] : [`--mac=${mac}`]), ...(verbose ? ['--verbose'] : [])];
-  // The socket's place is run's affair.
-  return ['--net', ...flags, '--', image, ...withoutNetFlag(args)];
+  // The socket's place is run's affair; a terminal is what c2w's runtimes give whatever stdin is.
+  return ['--net', '--tty', ...flags, '--', image, ...withoutNetFlag(args)];
 }
 
 async function listenForPages(command: C2wNetCommand, context: CliContext): Promise<number> {

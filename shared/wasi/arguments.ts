@@ -28,6 +28,10 @@ export interface CommandLine {
   listenFd?: number;
   /** the image's own when absent */
   memoryMiB?: number;
+  /** the command gets a terminal, the default, or pipes, where the image knows them */
+  tty?: boolean;
+  /** false: the host's stdin is left alone */
+  stdin?: boolean;
 }
 
 /** The whole argv, with the image's name as argv[0]. */
@@ -40,6 +44,8 @@ export function guestArguments(info: ImageInfo, line: CommandLine): string[] {
   }
   if (info.ours && line.hostname) argv.push('--hostname', line.hostname);
   if (info.ours && line.memoryMiB !== undefined) argv.push(`--memory=${line.memoryMiB}`);
+  if (info.pipes && line.tty === false) argv.push('--no-tty');
+  if (info.ours && line.stdin === false) argv.push('--no-stdin');
   argv.push(...line.args);
   return argv;
 }
@@ -145,6 +151,12 @@ export function withoutNetFlag(args: readonly string[]): string[] {
   const { flags, command } = parseImageFlags(args);
   const kept = flags.filter(({ name }) => name !== 'net').map(({ name, value }) => (value === '' && !VALUE_FLAGS.test(`--${name}`) ? `--${name}` : `--${name}=${value}`));
   return [...kept, ...(command[0]?.startsWith('-') === true ? ['--'] : []), ...command];
+}
+
+/** Which of `--tty` and `--no-tty` the image's flags say last; null: neither. */
+export function saysTty(args: readonly string[]): boolean | null {
+  const said = parseImageFlags(args).flags.findLast(({ name }) => name === 'tty' || name === 'no-tty');
+  return said === undefined ? null : said.name === 'tty';
 }
 
 /** Whether the image's flags say `--no-stdin`: then the host's stdin is left alone. */
