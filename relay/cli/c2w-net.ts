@@ -85,14 +85,15 @@ export function parseC2wNet(args: string[]): C2wNetCommand | 'help' {
 
 async function invoke(command: C2wNetCommand, context: CliContext): Promise<number> {
   const { run } = await import('./run.ts');
-  return run(runArguments(command), context);
+  // Runtimes of c2w's images have one terminal, whatever our streams are.
+  return run(runArguments(command), context, { tty: true });
 }
 
 /** The command line of `portside run` that does the same. */
 export function runArguments({ words: [image, ...args], publish, mac, verbose, runtime }: C2wNetCommand): string[] {
   const flags = [...runtime, ...publish.map((text) => `--publish=${text}`), ...(mac === null ? [] : [`--mac=${mac}`]), ...(verbose ? ['--verbose'] : [])];
-  // The socket's place is run's affair; a terminal is what c2w's runtimes give whatever stdin is.
-  return ['--net', '--tty', ...flags, '--', image, ...withoutNetFlag(args)];
+  // The socket's place is run's affair.
+  return ['--net', ...flags, '--', image, ...withoutNetFlag(args)];
 }
 
 async function listenForPages(command: C2wNetCommand, context: CliContext): Promise<number> {

@@ -23,8 +23,9 @@ export interface RunCommand extends RunOptions {
   elsewhere?: { runtime: string; old: boolean } & Pick<ElsewhereOptions, 'runtimeFlags' | 'wasiAddress'>;
 }
 
-export async function run(args: string[], context: CliContext): Promise<number> {
-  const options: RunCommand = { ...await parseRun(args, context), report: (line) => context.warn(line) };
+/** `defaults` are for what the command line leaves open. */
+export async function run(args: string[], context: CliContext, defaults: Pick<RunCommand, 'tty'> = {}): Promise<number> {
+  const options: RunCommand = { ...defaults, ...await parseRun(args, context), report: (line) => context.warn(line) };
   const { elsewhere } = options;
   const runIt = elsewhere === undefined ? (await import('../run/run.ts')).run : await runnerElsewhere(elsewhere, context);
   return withCapture(options.pcap ?? null, context, (capture) => runIt(capture === null ? options : { ...options, createNetwork: capture.createNetwork }));
