@@ -310,14 +310,23 @@ void control_send_resume(const struct options *options) {
   control_turn();
 }
 
-void control_send_terminal(const char *what, u32 number) {
+/* One variable, and the word that it belongs to. */
+static void send_word(const char *variable, u32 number, const char *word) {
   reserve(OUTPUT_FIXED);
-  put("PS_TTY=");
+  put(variable);
+  put("=");
   put_decimal(number, 1);
   put("\n");
-  put(what);
+  put(word);
   put("\n");
   control_turn();
+}
+
+void control_send_terminal(const char *what, u32 number) { send_word("PS_TTY", number, what); }
+
+void control_send_key(u32 signal) {
+  // Not one behind the other without end, nor in the middle of the start.
+  if (control.ready && control.output_len > 0 && control.output_start == control.output_len) send_word("PS_SIGNAL", signal, "key");
 }
 
 void control_follow_clock(void) {

@@ -19,6 +19,8 @@ void control_ask_ports(void);
 void control_send_resume(const struct options *options);
 /** Queues the lines by which the agent opens a shell on terminal `number`, or hangs it up. */
 void control_send_terminal(const char *what, u32 number);
+/** Tells the agent that the key of `signal` was typed on the first terminal, unless it still has lines to read. */
+void control_send_key(u32 signal);
 /** Tells the agent the time if the host's wall clock was set, or went on while the host slept. */
 void control_follow_clock(void);
 /** Moves what waits into the guest; called each turn. */
