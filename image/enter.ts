@@ -53,7 +53,12 @@ export async function buildEnter(workdir: string, identity: Identity): Promise<U
 
 /** The program that sets the wall clock. */
 export async function buildClock(): Promise<Uint8Array> {
-  const code = assemble(await readSource('clock'), START, () => ({}));
+  return assembleProgram(await readSource('clock'));
+}
+
+/** The executable of a `source` that needs no data of ours. */
+export function assembleProgram(source: string): Uint8Array {
+  const code = assemble(source, START, () => ({}));
   return Buffer.concat([elfHeaders(START - BASE + code.length), code]);
 }
 

@@ -327,6 +327,11 @@ void control_send_terminal(const char *what, u32 number) { send_word("PS_TTY", n
 void control_send_signal(u32 number) { send_word("PS_SIGNAL", number, "signal"); }
 void control_send_broken(u32 number) { send_word("PS_BROKEN", number, "broken"); }
 
+void control_send_key(u32 signal) {
+  // Not one behind the other without end, nor in the middle of the start.
+  if (control.ready && control.output_len > 0 && control.output_start == control.output_len) send_word("PS_SIGNAL", signal, "key");
+}
+
 void control_follow_clock(void) {
   i64 moved_ns = wall_ahead() - control.wall_ahead_ns;
   if (moved_ns < WALL_TOLERANCE_NS && moved_ns > -WALL_TOLERANCE_NS) return;

@@ -7,7 +7,11 @@
 
 #define READ_MAX 1024
 #define OUTPUT_MAX 16384
+#define INTERRUPT 0x03
 #define END_OF_TRANSMISSION 0x04
+#define QUIT 0x1c
+#define GUEST_SIGINT 2u
+#define GUEST_SIGQUIT 3u
 #define DEVICE_DIRECTORY "/portside"
 #define NO_DEVICE (-1)
 
@@ -171,6 +175,15 @@ static void on_end(u32 n) {
   control_send_terminal("hangup", n + 1);
 }
 
+/* ^C and ^\: PID 1 gets no signal from a terminal unless it handles it, so the agent looks whether that was meant. */
+static void look_for_keys(const u8 *bytes, u32 len) {
+  for (u32 i = 0; i < len; i++) {
+    if (bytes[i] != INTERRUPT && bytes[i] != QUIT) continue;
+    control_send_key(bytes[i] == INTERRUPT ? GUEST_SIGINT : GUEST_SIGQUIT);
+    return;
+  }
+}
+
 void terminal_read(u32 n) {
   u8 bytes[READ_MAX];
   i64 len = n == 0 ? host_read_in(bytes, READ_MAX) : host_read(terminals[n].fd, bytes, READ_MAX);
@@ -180,6 +193,7 @@ void terminal_read(u32 n) {
   }
   if (len == HOST_NOTHING_YET) return;
   take_all(&terminals[n], bytes, (u32)len);
+  if (n == 0) look_for_keys(bytes, (u32)len);
   if (n == 0 || terminals[n].state != CLOSED) return;
   terminals[n].state = OPEN;
   control_send_terminal("open", n + 1);
