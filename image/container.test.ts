@@ -112,7 +112,7 @@ async function makeLinked(): Promise<string> {
     defaults: { name: 'linked', entrypoint: [], cmd: ['sh'], env: { PATH: '/bin', HOME: '/home/app', FROM_IMAGE: 'yes' }, workdir: '/home/app', identity: { uid: USER, gid: GROUP, groups: [7] }, greeting: '', warm: ':' },
   });
   const out = join(dir, 'linked.wasm');
-  await takeSnapshot((await buildMachine()).path, inDir, out, { version: 1, name: 'linked', title: 'linked', net: 'qemu', resize: true, ports: true, terminals: 4, memoryMiB: 128 }, () => undefined, { embed: true });
+  await takeSnapshot((await buildMachine()).path, inDir, out, { version: 1, name: 'linked', title: 'linked', net: 'qemu', resize: true, ports: true, pipes: true, terminals: 4, memoryMiB: 128 }, () => undefined, { embed: true });
   return out;
 }
 
@@ -147,6 +147,12 @@ async function typed(image: string, args: string[], steps: Array<[shows: RegExp,
   const [status] = await once(child, 'close') as [number | null];
   return { status, screen };
 }
+
+test('streams of a user, without a terminal', () => {
+  const script = 'id -u; for i in 0 1 2; do [ -p /dev/fd/$i ] || echo "no pipe $i"; done; echo out >/dev/stdout; echo err >/dev/stderr; echo again >/proc/self/fd/1; stat -Lc %u:%g:%a /proc/self/fd/1; cat; exit 3';
+  const child = spawnSync(process.execPath, ['--no-warnings', RUNNER, linked, '--no-tty', '--', 'sh', '-c', script], { input: 'a\nb\x04', encoding: 'utf8', timeout: TIMEOUT_MS });
+  expect([child.status, child.stdout, child.stderr]).toEqual([3, `${USER}\nout\nagain\n${USER}:${GROUP}:600\na\nb\x04`, 'err\n']);
+}, TIMEOUT_MS);
 
 interface Line {
   /** a shell's; what it says on both outputs is judged */

@@ -113,6 +113,11 @@ describe.skipIf(!existsSync(IMAGE))('without a terminal', () => {
     expect([stdout, stderr]).toEqual(['y\ny\n4\n', 'yes 141\n']);
   }, WAIT_MS);
 
+  test('output that can\'t be written is an error', () => {
+    const { status, stderr } = spawnSync('bash', ['-c', `${process.execPath} ${BIN} run ${IMAGE} echo lost >/dev/full`], { encoding: 'utf8', timeout: WAIT_MS });
+    expect([status, stderr]).toEqual([1, 'portside run: stdout can\'t be written: ENOSPC\n']);
+  }, WAIT_MS);
+
   test('signals are for the command first', async () => {
     const names = ['HUP', 'QUIT', 'USR1', 'USR2', 'INT'];
     const run = new Run(IMAGE, 'sh', '-c', `for s in ${names.join(' ')}; do trap "echo got $s" $s; done; trap 'echo out; exit 7' TERM; echo ready; while :; do sleep 0.1; done`);

@@ -2,7 +2,8 @@
  * stdin, stdout and stderr of this process as those of a command without a terminal.
  *
  * Bytes as they are, each stream by itself. Output goes at the pace of its reader, and a stream whose reader has gone is abandoned: the
- * command's own pipe breaks, and what it does then is its affair. Nothing here ends a run.
+ * command's own pipe breaks, and what it does then is its affair. Nothing here ends a run; but where something else than a reader's leave
+ * kept output from being written (a full disk), a run that went well did not.
  */
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { Drain } from '../../shared/memory/drain.ts';
@@ -24,9 +25,14 @@ export class Pipes {
   constructor(memory: ContainerMemory, stdin: boolean) {
     this.#stdin = new StdinFeed(memory);
     const wake = new Wake(memory.control);
-    this.#outputs = [new Output(memory.stdout, process.stdout, wake), new Output(memory.stderr, process.stderr, wake)];
+    this.#outputs = [new Output(memory, 'stdout', wake), new Output(memory, 'stderr', wake)];
     this.outputDone = Promise.all(this.#outputs.map(({ done }) => done));
     if (stdin) this.#stdin.open();
+  }
+
+  /** Why output was lost, for people; null: it was not. */
+  get failure(): string | null {
+    return this.#outputs.map(({ failure }) => failure).find((one) => one !== null) ?? null;
   }
 
   close(): void {
@@ -37,15 +43,18 @@ export class Pipes {
 
 class Output {
   readonly done: Promise<void>;
+  failure: string | null = null;
   readonly #ring: Ring;
+  readonly #name: 'stdout' | 'stderr';
   readonly #stream: NodeJS.WriteStream;
   readonly #wake: Wake;
   readonly #drain: Drain;
   #onDone: () => void = () => {};
 
-  constructor(buffer: ArrayBufferLike, stream: NodeJS.WriteStream, wake: Wake) {
-    this.#ring = new Ring(buffer);
-    this.#stream = stream;
+  constructor(memory: ContainerMemory, name: 'stdout' | 'stderr', wake: Wake) {
+    this.#name = name;
+    this.#ring = new Ring(memory[name]);
+    this.#stream = process[name];
     this.#wake = wake;
     this.done = new Promise((resolve) => { this.#onDone = resolve; });
     this.#stream.on('error', this.#onError);
@@ -65,7 +74,8 @@ class Output {
     this.#stream.write(bytes, (error) => { if (!error) next(); });
   };
 
-  readonly #onError = (): void => {
+  readonly #onError = (error: NodeJS.ErrnoException): void => {
+    if (error.code !== 'EPIPE') this.failure = `${this.#name} can't be written: ${error.code ?? error.message}`;
     this.#ring.abandon();
     this.#wake.bump();
     this.#onDone();

@@ -146,6 +146,8 @@ async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, strea
       return message;
     });
     const outcome = await Promise.race([killed, finished]);
+    const failure = ours instanceof Pipes ? ours.failure : null;
+    if (failure !== null) throw new RelayError('RELAY_OUTPUT_LOST', failure);
     if (typeof outcome !== 'number') return statusOf(outcome);
     if (options.save !== undefined && terminal !== null) await keep(options.save, info, memory, terminal, ended, options);
     return outcome;
