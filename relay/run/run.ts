@@ -131,7 +131,7 @@ async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, strea
   const { memory } = start;
   const terminal = streams.tty ? new Terminal({ memory, stdin: streams.stdin, resize: info.resize, onKill }) : null;
   const ours = terminal ?? new Pipes(memory, streams.stdin);
-  const forgetSignals = passSignalsOn({ memory, reaches: info.pipes && options.save === undefined, graceMs: options.stopTimeoutMs ?? STOP_TIMEOUT_MS, onKill });
+  const forgetSignals = passSignalsOn({ memory, reaches: info.pipes && options.save === undefined && options.resume === undefined, graceMs: options.stopTimeoutMs ?? STOP_TIMEOUT_MS, onKill });
   const ended = new Promise<ThreadMessage>((resolve, reject) => {
     thread.on('message', (message: ThreadMessage) => {
       if (message.type === 'resumed') terminal?.showAgain(message.screen);

@@ -2,8 +2,8 @@
  * Signals that this process gets, on their way to the command in the container.
  *
  * SIGHUP, SIGINT and SIGTERM mean an end: the command gets them first, and what is still there after the grace time is killed, as is one
- * that is told so a third time. Others are the command's own affair. Where the command can't be reached (another's image, a container
- * that is to be saved) those three end the container at once, as they would end a program.
+ * that is told so a third time. Others are the command's own affair. Where the command can't be reached (another's
+ * image), and in a container that is to be saved or was, those three end it all at once, as they would end a program.
  */
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { Wake } from '../../shared/memory/wake.ts';
