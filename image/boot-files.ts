@@ -25,7 +25,7 @@ export async function writeBootFiles(inDir: string, lock: Lock, options: BootOpt
   const { memoryMiB, modules, defaults, disk } = options;
   const kernel = await loadKernel(lock);
   const busybox = await readDeb(await readPackage(lock.packages[lock.groups.busybox[0]]));
-  const initramfs = await buildInitramfs(busybox, kernel.modules(modules), defaults, disk === null ? '/' : '/root', EPOCH);
+  const initramfs = await buildInitramfs(busybox, kernel.modules(modules), defaults, EPOCH);
   if (disk === null) addBusyboxRoot(initramfs);
   const config = [...memoryLines(memoryMiB), `cmdline=${CMDLINE}`, `epoch=${EPOCH}`];
   if (disk !== null && disk !== 'embedded') config.push(`disk=${disk.file}`);

@@ -118,7 +118,7 @@ async function make(name: string, dir: string, machine: MachineBuild, lock: Lock
   await rm(work, { recursive: true, force: true });
   await mkdir(inDir, { recursive: true });
 
-  const section: ImageSection = { version: 1, name, title: recipe.title, net: 'qemu', resize: true, ports: true, terminals: 4, memoryMiB: recipe.memoryMiB };
+  const section: ImageSection = { version: 1, name, title: recipe.title, net: 'qemu', resize: true, ports: true, pipes: true, terminals: 4, memoryMiB: recipe.memoryMiB };
   const image: BuiltImage = { name, title: recipe.title, description: recipe.description, file: `${name}.wasm`, bytes: 0, sha256: '', ...(recipe.isDefault ? { default: true as const } : {}) };
 
   if (recipe.root !== null) {

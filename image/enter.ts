@@ -1,8 +1,8 @@
 /*
- * The agent's own programs as ELF executables: /etc/portside/enter starts the command, with what it is to enter; /etc/portside/clock
- * sets the clock.
+ * The agent's own programs as ELF executables: /etc/portside/enter starts the command and what is in further terminals;
+ * /etc/portside/clock sets the clock.
  *
- *   0x10000  ELF header, program header | code and texts | uid gid group_count groups[] | root, workdir | buffer (not in the file)
+ *   0x10000  ELF header, program header | code and texts | uid gid group_count groups[] | workdir | buffer (not in the file)
  *
  * One segment holds all of it, at a fixed address.
  */
@@ -28,11 +28,11 @@ export interface Identity {
 
 export const ROOT_IDENTITY: Identity = { uid: 0, gid: 0, groups: [] };
 
-/** The program that enters `root` (as the agent sees it), goes to `workdir` inside and becomes `identity`. */
-export async function buildEnter(root: string, workdir: string, identity: Identity): Promise<Uint8Array> {
+/** The program that goes to `workdir` inside of the container and becomes `identity`. */
+export async function buildEnter(workdir: string, identity: Identity): Promise<Uint8Array> {
   const source = await readSource('enter');
   const ids = new Uint8Array(Uint32Array.of(identity.uid, identity.gid, identity.groups.length, ...identity.groups).buffer);
-  const texts = Buffer.from(`${root}\0${workdir}\0`);
+  const texts = Buffer.from(`${workdir}\0`);
   let dataAt = 0;
   const code = assemble(source, START, (end) => {
     dataAt = Math.ceil(end / 8) * 8;
@@ -40,7 +40,7 @@ export async function buildEnter(root: string, workdir: string, identity: Identi
     const buffer = textsAt + texts.length;
     return {
       uid: dataAt, gid: dataAt + 4, group_count: dataAt + 8, groups: dataAt + 12,
-      root: textsAt, workdir: textsAt + Buffer.byteLength(root) + 1, buffer, buffer_end: buffer + BUFFER_LEN - 1,
+      workdir: textsAt, buffer, buffer_end: buffer + BUFFER_LEN - 1,
     };
   });
   const file = Buffer.alloc(dataAt - BASE + ids.length + texts.length);
@@ -53,7 +53,12 @@ export async function buildEnter(root: string, workdir: string, identity: Identi
 
 /** The program that sets the wall clock. */
 export async function buildClock(): Promise<Uint8Array> {
-  const code = assemble(await readSource('clock'), START, () => ({}));
+  return assembleProgram(await readSource('clock'));
+}
+
+/** The executable of a `source` that needs no data of ours. */
+export function assembleProgram(source: string): Uint8Array {
+  const code = assemble(source, START, () => ({}));
   return Buffer.concat([elfHeaders(START - BASE + code.length), code]);
 }
 

@@ -23,7 +23,7 @@ describe('image.conf', () => {
   });
 
   test('the agent is valid shell', () => {
-    for (const file of ['init', 'dhcp']) execFileSync('sh', ['-n', new URL(`guest/${file}`, import.meta.url).pathname]);
+    for (const file of ['init', 'container', 'trust', 'dhcp']) execFileSync('sh', ['-n', new URL(`guest/${file}`, import.meta.url).pathname]);
   });
 });
 

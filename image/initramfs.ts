@@ -1,4 +1,4 @@
-/* The initramfs of an image: busybox, the guest agent, kernel modules and the image's defaults. For `busybox` it is the container's root too. */
+/* The initramfs of an image: busybox, the guest agent, kernel modules and the image's defaults. `busybox` has its container's root in it, too. */
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { ImageBuildError } from './image-error.ts';
@@ -22,17 +22,12 @@ export interface ImageDefaults {
   warm: string;
 }
 
-/** Where the agent has the container's root: the disk's, or its own. */
-export type RootPlace = '/root' | '/';
-
 /** Builds the tree. `modules` are stripped modules in the order to load them. */
-export async function buildInitramfs(busybox: Deb, modules: Map<string, Uint8Array>, defaults: ImageDefaults, root: RootPlace, epoch: number): Promise<Tree> {
+export async function buildInitramfs(busybox: Deb, modules: Map<string, Uint8Array>, defaults: ImageDefaults, epoch: number): Promise<Tree> {
   const binary = busybox.entries.find(({ path }) => path === 'usr/bin/busybox' || path === 'bin/busybox');
   if (binary === undefined) throw new ImageBuildError('the busybox package has no busybox');
   const tree = new Tree(epoch);
-  for (const dir of ['bin', 'sbin', 'usr/bin', 'usr/sbin', 'etc/portside/modules', 'dev', 'proc', 'sys', 'run', 'var']) tree.mkdir(dir);
-  tree.mkdir('root', 0o700);
-  tree.mkdir('tmp', 0o1777);
+  for (const dir of ['bin', 'etc/portside/modules', 'dev', 'proc', 'sys', 'root']) tree.mkdir(dir);
   tree.write('bin/busybox', binary.data, 0o755);
   // Before virtio_mmio is loaded there is no console; the kernel wants the node all the same.
   tree.put('dev/console', makeInode('char', 0o600, { major: 5, minor: 1, mtime: epoch }));
@@ -41,20 +36,24 @@ export async function buildInitramfs(busybox: Deb, modules: Map<string, Uint8Arr
   tree.write('etc/portside/modules/order', [...modules.keys()].map((name) => `${name}\n`).join(''));
   tree.write('etc/portside/image.conf', configLines(defaults));
   tree.write('init', await guestFile('init'), 0o755);
-  tree.write('etc/portside/dhcp', await guestFile('dhcp'), 0o755);
-  tree.write('etc/portside/enter', await buildEnter(root, defaults.workdir, defaults.identity), 0o755);
+  for (const name of ['dhcp', 'container', 'trust']) tree.write(`etc/portside/${name}`, await guestFile(name), 0o755);
+  tree.write('etc/portside/enter', await buildEnter(defaults.workdir, defaults.identity), 0o755);
   tree.write('etc/portside/clock', await buildClock(), 0o755);
   return tree;
 }
 
-/** What makes the initramfs a container of its own: users, names, a page for the web server. */
+/** The container's root for an image without a disk: busybox (the agent's own file, by a second name), users, names, a page for the web server. */
 export function addBusyboxRoot(tree: Tree): void {
-  tree.write('etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n');
-  tree.write('etc/group', 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n');
-  tree.write('etc/shadow', 'root:*:20000:0:99999:7:::\n', 0o600);
-  tree.write('etc/os-release', 'NAME="BusyBox"\nID=busybox\nPRETTY_NAME="BusyBox on Portside"\n');
-  tree.write('etc/profile', "export PS1='\\h:\\w\\$ '\nalias ll='ls -l'\n");
-  tree.write('var/www/index.html', '<!doctype html><title>Portside</title><h1>It works!</h1>\n');
+  for (const dir of ['bin', 'sbin', 'usr/bin', 'usr/sbin', 'dev', 'proc', 'sys', 'run', 'var']) tree.mkdir(`root/${dir}`);
+  tree.mkdir('root/root', 0o700);
+  tree.mkdir('root/tmp', 0o1777);
+  tree.put('root/bin/busybox', tree.lookup('bin/busybox')!);
+  tree.write('root/etc/passwd', 'root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n');
+  tree.write('root/etc/group', 'root:x:0:\ntty:x:5:\nnogroup:x:65534:\n');
+  tree.write('root/etc/shadow', 'root:*:20000:0:99999:7:::\n', 0o600);
+  tree.write('root/etc/os-release', 'NAME="BusyBox"\nID=busybox\nPRETTY_NAME="BusyBox on Portside"\n');
+  tree.write('root/etc/profile', "export PS1='\\h:\\w\\$ '\nalias ll='ls -l'\n");
+  tree.write('root/var/www/index.html', '<!doctype html><title>Portside</title><h1>It works!</h1>\n');
 }
 
 function guestFile(name: string): Promise<Uint8Array> {

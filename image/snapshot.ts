@@ -20,6 +20,8 @@ export interface ImageSection {
   net: 'qemu' | 'socket';
   resize: boolean;
   ports: boolean;
+  /** without a terminal the command's streams are pipes, and it gets signals */
+  pipes: boolean;
   /** how many terminals the machine has */
   terminals: 4;
   memoryMiB: number;

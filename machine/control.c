@@ -282,6 +282,7 @@ void control_send_start(const struct options *options, u32 memory_blocks) {
   put("\nPS_HOSTNAME=");
   put_quoted(options->hostname, text_len(options->hostname));
   put(options->stdin_open ? "\nPS_STDIN=1\n" : "\nPS_STDIN=0\n");
+  put(options->tty ? "PS_PIPES=0\n" : "PS_PIPES=1\n");
   put("PS_ENTRYPOINT=");
   put_quoted(options->entrypoint, text_len(options->entrypoint));
   put(options->has_entrypoint ? "\nPS_HAS_ENTRYPOINT=1\n" : "\nPS_HAS_ENTRYPOINT=0\n");
@@ -310,14 +311,25 @@ void control_send_resume(const struct options *options) {
   control_turn();
 }
 
-void control_send_terminal(const char *what, u32 number) {
+/* One variable, and the word that it belongs to. */
+static void send_word(const char *variable, u32 number, const char *word) {
   reserve(OUTPUT_FIXED);
-  put("PS_TTY=");
+  put(variable);
+  put("=");
   put_decimal(number, 1);
   put("\n");
-  put(what);
+  put(word);
   put("\n");
   control_turn();
+}
+
+void control_send_terminal(const char *what, u32 number) { send_word("PS_TTY", number, what); }
+void control_send_signal(u32 number) { send_word("PS_SIGNAL", number, "signal"); }
+void control_send_broken(u32 number) { send_word("PS_BROKEN", number, "broken"); }
+
+void control_send_key(u32 signal) {
+  // Not one behind the other without end, nor in the middle of the start.
+  if (control.ready && control.output_len > 0 && control.output_start == control.output_len) send_word("PS_SIGNAL", signal, "key");
 }
 
 void control_follow_clock(void) {

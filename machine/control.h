@@ -19,6 +19,12 @@ void control_ask_ports(void);
 void control_send_resume(const struct options *options);
 /** Queues the lines by which the agent opens a shell on terminal `number`, or hangs it up. */
 void control_send_terminal(const char *what, u32 number);
+/** Queues the lines by which the agent sends the command signal `number`. */
+void control_send_signal(u32 number);
+/** Queues the lines by which the agent closes the command's stdout (1) or stderr (2): nobody reads it any more. */
+void control_send_broken(u32 number);
+/** Tells the agent that the key of `signal` was typed on the first terminal, unless it still has lines to read. */
+void control_send_key(u32 signal);
 /** Tells the agent the time if the host's wall clock was set, or went on while the host slept. */
 void control_follow_clock(void);
 /** Moves what waits into the guest; called each turn. */

@@ -26,11 +26,17 @@ void host_random(void *bytes, size_t len);
 u32 host_args(char ***texts);
 u32 host_environment(char ***texts);
 
-/** Writes all of it to stdout; output to a terminal that is gone is dropped. */
-void host_write_out(const u8 *bytes, size_t len);
-
 #define HOST_NOTHING_YET 0
 #define HOST_ENDED (-1)
+#define HOST_OUT 1
+#define HOST_ERR 2
+/** Writes all of it to stdout; output to a terminal that is gone is dropped. */
+void host_write_out(const u8 *bytes, size_t len);
+/** Writes what HOST_OUT or HOST_ERR takes without waiting, if the host can tell; HOST_NOTHING_YET, or HOST_ENDED: nobody reads it. */
+i64 host_write_some(i32 fd, const u8 *bytes, size_t len);
+/** Waits until it takes something. */
+void host_wait_writable(i32 fd);
+
 /** Up to `len` bytes of stdin, HOST_NOTHING_YET, or HOST_ENDED; to be called when a poll said so. */
 i64 host_read_in(u8 *bytes, size_t len);
 
@@ -64,6 +70,8 @@ void host_close(i32 fd);
 /** of the `n`th of some devices */
 #define HOST_POLL_DEVICE(n) (4u << (n))
 #define HOST_DEVICES_MAX 8u
+#define HOST_POLL_OUT (1u << 16)
+#define HOST_POLL_ERR (1u << 17)
 #define HOST_POLL_FOREVER (~0ull)
 
 /** What a poll waits for. */
@@ -76,6 +84,8 @@ struct host_wanted {
   /** devices that are to have something to read; negative: not this one */
   const i32 *devices;
   u32 device_count;
+  /** stdout, stderr take something */
+  bool out, err;
 };
 
 /** Waits for at most `timeout_ns`; says which came. */

@@ -81,6 +81,17 @@ void host_write_out(const u8 *bytes, size_t len) {
   }
 }
 
+i64 host_write_some(i32 fd, const u8 *bytes, size_t len) {
+  ssize_t written = write(fd, bytes, len);
+  if (written >= 0) return written;
+  return errno == EAGAIN || errno == EINTR ? HOST_NOTHING_YET : HOST_ENDED;
+}
+
+void host_wait_writable(i32 fd) {
+  struct pollfd polled = {.fd = fd, .events = POLLOUT};
+  poll(&polled, 1, -1);
+}
+
 i64 host_read_in(u8 *bytes, size_t len) {
   ssize_t got = read(0, bytes, len);
   if (got > 0) return got;
@@ -109,9 +120,7 @@ i64 host_read(i32 fd, u8 *bytes, size_t len) {
 }
 
 void host_write(i32 fd, const u8 *bytes, size_t len) {
-  (void)fd;
-  (void)bytes;
-  (void)len;
+  if (fd == HOST_ERR && write(fd, bytes, len) < 0) return;
 }
 
 u64 host_file_size(i32 fd) {
@@ -162,10 +171,15 @@ void host_close(i32 fd) {
 }
 
 u32 host_poll(const struct host_wanted *wanted, u64 timeout_ns) {
-  struct pollfd polled[2] = {{.fd = wanted->in ? 0 : -1, .events = POLLIN}, {.fd = wanted->socket, .events = wanted->socket_writes ? POLLIN | POLLOUT : POLLIN}};
+  struct pollfd polled[] = {
+      {.fd = wanted->in ? 0 : -1, .events = POLLIN},
+      {.fd = wanted->socket, .events = wanted->socket_writes ? POLLIN | POLLOUT : POLLIN},
+      {.fd = wanted->out ? HOST_OUT : -1, .events = POLLOUT},
+      {.fd = wanted->err ? HOST_ERR : -1, .events = POLLOUT},
+  };
   struct timespec timeout = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
-  if (ppoll(polled, 2, timeout_ns == HOST_POLL_FOREVER ? NULL : &timeout, NULL) <= 0) return 0;
-  return (polled[0].revents ? HOST_POLL_IN : 0) | (polled[1].revents ? HOST_POLL_SOCKET : 0);
+  if (ppoll(polled, COUNT_OF(polled), timeout_ns == HOST_POLL_FOREVER ? NULL : &timeout, NULL) <= 0) return 0;
+  return (polled[0].revents ? HOST_POLL_IN : 0) | (polled[1].revents ? HOST_POLL_SOCKET : 0) | (polled[2].revents ? HOST_POLL_OUT : 0) | (polled[3].revents ? HOST_POLL_ERR : 0);
 }
 
 int main(int argc, char **argv) {

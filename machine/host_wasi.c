@@ -77,7 +77,8 @@ static void write_all(u32 fd, const u8 *bytes, size_t len) {
     struct iovec vector = {(void *)bytes, (u32)len};
     u32 done = 0;
     errno_t error = wasi_fd_write(fd, &vector, 1, &done);
-    if (error != ERRNO_SUCCESS && error != ERRNO_AGAIN && error != ERRNO_INTR) return;
+    if (error == ERRNO_AGAIN) host_wait_writable((i32)fd);
+    else if (error != ERRNO_SUCCESS && error != ERRNO_INTR) return;
     bytes += done;
     len -= done;
   }
@@ -127,6 +128,14 @@ u32 host_environment(char ***texts) {
 
 void host_write(i32 fd, const u8 *bytes, size_t len) { write_all((u32)fd, bytes, len); }
 void host_write_out(const u8 *bytes, size_t len) { write_all(1, bytes, len); }
+
+i64 host_write_some(i32 fd, const u8 *bytes, size_t len) {
+  struct iovec vector = {(void *)bytes, (u32)len};
+  u32 done = 0;
+  errno_t error = wasi_fd_write((u32)fd, &vector, 1, &done);
+  if (error == ERRNO_AGAIN || error == ERRNO_INTR) return HOST_NOTHING_YET;
+  return error == ERRNO_SUCCESS && done <= len ? (i64)done : HOST_ENDED;
+}
 
 i64 host_read(i32 fd, u8 *bytes, size_t len) {
   struct iovec vector = {bytes, (u32)len};
@@ -256,7 +265,7 @@ _Static_assert(sizeof(struct subscription) == 48 && sizeof(struct event) == 32, 
 #define TAG_WRITE 2
 
 u32 host_poll(const struct host_wanted *wanted, u64 timeout_ns) {
-  struct subscription in[4 + HOST_DEVICES_MAX];
+  struct subscription in[6 + HOST_DEVICES_MAX];
   struct event out[COUNT_OF(in)];
   u32 count = 0, events = 0, ready = 0;
   if (wanted->in) in[count++] = (struct subscription){.userdata = HOST_POLL_IN, .tag = TAG_READ, .subject = 0};
@@ -264,12 +273,21 @@ u32 host_poll(const struct host_wanted *wanted, u64 timeout_ns) {
   if (wanted->socket >= 0 && wanted->socket_writes) in[count++] = (struct subscription){.userdata = HOST_POLL_SOCKET, .tag = TAG_WRITE, .subject = (u32)wanted->socket};
   for (u32 i = 0; i < wanted->device_count; i++)
     if (wanted->devices[i] >= 0) in[count++] = (struct subscription){.userdata = HOST_POLL_DEVICE(i), .tag = TAG_READ, .subject = (u32)wanted->devices[i]};
+  if (wanted->out) in[count++] = (struct subscription){.userdata = HOST_POLL_OUT, .tag = TAG_WRITE, .subject = HOST_OUT};
+  if (wanted->err) in[count++] = (struct subscription){.userdata = HOST_POLL_ERR, .tag = TAG_WRITE, .subject = HOST_ERR};
   // Without anything that may come there is nothing to wait for but a clock that is far away.
   if (timeout_ns == HOST_POLL_FOREVER && count == 0) timeout_ns = 3600000000000ull;
   if (timeout_ns != HOST_POLL_FOREVER) in[count++] = (struct subscription){.tag = TAG_CLOCK, .subject = CLOCK_MONOTONIC, .timeout = timeout_ns};
   if (wasi_poll_oneoff(in, out, count, &events) != ERRNO_SUCCESS) return 0;
   for (u32 i = 0; i < events && i < count; i++) ready |= (u32)out[i].userdata;
   return ready;
+}
+
+void host_wait_writable(i32 fd) {
+  struct subscription in = {.tag = TAG_WRITE, .subject = (u32)fd};
+  struct event out;
+  u32 events;
+  (void)wasi_poll_oneoff(&in, &out, 1, &events);
 }
 
 /* What the host told (times of files, descriptors) lies in dead stack frames: it would get into the snapshot. */

@@ -39,6 +39,7 @@
 #include "map.h"
 #include "mmu.h"
 #include "options.h"
+#include "pipes.h"
 #include "riscv.h"
 #include "shares.h"
 #include "terminal.h"
@@ -83,6 +84,8 @@ static struct {
   bool start_sent;
   /** `/portside/save`, negative: the host does not offer it */
   i32 save_fd;
+  /** `/portside/signal`, likewise */
+  i32 signal_fd;
 } machine;
 
 static struct options options;
@@ -250,6 +253,7 @@ static void build(u64 more) {
   fill_random(generation, sizeof generation);
   vmgenid_init(generation);
   terminal_init();
+  pipes_init();
   control_init();
   link_init();
   net_init(SLOT_NET);
@@ -262,8 +266,10 @@ static void build(u64 more) {
 
 /* ---- the run loop ---- */
 
-/* Devices that are polled: this one, and from 1 on those of the terminals but the first. */
+/* Devices that are polled: these, and from 1 on those of the terminals but the first. */
 #define DEVICE_SAVE 0u
+#define DEVICE_SIGNAL TERMINALS
+#define SIGNALS_MAX 32
 
 /* The host takes the memory while it is read from. */
 static void save(void) {
@@ -278,12 +284,20 @@ static void save(void) {
   if (got == HOST_ENDED) machine.save_fd = -1;
 }
 
+/* Each byte is a signal's number. They wait until the agent has its start. */
+static void read_signals(void) {
+  u8 numbers[SIGNALS_MAX];
+  i64 len = host_read(machine.signal_fd, numbers, sizeof numbers);
+  if (len == HOST_ENDED) machine.signal_fd = -1;
+  for (i64 i = 0; i < len; i++) control_send_signal(numbers[i]);
+}
+
 static u32 poll_host(i32 socket, bool socket_writes, u64 timeout_ns) {
-  i32 devices[TERMINALS] = {[DEVICE_SAVE] = machine.save_fd};
+  i32 devices[TERMINALS + 1] = {[DEVICE_SAVE] = machine.save_fd, [DEVICE_SIGNAL] = machine.start_sent ? machine.signal_fd : -1};
   for (u32 n = 1; n < TERMINALS; n++) devices[n] = terminal_device(n);
-  struct host_wanted wanted = {terminal_wants_input(0), socket, socket_writes, devices, COUNT_OF(devices)};
+  struct host_wanted wanted = {terminal_wants_input(0) || pipes_want_input(), socket, socket_writes, devices, COUNT_OF(devices), pipes_are_blocked(HOST_OUT), pipes_are_blocked(HOST_ERR)};
   // A look at nothing is not worth a call.
-  if (timeout_ns == 0 && !wanted.in && machine.save_fd < 0) return 0;
+  if (timeout_ns == 0 && !wanted.in && !wanted.out && !wanted.err && machine.save_fd < 0 && machine.signal_fd < 0) return 0;
   return host_poll(&wanted, timeout_ns);
 }
 
@@ -297,6 +311,10 @@ static void follow_clock(void) {
 static void poll_world(u32 ready) {
   follow_clock();
   if ((ready & HOST_POLL_IN) && terminal_wants_input(0)) terminal_read(0);
+  if ((ready & HOST_POLL_IN) && pipes_want_input()) pipes_read();
+  if (ready & HOST_POLL_OUT) pipes_go_on(HOST_OUT);
+  if (ready & HOST_POLL_ERR) pipes_go_on(HOST_ERR);
+  if (ready & HOST_POLL_DEVICE(DEVICE_SIGNAL)) read_signals();
   for (u32 n = 1; n < TERMINALS; n++)
     if ((ready & HOST_POLL_DEVICE(n)) && terminal_wants_input(n)) terminal_read(n);
   if (options.net && link_turn()) net_set_up(link_is_up());
@@ -312,6 +330,7 @@ static void end_if_over(void) {
   bool exited = control_has_exit(&status);
   if (!exited && !machine.off) return;
   terminal_flush();
+  pipes_finish();
   host_exit(exited ? status : machine.off_status);
 }
 
@@ -447,10 +466,16 @@ void machine_start(void) {
   machine.phase = PHASE_RUNNING;
   machine.last_poll_ns = machine.last_clock_ns = 0;
   machine.save_fd = host_open_device(DISK_DIRECTORY, "save");
+  machine.signal_fd = host_open_device(DISK_DIRECTORY, "signal");
   net_set_mac(options.mac);
   if (resumed) net_set_up(false);
   if (options.net) link_open(options.listener);
-  terminal_open_stdin(options.stdin_open);
+  if (resumed && !options.tty) host_panic("a saved container has the terminal that it had", "--no-tty");
+  terminal_open_stdin(options.stdin_open && options.tty);
+  if (!options.tty) {
+    terminal_be_silent();
+    pipes_open(options.stdin_open);
+  }
   terminal_open_devices();
   // An agent that waits for its start hears of all this then.
   if (resumed && machine.start_sent) {

@@ -31,5 +31,7 @@
 #define SHARES_MAX 8u
 /** of the second terminal; the others follow */
 #define SLOT_TERMINALS (SLOT_SHARE + SHARES_MAX)
+/** of the streams of a command without a terminal, behind the three further terminals */
+#define SLOT_PORTS (SLOT_TERMINALS + 3u)
 
 #endif

@@ -55,8 +55,8 @@ static void set_net(struct options *options, const char *value) {
   options->net = true;
 }
 
-static const char *flag_names[] = {"net", "mac", "memory", "hostname", "entrypoint", "external-bundle", "no-stdin"};
-enum flag { FLAG_NET, FLAG_MAC, FLAG_MEMORY, FLAG_HOSTNAME, FLAG_ENTRYPOINT, FLAG_BUNDLE, FLAG_NO_STDIN };
+static const char *flag_names[] = {"net", "mac", "memory", "hostname", "entrypoint", "external-bundle", "no-stdin", "tty", "no-tty"};
+enum flag { FLAG_NET, FLAG_MAC, FLAG_MEMORY, FLAG_HOSTNAME, FLAG_ENTRYPOINT, FLAG_BUNDLE, FLAG_NO_STDIN, FLAG_TTY, FLAG_NO_TTY };
 
 /* `name` up to its end or a '='. */
 static i32 find_flag(const char *name, const char **value) {
@@ -91,7 +91,7 @@ static void apply(struct options *options, i32 flag, const char *value) {
 void options_read(struct options *options) {
   char **arguments;
   u32 count = host_args(&arguments), at = 1;
-  *options = (struct options){.listener = -1, .hostname = "", .memory = "", .entrypoint = "", .stdin_open = true};
+  *options = (struct options){.listener = -1, .hostname = "", .memory = "", .entrypoint = "", .stdin_open = true, .tty = true};
   copy_bytes(options->mac, default_mac, 6);
   while (at < count && arguments[at][0] == '-') {
     const char *name = arguments[at] + (arguments[at][1] == '-' ? 2 : 1), *value = NULL;
@@ -102,8 +102,9 @@ void options_read(struct options *options) {
     i32 flag = find_flag(name, &value);
     if (flag < 0) host_panic("unknown flag", arguments[at]);
     at++;
-    if (flag == FLAG_NO_STDIN) {
-      options->stdin_open = false;
+    if (flag >= FLAG_NO_STDIN) {
+      if (flag == FLAG_NO_STDIN) options->stdin_open = false;
+      else options->tty = flag == FLAG_TTY;
       continue;
     }
     if (!value) {

@@ -1,6 +1,6 @@
 /*
  * Arguments of an image, as c2w's images take them, one or two dashes:
- * [--net=qemu|socket[=listenfd=N]] [--mac M] [--memory MIB] [--hostname H] [--entrypoint E] [--no-stdin] [--external-bundle A] [--] [CMD ARG...]
+ * [--net=qemu|socket[=listenfd=N]] [--mac M] [--memory MIB] [--hostname H] [--entrypoint E] [--no-stdin] [--tty|--no-tty] [--external-bundle A] [--] [CMD ARG...]
  */
 #ifndef OPTIONS_H
 #define OPTIONS_H
@@ -20,6 +20,8 @@ struct options {
   const char *entrypoint;
   bool has_entrypoint;
   bool stdin_open;
+  /** the command gets a terminal; else three pipes, bytes as they are */
+  bool tty;
   char **command;
   u32 command_count;
 };

@@ -7,7 +7,11 @@
 
 #define READ_MAX 1024
 #define OUTPUT_MAX 16384
+#define INTERRUPT 0x03
 #define END_OF_TRANSMISSION 0x04
+#define QUIT 0x1c
+#define GUEST_SIGINT 2u
+#define GUEST_SIGQUIT 3u
 #define DEVICE_DIRECTORY "/portside"
 #define NO_DEVICE (-1)
 
@@ -34,11 +38,14 @@ struct terminal {
 };
 
 static struct terminal terminals[TERMINALS];
+/** the command has pipes */
+static bool silent;
 static const char *const device_names[TERMINALS] = {NULL, "tty2", "tty3", "tty4"};
 
 static void flush(struct terminal *terminal) {
   if (terminal->output_len == 0) return;
-  if (terminal == terminals) host_write_out(terminal->output, terminal->output_len);
+  if (terminal == terminals && silent) host_write(HOST_ERR, terminal->output, terminal->output_len);
+  else if (terminal == terminals) host_write_out(terminal->output, terminal->output_len);
   else if (terminal->state == OPEN && terminal->fd >= 0) host_write(terminal->fd, terminal->output, terminal->output_len);
   terminal->output_len = 0;
 }
@@ -68,6 +75,8 @@ void terminal_open_stdin(bool open) {
   terminals[0].ended = false;
   terminals[0].held_len = 0;
 }
+
+void terminal_be_silent(void) { silent = true; }
 
 static void open_device(u32 n) { terminals[n].fd = host_open_device(DEVICE_DIRECTORY, device_names[n]); }
 
@@ -166,6 +175,15 @@ static void on_end(u32 n) {
   control_send_terminal("hangup", n + 1);
 }
 
+/* ^C and ^\: PID 1 gets no signal from a terminal unless it handles it, so the agent looks whether that was meant. */
+static void look_for_keys(const u8 *bytes, u32 len) {
+  for (u32 i = 0; i < len; i++) {
+    if (bytes[i] != INTERRUPT && bytes[i] != QUIT) continue;
+    control_send_key(bytes[i] == INTERRUPT ? GUEST_SIGINT : GUEST_SIGQUIT);
+    return;
+  }
+}
+
 void terminal_read(u32 n) {
   u8 bytes[READ_MAX];
   i64 len = n == 0 ? host_read_in(bytes, READ_MAX) : host_read(terminals[n].fd, bytes, READ_MAX);
@@ -175,6 +193,7 @@ void terminal_read(u32 n) {
   }
   if (len == HOST_NOTHING_YET) return;
   take_all(&terminals[n], bytes, (u32)len);
+  if (n == 0) look_for_keys(bytes, (u32)len);
   if (n == 0 || terminals[n].state != CLOSED) return;
   terminals[n].state = OPEN;
   control_send_terminal("open", n + 1);

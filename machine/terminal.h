@@ -28,6 +28,8 @@
 void terminal_init(void);
 /** Whether stdin counts; without, the guest's terminal is silent. */
 void terminal_open_stdin(bool open);
+/** From now on the first is nobody's: what is said on it all the same goes to stderr. */
+void terminal_be_silent(void);
 /** Asks the host for the devices of the others. */
 void terminal_open_devices(void);
 /** True if terminal `n` should be polled: it is open and the guest has room. */

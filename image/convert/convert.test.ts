@@ -115,7 +115,7 @@ describe.skipIf(!canRun)('an image of umoci\'s', () => {
     expect(await portside('run', 'app.wasm')).toMatchObject({ status: 0, stdout: `args:2:a  b:it's\n${who}\n/work/here\nhello $HOME|/home/app|/nowhere:/bin\n` });
     // As container engines have it: words replace the image's arguments, --entrypoint all of them.
     expect((await portside('run', '-e', 'GREETING=other', 'app.wasm', 'x')).stdout).toContain('args:1:x:\n');
-    expect((await portside('run', 'app.wasm', '--entrypoint', 'env')).stdout.trim().split('\n').sort()).toEqual(['GREETING=hello $HOME', 'HOME=/home/app', 'PATH=/nowhere:/bin', 'TERM=xterm-256color']);
+    expect((await portside('run', 'app.wasm', '--entrypoint', 'env')).stdout.trim().split('\n').sort()).toEqual(['GREETING=hello $HOME', 'HOME=/home/app', 'HOSTNAME=app', 'PATH=/nowhere:/bin', 'TERM=xterm-256color']);
     const script = 'ls -1d /gone /dir/* /opaque/* /data; cat /replaced; stat -c "%n %a %u %g" /owned; stat -c "%F %t:%T %a" /device; stat -c %h /one; hostname; /capable/busybox hostname renamed; hostname; hostname denied; exit 7';
     const looked = await portside('run', 'app.wasm', '--entrypoint', 'sh', '--', '-c', script);
     expect(looked.status).toBe(7);

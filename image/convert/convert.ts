@@ -119,7 +119,7 @@ async function convertIn(work: string, target: Target, options: ConvertOptions):
 
   const diskFile = `${target.name}-${disk.sha256.slice(0, 12)}.disk`;
   const section: ImageSection = {
-    version: 1, name: target.name, title: image.config.labels['org.opencontainers.image.title'] ?? target.name, net: 'qemu', resize: true, ports: true, terminals: 4, memoryMiB,
+    version: 1, name: target.name, title: image.config.labels['org.opencontainers.image.title'] ?? target.name, net: 'qemu', resize: true, ports: true, pipes: true, terminals: 4, memoryMiB,
     container: { ports: image.config.ports, volumes: image.config.volumes, labels: image.config.labels },
   };
   if (target.isFolder) section.disk = { file: diskFile, ...disk };

@@ -16,6 +16,7 @@
 #include "../link.h"
 #include "../map.h"
 #include "../orphan.h"
+#include "../pipes.h"
 #include "../terminal.h"
 #include "virtio_9p.h"
 #include "virtio_blk.h"
@@ -63,11 +64,38 @@ i64 host_read(i32 fd, u8 *bytes, size_t len) {
   memset(bytes, 0x1b, len);
   return (i64)len;
 }
+/* What came out of the ports; `write_room` bytes are taken yet, unless their reader has gone. */
+static u8 written[3][1 << 16];
+static u32 written_len[3], write_room = ~0u;
+static bool write_ends;
+i64 host_write_some(i32 fd, const u8 *bytes, size_t len) {
+  if (fd < HOST_OUT || fd > HOST_ERR || len == 0) abort();
+  if (write_ends) return HOST_ENDED;
+  u32 part = len < write_room ? (u32)len : write_room;
+  if (part > sizeof written[0]) part = sizeof written[0];
+  if (written_len[fd] + part > sizeof written[0]) written_len[fd] = 0;
+  if (write_room != ~0u) write_room -= part;
+  memcpy(written[fd] + written_len[fd], bytes, part);
+  written_len[fd] += part;
+  return part;
+}
+void host_wait_writable(i32 fd) {
+  (void)fd;
+  write_room = ~0u;
+}
+static u32 broken;
+void control_send_broken(u32 number) {
+  if (number < 1 || number > 2) abort();
+  broken |= 1u << number;
+}
 void host_write(i32 fd, const u8 *bytes, size_t len) {
   (void)bytes;
   if (fd < 102 || fd > 104 || len == 0) abort();
 }
 void control_ask_ports(void) {}
+void control_send_key(u32 signal) {
+  if (signal != 2 && signal != 3) abort();
+}
 /* The agent that closes what it was told to hang up, at once or later. */
 void control_send_terminal(const char *what, u32 number) {
   if (number < 2 || number > TERMINALS) abort();
@@ -156,7 +184,7 @@ static void start(u32 slot, u64 features) {
   set(slot, 0x24, 1);
   set(slot, 0x20, 1);
   set(slot, STATUS, 11);
-  for (u32 queue = 0; queue < 2; queue++) {
+  for (u32 queue = 0; queue < (slot == SLOT_PORTS ? 8 : 2); queue++) {
     set(slot, 0x30, queue);
     set(slot, 0x38, QUEUE_SIZE);
     set(slot, 0x80, (u32)RAM_BASE + DESC);
@@ -232,7 +260,7 @@ static u64 wild_address(void) {
 }
 
 static void fuzz(u32 rounds) {
-  static const u32 slots[] = {SLOT_CONSOLE, SLOT_NET, SLOT_BLK, SLOT_RNG, SLOT_SHARE, SLOT_TERMINALS};
+  static const u32 slots[] = {SLOT_CONSOLE, SLOT_NET, SLOT_BLK, SLOT_RNG, SLOT_SHARE, SLOT_TERMINALS, SLOT_PORTS};
   u32 stops = 0;
   for (u32 round = 0; round < rounds; round++) {
     u32 slot = slots[random_u32() % COUNT_OF(slots)];
@@ -248,9 +276,13 @@ static void fuzz(u32 rounds) {
       if (what == 1 && terminal_wants_input(n)) terminal_read(n);
       if (what == 3) terminal_closed(random_u32() % 8);
       terminal_flush();
+      write_room = random_u32() % 3 ? ~0u : random_u32() % 1000;
+      if (what == 4 && pipes_want_input()) pipes_read();
+      if (what == 5) pipes_go_on(1 + (i32)(random_u32() % 2));
+      if (what == 6) pipes_finish();
       if (what == 2) link_turn();
       net_turn();
-      offer(slot, random_u32() % 2, (u16)(random_u32() % QUEUE_SIZE));
+      offer(slot, random_u32() % (slot == SLOT_PORTS ? 8 : 2), (u16)(random_u32() % QUEUE_SIZE));
     }
     stops += (get(slot, STATUS) & NEEDS_RESET) != 0;
   }
@@ -272,6 +304,60 @@ static void fuzz(u32 rounds) {
 static void check(const char *what, bool right) {
   printf("%s %s\n", right ? "ok" : "FAILED", what);
   failures += !right;
+}
+
+/* ---- ports ---- */
+
+static void control_message(u32 id, u16 event, u16 value) {
+  u16 rest[2] = {event, value};
+  put(0x9000, &id, 4);
+  put(0x9004, rest, 4);
+  describe(0, RAM_BASE + 0x9000, 8, 0, 0);
+  offer(SLOT_PORTS, 3, 0);
+}
+
+static void send_from(u32 queue, const char *text) {
+  put(0xa000, text, (u32)strlen(text));
+  describe(1, RAM_BASE + 0xa000, (u32)strlen(text), 0, 0);
+  offer(SLOT_PORTS, queue, 1);
+}
+
+static void ports(void) {
+  start(SLOT_PORTS, 2);
+  check("the ports' queues are short", get(SLOT_PORTS, 0x34) == 16);
+  // Queues share their rings here, so each look at one resets it.
+  written_len[1] = written_len[2] = 0;
+  write_room = ~0u;
+  send_from(5, "out");
+  check("what port 1 says is stdout", written_len[1] == 3 && !memcmp(written[1], "out", 3) && written_len[2] == 0);
+  start(SLOT_PORTS, 2);
+  send_from(7, "error");
+  check("and port 2 stderr", written_len[2] == 5 && !memcmp(written[2], "error", 5));
+  start(SLOT_PORTS, 2);
+  written_len[1] = 0;
+  write_room = 2;
+  send_from(5, "slowly");
+  u16 before, after;
+  memcpy(&before, ram.bytes + USED + 2, 2);
+  bool waits = pipes_are_blocked(HOST_OUT) && written_len[1] == 2;
+  write_room = ~0u;
+  pipes_go_on(HOST_OUT);
+  memcpy(&after, ram.bytes + USED + 2, 2);
+  check("what the host does not take waits, and goes on where it was", waits && before == 0 && after == 1 && !pipes_are_blocked(HOST_OUT) && written_len[1] == 6 && !memcmp(written[1], "slowly", 6));
+  start(SLOT_PORTS, 2);
+  check("nothing is read for a port that nobody has open", !pipes_want_input());
+  start(SLOT_PORTS, 2);
+  control_message(0, 6, 1);
+  control_message(3, 6, 1);
+  control_message(~0u, 3, 1);
+  check("ports that do not exist are nobody's", !(get(SLOT_PORTS, STATUS) & NEEDS_RESET));
+  write_ends = true;
+  broken = 0;
+  start(SLOT_PORTS, 2);
+  send_from(5, "to nobody");
+  send_from(5, "to nobody");
+  check("a reader that has gone is told once", broken == 1u << 1);
+  write_ends = false;
 }
 
 static u32 be16(const u8 *p) { return (u32)p[0] << 8 | p[1]; }
@@ -926,6 +1012,8 @@ int main(void) {
   terminal_init();
   terminal_open_stdin(true);
   terminal_open_devices();
+  pipes_init();
+  pipes_open(true);
   link_init();
   link_open(-1);
   net_init(SLOT_NET);
@@ -934,6 +1022,7 @@ int main(void) {
   make_folder();
   broken_rules();
   link_turn();
+  ports();
   cuts();
   joins();
   output_interrupts();

@@ -98,11 +98,13 @@ static void reset(struct virtio_device *device) {
   if (device->reset) device->reset(device);
 }
 
+static u32 size_max(const struct virtio_device *device) { return device->queue_size ? device->queue_size : VIRTQ_MAX; }
+
 static void set_ready(struct virtio_device *device, struct virtq *queue, bool ready) {
   queue->ready = 0;
   if (!ready) return;
   // §2.7: sizes of the three areas for `size` descriptors; a size that is no power of two is a driver's error.
-  bool size_ok = queue->size >= 1 && queue->size <= VIRTQ_MAX && (queue->size & (queue->size - 1)) == 0;
+  bool size_ok = queue->size >= 1 && queue->size <= size_max(device) && (queue->size & (queue->size - 1)) == 0;
   queue->desc = size_ok ? ram_at(queue->desc_pa, 16ull * queue->size) : NULL;
   queue->avail = size_ok ? ram_at(queue->avail_pa, 6 + 2ull * queue->size) : NULL;
   queue->used = size_ok ? ram_at(queue->used_pa, 6 + 8ull * queue->size) : NULL;
@@ -224,7 +226,7 @@ static u32 read_register(struct virtio_device *device, u32 offset) {
   bool selected = device->queue_select < device->queue_count;
   switch (offset) {
     case R_DEVICE_FEATURES: return device->features_select > 1 ? 0 : (u32)((device->features | VIRTIO_F_VERSION_1) >> (32 * device->features_select));
-    case R_QUEUE_NUM_MAX: return selected ? VIRTQ_MAX : 0;
+    case R_QUEUE_NUM_MAX: return selected ? size_max(device) : 0;
     case R_QUEUE_READY: return selected ? device->queues[device->queue_select].ready : 0;
     case R_INTERRUPT_STATUS: return device->interrupt_status;
     case R_STATUS: return device->status;

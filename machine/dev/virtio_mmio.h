@@ -11,7 +11,7 @@
 #include "../base.h"
 
 #define VIRTQ_MAX 256
-#define VIRTIO_QUEUES_MAX 2
+#define VIRTIO_QUEUES_MAX 8
 
 struct segment {
   u8 *bytes;
@@ -45,6 +45,8 @@ struct virtio_device {
   u32 type;
   u64 features;
   u32 queue_count;
+  /** descriptors that a queue has at most, a power of two; 0: VIRTQ_MAX */
+  u32 queue_size;
   u8 *config;
   u32 config_len;
   /** the driver has made buffers available; or became ready (queue 0) */

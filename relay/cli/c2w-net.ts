@@ -86,7 +86,8 @@ export function parseC2wNet(args: string[]): C2wNetCommand | 'help' {
 
 async function invoke(command: C2wNetCommand, context: CliContext): Promise<number> {
   const { run } = await import('./run.ts');
-  return run(runArguments(command), context);
+  // Runtimes of c2w's images have one terminal, whatever our streams are.
+  return run(runArguments(command), context, { tty: true });
 }
 
 /** The command line of `portside run` that does the same. */

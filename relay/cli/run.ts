@@ -16,6 +16,9 @@ import type { CliContext } from './context.ts';
 import { parseDirectories } from './directories.ts';
 import { firstWord, parseFlags, parseForward, parseNumber } from './flags.ts';
 
+/** in `s`; what setTimeout can count is longer */
+const STOP_TIMEOUT_MAX = 1_000_000;
+
 export interface RunCommand extends RunOptions {
   /** file for what passes on the network */
   pcap?: string;
@@ -23,8 +26,9 @@ export interface RunCommand extends RunOptions {
   elsewhere?: { runtime: string; old: boolean } & Pick<ElsewhereOptions, 'runtimeFlags' | 'wasiAddress'>;
 }
 
-export async function run(args: string[], context: CliContext): Promise<number> {
-  const options: RunCommand = { ...await parseRun(args, context), report: (line) => context.warn(line) };
+/** `defaults` are for what the command line leaves open. */
+export async function run(args: string[], context: CliContext, defaults: Pick<RunCommand, 'tty'> = {}): Promise<number> {
+  const options: RunCommand = { ...defaults, ...await parseRun(args, context), report: (line) => context.warn(line) };
   const { elsewhere } = options;
   if (options.net) addParts(options, context);
   const runIt = elsewhere === undefined ? (await import('../run/run.ts')).run : await runnerElsewhere(elsewhere, context);
@@ -65,6 +69,11 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
   if (directories.length > 0) options.directories = directories;
   if (flags.mac !== undefined) options.mac = checkMac(flags.mac);
   if (flags.hostname !== undefined) options.hostname = checkHostname(flags.hostname);
+  if (flags.tty === true && flags['no-tty'] === true) throw new RelayError('RELAY_BAD_FLAG', '-t asks for a terminal and -T for none: give one of them');
+  if (flags.tty === true) options.tty = true;
+  if (flags['no-tty'] === true) options.tty = false;
+  if (flags.interactive === true) options.interactive = true;
+  if (flags['stop-timeout'] !== undefined) options.stopTimeoutMs = checkStopTimeout(flags['stop-timeout']);
   if (flags.memory !== undefined) options.memoryMiB = checkMemory(flags.memory);
   if (flags.mtu !== undefined) options.mtu = parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
@@ -111,6 +120,10 @@ export function checkMac(text: string): string {
   const mac = text.toLowerCase().replaceAll('-', ':');
   if (!/^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$/.test(mac)) throw new RelayError('RELAY_BAD_FLAG', `--mac takes a unicast address such as 02:00:00:00:00:42, not "${text}"`);
   return mac;
+}
+
+function checkStopTimeout(text: string): number {
+  return text === '-1' ? Infinity : parseNumber('--stop-timeout', text, 0, STOP_TIMEOUT_MAX) * 1000;
 }
 
 function checkMemory(text: string): number {

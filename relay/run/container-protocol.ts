@@ -27,6 +27,8 @@ export interface StartMessage {
   directories: SharedDirectory[];
   /** path of a saved container to go on with */
   resume: string | null;
+  /** the command has no terminal */
+  pipes: boolean;
 }
 
 export type ThreadMessage =

@@ -11,6 +11,7 @@ import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
 import { runImage } from '../../shared/wasi/run-image.ts';
 import { saveDevice } from '../../shared/wasi/save-fd.ts';
+import { signalDevice } from '../../shared/wasi/signal-fd.ts';
 import { ttyDevices } from '../../shared/wasi/tty.ts';
 import type { ContainerData, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { readImage } from './image-file.ts';
@@ -72,6 +73,7 @@ function inspect(module: WebAssembly.Module): ImageInfo {
 async function start(module: WebAssembly.Module, info: ImageInfo, disk: FileSource | null, message: StartMessage): Promise<void> {
   const files = new Map<string, FileSource | Device>(disk === null ? [] : [[info.disk!.file, disk]]);
   if (info.id !== null) files.set('save', saveDevice(message.memory, module as unknown as Parameters<typeof saveDevice>[1]));
+  if (info.pipes) files.set('signal', signalDevice(message.memory));
   for (const [name, device] of ttyDevices(message.memory, (index) => post({ type: 'terminal-closed', index }))) files.set(name, device);
   const shares = message.directories.map(({ host, guest, readOnly }) => ({ name: guest, share: new NodeShare(host), readOnly }));
   const directories = new Map(files.size === 0 ? [] : [[PORTSIDE_DIRECTORY, files]]);

@@ -5,7 +5,8 @@
  *   the runtime: a child with our stdin, stdout and stderr
  *
  * The network dials from the start and goes on until the runtime listens. A terminal is put in raw mode for the child, as its
- * guest's own terminal echoes and edits; it gets its mode back whatever happens. What ends us (SIGINT, SIGTERM, SIGHUP) ends the child, and
+ * guest's own terminal echoes and edits; it gets its mode back whatever happens. A command without a terminal is said to the image
+ * (`--no-tty`), which then keeps the streams apart. What ends us (SIGINT, SIGTERM, SIGHUP) ends the child, which has no way to tell its command, and
  * the status is the child's.
  */
 import { spawn, type ChildProcess } from 'node:child_process';
@@ -18,6 +19,7 @@ import { connect } from '../connect.ts';
 import { freePort } from '../host/free-port.ts';
 import { describeImage } from './image-file.ts';
 import type { RunOptions } from './run.ts';
+import { streamsOf } from './run.ts';
 import { smallTerminalNotice } from './terminal.ts';
 import type { Runtime } from './runtimes.ts';
 
@@ -48,7 +50,8 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
   }
   if (info.disk !== null) directories.push({ host: dirname(options.image), guest: DISK_DIRECTORY, readOnly: true });
   const listen = net ? options.wasiAddress ?? `127.0.0.1:${await freePort()}` : null;
-  const argv = guestArguments(info, { ...options, ...(net ? { listenFd: dialect.listenFd!(directories.length) } : {}) });
+  const streams = streamsOf(info, options);
+  const argv = guestArguments(info, { ...options, ...streams, ...(net ? { listenFd: dialect.listenFd!(directories.length) } : {}) });
   const env = guestEnvironment(options);
   const unfit = memoryFits(info, options.memoryMiB) ?? hostnameFits(info, options.hostname) ?? argumentsFit(info, argv, env, directories.filter(({ guest }) => guest !== DISK_DIRECTORY).map(({ guest }) => guest));
   if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
@@ -57,7 +60,7 @@ export async function runElsewhere(options: ElsewhereOptions): Promise<number> {
   if (notice !== null) options.report?.(notice);
   const network = listen === null ? null : await openNetwork(listen, macOf(info, argv), options);
   try {
-    return await runChild(path, dialect.commandLine({ flags: options.runtimeFlags, env, directories, listen, image: options.image, args: argv.slice(1) }));
+    return await runChild(path, streams.tty, dialect.commandLine({ flags: options.runtimeFlags, env, directories, listen, image: options.image, args: argv.slice(1) }));
   } finally {
     await network?.close();
   }
@@ -74,8 +77,8 @@ function openNetwork(listen: string, mac: string | null, options: ElsewhereOptio
   });
 }
 
-async function runChild(path: string, args: string[]): Promise<number> {
-  const release = takeTerminal();
+async function runChild(path: string, tty: boolean, args: string[]): Promise<number> {
+  const release = tty ? takeTerminal() : () => {};
   let child: ChildProcess | null = null;
   const passOn = PASSED_ON.map((signal) => {
     const listener = (): void => void child?.kill(signal);

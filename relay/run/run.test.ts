@@ -67,6 +67,13 @@ test('what is no container is said in one line', async () => {
   expect(d.stderr).toMatch(/^RELAY_BAD_IMAGE: can't read .*: ENOENT\n/);
 }, 30_000);
 
+test('an image that knows no pipes is given none', async () => {
+  const bin = fileURLToPath(new URL('../../bin/portside.mjs', import.meta.url));
+  const [refused, given] = await Promise.all([start(['node', bin, 'run', '-T', image, 'args']), start(['node', bin, 'run', image, 'args'])]);
+  expect([refused.status, refused.stdout, refused.stderr]).toEqual([2, '', expect.stringContaining('this image has a terminal in any case: it was made by container2wasm')]);
+  expect([given.status, given.stdout]).toEqual([0, expect.stringContaining('[container][args]')]);
+}, 30_000);
+
 test('a trap is an error, not an exit', async () => {
   expect(await start(['node', RUN, image, 'trap'])).toMatchObject({ status: 99, stderr: expect.stringMatching(/^RELAY_CONTAINER_CRASHED: .*unreachable/) });
 }, 30_000);

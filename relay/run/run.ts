@@ -3,12 +3,14 @@
  *
  * Theory of operation
  *
- *   main thread: terminal.ts (tty ↔ rings), network-link.ts (rings ↔ VirtualNetwork)
+ *   main thread: terminal.ts (tty ↔ rings) or pipes.ts (three streams ↔ rings), signals.ts, network-link.ts (rings ↔ VirtualNetwork)
  *   worker_thread: container-thread.ts, blocked in `_start`
  *
  * The thread loads the image and says what it is; then the rings, the terminal and the network are made, and it is told
  * to start. The run is over when the thread says that the guest has ended and its last byte was written, or when the user
  * or a signal ends it; then everything is closed in reverse order and the status returned.
+ *
+ * Terminal or pipes (`streamsOf`): as \`docker run\`, by what stdin and stdout are, unless it is said.
  */
 import { Worker } from 'node:worker_threads';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
@@ -17,15 +19,20 @@ import { parseIpv4 } from '../../shared/net/wire/addr.ts';
 import { networkForGuest } from '../../shared/net/services/network-config.ts';
 import type { NetworkOptions, VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
-import { argumentsFit, guestArguments, guestEnvironment, hostnameFits, macOf, memoryFits, skipsStdin } from '../../shared/wasi/arguments.ts';
+import { argumentsFit, guestArguments, guestEnvironment, hostnameFits, macOf, memoryFits, saysTty, skipsStdin } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
 import type { Descriptors } from '../descriptors.ts';
 import { sizedFor, type NetworkParts } from '../network-parts.ts';
 import type { ContainerData, SharedDirectory, StartMessage, ThreadMessage } from './container-protocol.ts';
 import { NetworkLink } from './network-link.ts';
+import { Pipes } from './pipes.ts';
 import { saveTo } from './save-on-disk.ts';
+import { passSignalsOn } from './signals.ts';
 import { smallTerminalNotice, Terminal } from './terminal.ts';
+
+/** docker's */
+const STOP_TIMEOUT_MS = 10_000;
 
 export interface RunOptions {
   /** path of the wasm file; its disk lies beside it */
@@ -40,6 +47,12 @@ export interface RunOptions {
   directories?: readonly SharedDirectory[];
   mac?: string;
   hostname?: string;
+  /** whether the command gets a terminal; by what stdin and stdout are when absent */
+  tty?: boolean;
+  /** stdin is the command's, be it a terminal that somebody else reads from as well */
+  interactive?: boolean;
+  /** between a signal that means an end, and the end, in `ms`; Infinity: never; 10 s when absent */
+  stopTimeoutMs?: number;
   /** file of a saved container to go on with, in place of a start */
   resume?: string;
   /** where the container is saved when it is ended from outside */
@@ -66,21 +79,46 @@ export async function run(options: RunOptions): Promise<number> {
   const closers: (() => void | Promise<unknown>)[] = [() => thread.terminate()];
   try {
     const info = await loaded(thread);
-    const line = { ...options };
+    const streams = streamsOf(info, options);
+    const line = { ...options, ...streams };
     const args = guestArguments(info, line);
     const env = guestEnvironment(line);
     const unfit = memoryFits(info, options.memoryMiB) ?? hostnameFits(info, options.hostname) ?? argumentsFit(info, args, env, (options.directories ?? []).map(({ guest }) => guest));
     if (unfit !== null) throw new RelayError('RELAY_BAD_FLAG', unfit);
     const { resume, save } = options;
     if (info.id === null && (resume ?? save) !== undefined) throw new RelayError('RELAY_BAD_FLAG', 'containers of this image cannot be saved: it was made by container2wasm, or by an earlier version of Portside');
-    const notice = smallTerminalNotice(info, process.stdout);
+    const notice = streams.tty ? smallTerminalNotice(info, process.stdout) : null;
     if (notice !== null) options.report?.(notice);
     const memory = makeContainerMemory(options.net);
     if (options.net) closers.push(await openNetwork(memory, macOf(info, args), options));
-    return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])], resume: resume ?? null }, options);
+    return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])], resume: resume ?? null, pipes: !streams.tty }, streams, options);
   } finally {
     for (const close of closers.toReversed()) await close();
   }
+}
+
+/** What the command is given for stdin, stdout and stderr. */
+export interface Streams {
+  /** one terminal for all three; else three pipes */
+  tty: boolean;
+  /** it reads our stdin */
+  stdin: boolean;
+}
+
+/**
+ * A terminal where stdin and stdout are one, or where it is asked for; and where there is no other way: in images without pipes, and for
+ * containers that are saved. Where stdout alone is none, the keys are those of whoever reads it (`run … | less`), unless `interactive`.
+ * Throws RELAY_BAD_FLAG.
+ */
+export function streamsOf(info: ImageInfo, options: Pick<RunOptions, 'args' | 'tty' | 'interactive' | 'save' | 'resume'>): Streams {
+  const { stdin, stdout } = process;
+  const said = saysTty(options.args, info) ?? options.tty;
+  const saved = options.save !== undefined || options.resume !== undefined;
+  if (said === false && !info.pipes) throw new RelayError('RELAY_BAD_FLAG', 'this image has a terminal in any case: it was made by container2wasm, or by an earlier version of Portside. Leave out -T');
+  if (said === false && saved) throw new RelayError('RELAY_BAD_FLAG', 'a container that is saved or resumed has a terminal: --save and --resume without -T');
+  const tty = said ?? (!info.pipes || saved || (stdin.isTTY === true && stdout.isTTY === true));
+  const othersKeys = said === undefined && !tty && stdin.isTTY === true && options.interactive !== true;
+  return { tty, stdin: !skipsStdin(options.args, info) && !othersKeys };
 }
 
 /** What the image is, once it is compiled. */
@@ -94,14 +132,17 @@ function loaded(thread: Worker): Promise<ImageInfo> {
   });
 }
 
-/** Between the terminal and the guest, until one of them has had enough. */
-async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, options: RunOptions): Promise<number> {
+/** Between our streams and the guest, until one of them has had enough. */
+async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, streams: Streams, options: RunOptions): Promise<number> {
   let onKill: (status: number) => void = () => {};
   const killed = new Promise<number>((resolve) => { onKill = resolve; });
-  const terminal = new Terminal({ memory: start.memory, stdin: !skipsStdin(options.args, info), resize: info.resize, onKill });
+  const { memory } = start;
+  const terminal = streams.tty ? new Terminal({ memory, stdin: streams.stdin, resize: info.resize, onKill }) : null;
+  const ours = terminal ?? new Pipes(memory, streams.stdin);
+  const forgetSignals = passSignalsOn({ memory, reaches: info.pipes && options.save === undefined && options.resume === undefined, graceMs: options.stopTimeoutMs ?? STOP_TIMEOUT_MS, onKill });
   const ended = new Promise<ThreadMessage>((resolve, reject) => {
     thread.on('message', (message: ThreadMessage) => {
-      if (message.type === 'resumed') terminal.showAgain(message.screen);
+      if (message.type === 'resumed') terminal?.showAgain(message.screen);
       else resolve(message);
     });
     thread.once('error', reject);
@@ -109,15 +150,18 @@ async function runIn(thread: Worker, info: ImageInfo, start: StartMessage, optio
   try {
     thread.postMessage(start);
     const finished = ended.then(async (message) => {
-      if (message.type === 'ended') await terminal.outputDone;
+      if (message.type === 'ended') await ours.outputDone;
       return message;
     });
     const outcome = await Promise.race([killed, finished]);
+    const failure = ours instanceof Pipes ? ours.failure : null;
+    if (failure !== null) throw new RelayError('RELAY_OUTPUT_LOST', failure);
     if (typeof outcome !== 'number') return statusOf(outcome);
-    if (options.save !== undefined) await keep(options.save, info, start.memory, terminal, ended, options);
+    if (options.save !== undefined && terminal !== null) await keep(options.save, info, memory, terminal, ended, options);
     return outcome;
   } finally {
-    terminal.close();
+    forgetSignals();
+    ours.close();
   }
 }
 

@@ -77,18 +77,24 @@ describe.each(RUNTIMES)('$name', ({ name, path }) => {
 
   test('arguments, variables, entrypoint, output and status', async () => {
     const finished = await run(['-e', 'A=1 2', '-e', 'B', BUSYBOX, '--entrypoint', 'sh', '--', '-c', 'echo "$A$0[$1]"; hostname; exit 7', 'ü', 'x y'], '').finished;
-    expect([finished.status, outputOf(finished)]).toEqual([7, '1 2ü[x y]\r\nbusybox\r\n']);
+    expect([finished.status, outputOf(finished)]).toEqual([7, '1 2ü[x y]\nbusybox\n']);
   }, SLOW);
 
-  test('what is typed arrives, and the end of it', async () => {
+  test('without a terminal bytes are bytes, and stderr is apart', async () => {
+    const input = `\x03\x04\r\n\x1b\x00${'x'.repeat(100_000)}`;
+    const finished = await run([BUSYBOX, 'sh', '-c', 'sha256sum; echo err >&2; exit 3'], input).finished;
+    expect([finished.status, outputOf(finished), finished.stderr]).toEqual([3, `${createHash('sha256').update(input).digest('hex')}  -\n`, 'err\n']);
+  }, SLOW);
+
+  test('what is typed into a terminal arrives, and the end of it', async () => {
     const script = 'stty -echo; echo rea""dy; read a; echo "got $a"; cat >/dev/null; echo en""ded; exit 3';
-    const portside = run([BUSYBOX, 'sh', '-c', script], 'first\nmore\n');
+    const portside = run(['-t', BUSYBOX, 'sh', '-c', script], 'first\nmore\n');
     expect(await portside.finished).toMatchObject({ status: 3, stdout: expect.stringMatching(/got first\r\n[^]*ended\r\n$/) });
   }, SLOW);
 
   test('--no-stdin', async () => {
     const finished = await run(['--hostname', 'other', BUSYBOX, '--no-stdin', 'hostname'], 'typed\n').finished;
-    expect([finished.status, outputOf(finished)]).toEqual([0, 'other\r\n']);
+    expect([finished.status, outputOf(finished)]).toEqual([0, 'other\n']);
   }, SLOW);
 
   test('a signal ends it, with the status that shells expect', async () => {
@@ -108,14 +114,14 @@ describe.each(LISTENING)('$name, on the network', ({ name, path }) => {
     const sum = await portside.prints(/([0-9a-f]{64})/);
     expect(sum).toBe(createHash('sha256').update(file).digest('hex'));
     expect(await greeting(forwarded)).toBe('from inside\n');
-    expect(await portside.finished).toEqual({ status: 4, stdout: `${sum}  -\r\n`, stderr: '' });
+    expect(await portside.finished).toEqual({ status: 4, stdout: `${sum}  -\n`, stderr: '' });
   }, SLOW);
 
   test('where directories come first the socket is found behind them: an image with a disk, and one of the user\'s', async () => {
     const port = await serveFile(Buffer.from('over the network'));
     const script = `${UP.replace('usleep 100000', 'sleep 0.1')}; cat /etc/debian_version; curl -s http://192.168.127.254:${port}/`;
     const portside = new Portside(['run', '--runtime', path, '--net', '--dir', `${dir}::/mnt/mine`, join(IMAGES, 'debian.wasm'), 'bash', '-c', script], { input: '' });
-    expect(await portside.finished).toMatchObject({ status: 0, stdout: expect.stringMatching(/^13\.\d+\r\nover the network$/) });
+    expect(await portside.finished).toMatchObject({ status: 0, stdout: expect.stringMatching(/^13\.\d+\nover the network$/) });
   }, SLOW);
 
   test('`connect` serves a runtime that was started by hand, and the next one there', async () => {

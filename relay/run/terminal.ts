@@ -3,12 +3,11 @@
  *
  * Theory of operation
  *
- * stdin, raw when it is a terminal, goes into the stdin ring; when that is full the stream is paused and looked at again
- * after a few ms. Its end closes the ring. The stdout ring is drained into stdout at the pace of its write callbacks, so
- * a slow pipe slows the guest. Window sizes go in-band on stdin, to images that understand them.
+ * stdin, raw when it is a terminal, goes into the stdin ring. The stdout ring is drained into stdout at the pace of its write callbacks,
+ * so a slow pipe slows the guest. Window sizes go in-band on stdin, to images that understand them.
  *
  * In raw mode every key is the guest's, Ctrl-C too; ESCAPE three times within a second is the way out of a guest that
- * does not answer. SIGINT, SIGTERM and SIGHUP from elsewhere end the container as they would end a program.
+ * does not answer.
  *
  * The terminal gets its mode back whatever happens: `close` does it, and so does process.on('exit'), which also runs
  * after an uncaught error and after process.exit.
@@ -16,23 +15,21 @@
 import type { Drain } from '../../shared/memory/drain.ts';
 import { Drain as RingDrain } from '../../shared/memory/drain.ts';
 import { Ring } from '../../shared/memory/ring.ts';
-import { Wake } from '../../shared/memory/wake.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { ScreenTail } from '../../shared/saved/screen-tail.ts';
 import { FIXED_TERMINAL, type ImageInfo } from '../../shared/wasi/image-info.ts';
 import { windowSize } from '../../shared/wasi/window-size.ts';
+import { SIGNAL_STATUS } from './signals.ts';
+import { StdinFeed } from './stdin-feed.ts';
 
 /** Ctrl-] */
 const ESCAPE = 0x1d;
 const ESCAPE_COUNT = 3;
 const ESCAPE_MS = 1000;
-const RETRY_MS = 5;
 /** most bytes in one write */
 const CHUNK_BYTES = 64 << 10;
-/** exit status of a program that a signal ended, less the signal's number */
-const SIGNAL_STATUS = 128;
-const SIGNALS = { SIGHUP: 1, SIGINT: 2, SIGTERM: 15 } as const;
 const SIGKILL = 9;
+const SIGPIPE = 13;
 
 export interface TerminalOptions {
   memory: ContainerMemory;
@@ -40,7 +37,7 @@ export interface TerminalOptions {
   stdin: boolean;
   /** the image takes window sizes */
   resize: boolean;
-  /** the user or a signal wants the container to end with this status */
+  /** the user wants the container to end with this status */
   onKill(status: number): void;
 }
 
@@ -56,32 +53,21 @@ export class Terminal {
   readonly outputDone: Promise<void>;
 
   readonly #options: TerminalOptions;
-  readonly #stdin: Ring;
-  readonly #wake: Wake;
+  readonly #stdin: StdinFeed;
   readonly #stdout: Drain;
   readonly #tail = new ScreenTail();
-  readonly #signals = new Map<NodeJS.Signals, () => void>();
   #outputDone: () => void = () => {};
-  #pending: Uint8Array | null = null;
-  #ended = false;
-  #retry: NodeJS.Timeout | null = null;
   #escapes: number[] = [];
   #raw = false;
   #closed = false;
 
   constructor(options: TerminalOptions) {
     this.#options = options;
-    this.#stdin = new Ring(options.memory.stdin);
-    this.#wake = new Wake(options.memory.control);
+    this.#stdin = new StdinFeed(options.memory, this.#isEscape);
     this.outputDone = new Promise((resolve) => { this.#outputDone = resolve; });
     this.#stdout = new RingDrain(new Ring(options.memory.stdout), { onReadable: this.#onOutput, onEnd: this.#outputDone }, null);
     process.stdout.on('error', this.#onStdoutError);
     process.on('exit', this.#restore);
-    for (const [name, number] of Object.entries(SIGNALS)) {
-      const listener = (): void => { options.onKill(SIGNAL_STATUS + number); };
-      this.#signals.set(name as NodeJS.Signals, listener);
-      process.on(name, listener);
-    }
     if (options.resize && process.stdout.isTTY) {
       process.stdout.on('resize', this.#sendSize);
       this.#sendSize();
@@ -95,18 +81,9 @@ export class Terminal {
     this.#closed = true;
     this.#restore();
     this.#stdout.close();
-    if (this.#retry !== null) clearTimeout(this.#retry);
     process.off('exit', this.#restore);
     process.stdout.off('resize', this.#sendSize);
-    for (const [name, listener] of this.#signals) process.off(name, listener);
-    if (this.#options.stdin) {
-      process.stdin.off('data', this.#onInput);
-      process.stdin.off('end', this.#onInputEnd);
-      process.stdin.off('error', this.#onInputEnd);
-      process.stdin.pause();
-      // A pipe that nobody writes to would keep the process alive.
-      process.stdin.unref?.();
-    }
+    this.#stdin.close();
   }
 
   size(): { cols: number; rows: number } {
@@ -131,9 +108,7 @@ export class Terminal {
       process.stdin.setRawMode(true);
       this.#raw = true;
     }
-    process.stdin.on('data', this.#onInput);
-    process.stdin.on('end', this.#onInputEnd);
-    process.stdin.on('error', this.#onInputEnd);
+    this.#stdin.open();
   }
 
   readonly #restore = (): void => {
@@ -146,52 +121,21 @@ export class Terminal {
     }
   };
 
-  readonly #onInput = (bytes: Uint8Array): void => {
-    if (this.#raw && this.#isEscape(bytes)) {
-      this.#options.onKill(SIGNAL_STATUS + SIGKILL);
-      return;
-    }
-    this.#pending = this.#pending === null ? bytes : concat(this.#pending, bytes);
-    this.#push();
-  };
-
-  readonly #onInputEnd = (): void => {
-    this.#ended = true;
-    this.#push();
-  };
-
-  readonly #push = (): void => {
-    this.#retry = null;
-    if (this.#pending !== null) {
-      const sent = this.#stdin.write(this.#pending, 0, this.#pending.length);
-      this.#pending = sent === this.#pending.length ? null : this.#pending.subarray(sent);
-    }
-    if (this.#pending !== null) {
-      process.stdin.pause();
-      this.#retry ??= setTimeout(this.#push, RETRY_MS);
-    } else if (this.#ended) {
-      this.#stdin.close();
-    } else if (this.#options.stdin && process.stdin.isPaused()) {
-      process.stdin.resume();
-    }
-    this.#wake.bump();
-  };
-
-  /** Keeps the times of the last presses. */
-  #isEscape(bytes: Uint8Array): boolean {
+  /** Keeps the times of the last presses, and ends it all at the third. */
+  readonly #isEscape = (bytes: Uint8Array): boolean => {
+    if (!this.#raw) return false;
     for (const byte of bytes) {
       if (byte === ESCAPE) this.#escapes.push(Date.now());
       else this.#escapes = [];
     }
     this.#escapes = this.#escapes.filter((atMs) => atMs > Date.now() - ESCAPE_MS);
-    return this.#escapes.length >= ESCAPE_COUNT;
-  }
+    if (this.#escapes.length < ESCAPE_COUNT) return false;
+    this.#options.onKill(SIGNAL_STATUS + SIGKILL);
+    return true;
+  };
 
-  /** A size that meets input which waits for room is written behind it. */
   readonly #sendSize = (): void => {
-    const size = Buffer.from(windowSize(process.stdout.columns, process.stdout.rows));
-    this.#pending = this.#pending === null ? size : concat(this.#pending, size);
-    this.#push();
+    this.#stdin.push(Buffer.from(windowSize(process.stdout.columns, process.stdout.rows)));
   };
 
   readonly #onOutput = (ring: Ring, next: () => void): void => {
@@ -204,13 +148,6 @@ export class Terminal {
   /** Who reads our output has gone: as for any program in a pipe. */
   readonly #onStdoutError = (): void => {
     this.#outputDone();
-    this.#options.onKill(SIGNAL_STATUS + 13);
+    this.#options.onKill(SIGNAL_STATUS + SIGPIPE);
   };
-}
-
-function concat(first: Uint8Array, second: Uint8Array): Uint8Array {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
 }

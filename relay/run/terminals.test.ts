@@ -64,7 +64,7 @@ async function start(): Promise<{ screens: Screen[]; wake: Wake; messages: Threa
   const heard = (message: object): Promise<void> => expect.poll(() => messages, { timeout: WAIT_MS }).toContainEqual(expect.objectContaining(message));
   await heard({ type: 'loaded' });
   const memory = makeContainerMemory(false, 4);
-  const message: StartMessage = { memory, args: ['busybox'], env: ['TERM=vt100'], net: false, directories: [], resume: null };
+  const message: StartMessage = { memory, args: ['busybox'], env: ['TERM=vt100'], net: false, directories: [], resume: null, pipes: false };
   thread.postMessage(message);
   const wake = new Wake(memory.control);
   return { messages, heard, wake, screens: [new Screen(memory.stdin, memory.stdout, wake, -1), ...memory.terminals.map(({ input, output }, index) => new Screen(input, output, wake, index))] };
@@ -117,6 +117,29 @@ describe.skipIf(!existsSync(IMAGE))('a container with several terminals', () => 
     // What a program writes where nobody is attached goes nowhere, and holds nobody up.
     first.type('head -c 1000000 /dev/zero >/dev/hvc4; echo writ""ten\n');
     await first.waitFor(/written/);
+    first.type('exit 3\n');
+    await heard({ type: 'ended', end: { kind: 'exit', code: 3 } });
+  }, 3 * WAIT_MS);
+
+  // docs/container.md, "further terminals" and "kill -9 -1".
+  test('a terminal is in the namespaces of the container, whose processes can\'t end the agent', async () => {
+    const { screens: [first, second, third], heard } = await start();
+    await first.waitFor(/:~# /);
+    first.type('sleep 1000 & kill -9 -1; httpd -p 8080; hostname renamed; rm /dev/hvc3; mkdir /m; mount -t tmpfs m /m; echo here >/m/f; echo rea""dy\n');
+    await first.waitFor(/ready\n/);
+    first.type('\x1b_portside;ports\x1b\\');
+    await first.waitFor(/portside;ports=8080\x1b/);
+    second.size(80, 25);
+    await second.waitFor(/:~# /);
+    second.type('hostname; cat /m/f; grep -E "^(PPid|CapBnd)" /proc/self/status; ls -l /proc/self/ns | sed "s/.*->//" >/tmp/second; read -r stat </proc/$$/stat; set -- ${stat##*) }; echo $2 $(($$ == $4)) "$HOSTNAME"; cat /proc/self/cgroup; ls /proc/$$/fd | tr "\\n" " "; echo th""at\n');
+    await second.waitFor(/renamed\nhere\nPPid:\t\d+\nCapBnd:\t000001ffffbcffff\n0 1 busybox\n0::\/\n(0 1 2|0 1 10 2) that\n/);
+    // Its node is gone, its line is not.
+    third.size(80, 25);
+    await third.waitFor(/:~# /);
+    third.type('echo to it >&0; sleep 1000\n');
+    await third.waitFor(/to it\n/);
+    first.type('ls -l /proc/self/ns | sed "s/.*->//" | cmp - /tmp/second && echo sa""me; ps -o pid,ppid,args | grep -c " 0 .*[s]h -l"\n');
+    await first.waitFor(/same\n3\n/);
     first.type('exit 3\n');
     await heard({ type: 'ended', end: { kind: 'exit', code: 3 } });
   }, 3 * WAIT_MS);

@@ -16,6 +16,7 @@ import { CONTROL_BYTES } from './wake.ts';
 // paused, and the guest: it holds the windows of a few TCP connections. Memory is committed when it is touched.
 export const STDIN_BYTES = 64 << 10;
 export const STDOUT_BYTES = 256 << 10;
+export const STDERR_BYTES = 64 << 10;
 export const FROM_GUEST_BYTES = 2 << 20;
 export const TO_GUEST_BYTES = 8 << 20;
 export const SAVE_BYTES = 1 << 20;
@@ -28,6 +29,8 @@ export interface ContainerMemory {
   control: ArrayBufferLike;
   stdin: ArrayBufferLike;
   stdout: ArrayBufferLike;
+  /** of a container without a terminal; with one everything is on stdout */
+  stderr: ArrayBufferLike;
   fromGuest: ArrayBufferLike;
   toGuest: ArrayBufferLike;
   /** the machine's memory on its way into a saved container: see save-ring.ts */
@@ -46,6 +49,7 @@ export function makeContainerMemory(net: boolean, terminals = 1, isShared = true
     control: make(CONTROL_BYTES),
     stdin: make(ringBytes(STDIN_BYTES)),
     stdout: make(ringBytes(STDOUT_BYTES)),
+    stderr: make(ringBytes(isShared ? STDERR_BYTES : PLACEHOLDER_BYTES)),
     fromGuest: make(ringBytes(net ? FROM_GUEST_BYTES : PLACEHOLDER_BYTES)),
     toGuest: make(ringBytes(net ? TO_GUEST_BYTES : PLACEHOLDER_BYTES)),
     save: make(ringBytes(isShared ? SAVE_BYTES : PLACEHOLDER_BYTES)),

@@ -6,6 +6,7 @@
  *   | head i32   | tail i32| closed i32     | waits i32 of   | data             |
  *   | written by | by the  | waits i32 of   | the consumer   | capacity bytes,  |
  *   | producer   | consumer| the producer   | signal i32     | a power of two   |
+ *   |            |         |                | abandoned i32  |                  |
  *   +------------+---------+----------------+----------------+------------------+
  *
  * Theory of operation
@@ -42,6 +43,7 @@ const CLOSED = 32;
 const PRODUCER_WAITS = 33;
 const CONSUMER_WAITS = 48;
 const SIGNAL = 49;
+const ABANDONED = 50;
 
 /** largest copy that is done byte by byte */
 const LOOP_BYTES = 32;
@@ -147,13 +149,18 @@ export class Ring {
     for (;;) {
       const tail = Atomics.load(this.#words, TAIL);
       Atomics.store(this.#words, PRODUCER_WAITS, 1);
-      if (this.writable >= bytes) break;
+      if (this.writable >= bytes || this.abandoned) break;
       const left = deadline - performance.now();
       if (left <= 0) break;
       Atomics.wait(this.#words, TAIL, tail, left);
     }
     Atomics.store(this.#words, PRODUCER_WAITS, 0);
     return this.writable >= bytes;
+  }
+
+  /** Nobody will read any more. */
+  get abandoned(): boolean {
+    return Atomics.load(this.#words, ABANDONED) !== 0;
   }
 
   // Consumer ------------------------------------------------------------------------------------------------------
@@ -203,6 +210,12 @@ export class Ring {
     const words = this.#words;
     Atomics.store(words, TAIL, (Atomics.load(words, TAIL) + len) | 0);
     if (Atomics.load(words, PRODUCER_WAITS) !== 0) Atomics.notify(words, TAIL);
+  }
+
+  /** The consumer has gone for good: a producer that waits for room waits no longer, and may look at `abandoned`. */
+  abandon(): void {
+    Atomics.store(this.#words, ABANDONED, 1);
+    Atomics.notify(this.#words, TAIL);
   }
 
   /**

@@ -1,6 +1,6 @@
 /*
  * The one word that a container sleeps on, and the words that say whether it has a link, whether somebody wants
- * to save it, and what is done with its other terminals.
+ * to save it, what is done with its other terminals, and which signals are for its command.
  *
  *   byte 0             32               64                          96             100          128
  *   +-----------------+----------------+---------------------------+--------------+------------+------------------+
@@ -25,6 +25,7 @@ const SLEEPS = 8;
 const LINK = 16;
 const SAVE = 24;
 const TERMINALS = 25;
+const SIGNALS = 28;
 
 /** what setTimeout can count, in ms: what is later is never, as far as one container goes */
 const LONGEST_TIMER_MS = 2 ** 31;
@@ -101,6 +102,22 @@ export class Wake {
   setTerminal(index: number, state: number): void {
     Atomics.store(this.#words, TERMINALS + index, state);
     this.bump();
+  }
+
+  /** Signal `number`, 1 to 31, is for the command: see signal-fd.ts. */
+  sendSignal(number: number): void {
+    Atomics.or(this.#words, SIGNALS, 1 << number);
+    this.bump();
+  }
+
+  /** The signals that are to come, a bit each. */
+  get signals(): number {
+    return Atomics.load(this.#words, SIGNALS);
+  }
+
+  /** As `signals`, and forgets them. */
+  takeSignals(): number {
+    return Atomics.exchange(this.#words, SIGNALS, 0);
   }
 
   /** For the one who owns the link. */

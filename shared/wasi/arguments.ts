@@ -29,6 +29,10 @@ export interface CommandLine {
   listenFd?: number;
   /** the image's own when absent */
   memoryMiB?: number;
+  /** the command gets a terminal, the default, or pipes, where the image knows them */
+  tty?: boolean;
+  /** false: the host's stdin is left alone */
+  stdin?: boolean;
 }
 
 /** The whole argv, with the image's name as argv[0]. */
@@ -41,6 +45,8 @@ export function guestArguments(info: ImageInfo, line: CommandLine): string[] {
   }
   if (info.ours && line.hostname) argv.push('--hostname', line.hostname);
   if (info.ours && line.memoryMiB !== undefined) argv.push(`--memory=${line.memoryMiB}`);
+  if (info.pipes && line.tty === false) argv.push('--no-tty');
+  if (info.ours && line.stdin === false) argv.push('--no-stdin');
   argv.push(...line.args);
   return argv;
 }
@@ -158,9 +164,9 @@ function sum(numbers: readonly number[]): number {
 LISTEN_FD satisfies 3;
 
 /** what our machine takes (machine/options.c), and what c2w's emulators do */
-const OUR_FLAGS = ['entrypoint', 'no-stdin', 'mac', 'hostname', 'memory', 'net', 'external-bundle'];
+const OUR_FLAGS = ['entrypoint', 'no-stdin', 'tty', 'no-tty', 'mac', 'hostname', 'memory', 'net', 'external-bundle'];
 const FOREIGN_FLAGS = ['entrypoint', 'no-stdin', 'mac', 'net', 'external-bundle', 'help'];
-const BARE_FLAGS = ['no-stdin', 'help'];
+const BARE_FLAGS = ['no-stdin', 'tty', 'no-tty', 'help'];
 /** flags of ours that c2w's images have nothing for */
 const FOREIGN_LACKS = new Map([['memory', 'memory'], ['hostname', 'host name']]);
 const OUR_MAC = /^[0-9a-f]{2}([:-][0-9a-f]{2}){5}$/i;
@@ -206,6 +212,12 @@ export function withoutNetFlag(args: readonly string[]): string[] {
   const rest = args.slice(flags.reduce((count, { words }) => count + words.length, 0));
   // In one word each, which reads the same whoever reads it.
   return [...flags.flatMap(({ name, words }) => (name === 'net' ? [] : words.length === 2 ? [words.join('=')] : words)), ...rest];
+}
+
+/** Which of `--tty` and `--no-tty` the image's flags say last; null: neither. */
+export function saysTty(args: readonly string[], info: ImageInfo | null = null): boolean | null {
+  const said = parseImageFlags(args, info).flags.findLast(({ name }) => name === 'tty' || name === 'no-tty');
+  return said === undefined ? null : said.name === 'tty';
 }
 
 /** Whether the image's flags say `--no-stdin`: then the host's stdin is left alone. */

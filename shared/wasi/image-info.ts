@@ -9,7 +9,7 @@ export const IMAGE_SECTION = 'portside';
 /** longest section that is looked at, in bytes */
 export const MAX_SECTION_BYTES = 64 << 10;
 
-/** Takes `resize`, `ports` and `disk` only from a section of ours. */
+/** Takes `resize`, `ports`, `pipes` and `disk` only from a section of ours. */
 export interface ImageInfo {
   /** made by Portside; else by container2wasm */
   ours: boolean;
@@ -23,6 +23,8 @@ export interface ImageInfo {
   resize: boolean;
   /** tells which ports it listens on, when asked in-band */
   ports: boolean;
+  /** can do without a terminal (`--no-tty`), and takes signals for its command */
+  pipes: boolean;
   /** how many terminals it has, the first included */
   terminals: number;
   memoryMiB: number | null;
@@ -32,7 +34,7 @@ export interface ImageInfo {
 
 /** What is assumed of an image that says nothing: c2w's present form. */
 export const FOREIGN_IMAGE: ImageInfo = {
-  ours: false, id: null, name: '', title: '', net: 'socket', resize: false, ports: false, terminals: 1, memoryMiB: null, disk: null,
+  ours: false, id: null, name: '', title: '', net: 'socket', resize: false, ports: false, pipes: false, terminals: 1, memoryMiB: null, disk: null,
 };
 
 /** The terminal of an image that does not take window sizes: it has this one, whatever it is shown in. */
@@ -55,7 +57,7 @@ export function parseImageInfo(section: Uint8Array): ImageInfo {
     return FOREIGN_IMAGE;
   }
   if (typeof value !== 'object' || value === null) return FOREIGN_IMAGE;
-  const { version, id, name, title, net, resize, ports, terminals, memoryMiB, disk } = value as Record<string, unknown>;
+  const { version, id, name, title, net, resize, ports, pipes, terminals, memoryMiB, disk } = value as Record<string, unknown>;
   if (version !== 1) return FOREIGN_IMAGE;
   return {
     ours: true,
@@ -65,6 +67,7 @@ export function parseImageInfo(section: Uint8Array): ImageInfo {
     net: net === 'socket' ? 'socket' : 'qemu',
     resize: resize === true,
     ports: ports === true,
+    pipes: pipes === true,
     terminals: typeof terminals === 'number' && Number.isInteger(terminals) && terminals >= 1 ? Math.min(terminals, MAX_TERMINALS) : 1,
     memoryMiB: typeof memoryMiB === 'number' && memoryMiB > 0 ? memoryMiB : null,
     disk: parseDisk(disk),

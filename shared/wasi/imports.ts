@@ -67,6 +67,8 @@ export interface HostOptions {
   env: readonly string[];
   /** offer the listening socket */
   net: boolean;
+  /** the image was told that it has no terminal: see stdio.ts */
+  pipes?: boolean;
   /** the image is not ours and polls stdin and network in turn: see poll.ts */
   foreign: boolean;
   /** end the run as `no-accept` when a foreign image seems not to know its network's name */
@@ -106,6 +108,7 @@ export class WasiHost {
   readonly #wasi: WASI;
   readonly #memory = new GuestMemory();
   readonly #stdout: Ring;
+  readonly #stderr: Ring;
   readonly #listener: ListenFd | null;
   readonly #poller: Poller;
   readonly #args: Uint8Array[];
@@ -120,7 +123,9 @@ export class WasiHost {
     const stdin = new StdinFd(new Ring(memory.stdin));
     this.#stdout = new Ring(memory.stdout);
     this.#stdout.bell = options.stdoutBell ?? null;
-    const fds: Fd[] = [stdin, new StdoutFd(this.#stdout), new StdoutFd(this.#stdout)];
+    this.#stderr = new Ring(memory.stderr);
+    const pipes = options.pipes === true;
+    const fds: Fd[] = [stdin, new StdoutFd(this.#stdout, !pipes), new StdoutFd(pipes ? this.#stderr : this.#stdout, !pipes)];
     this.#listener = null;
     if (options.net) {
       const fromGuest = new Ring(memory.fromGuest);
@@ -153,7 +158,7 @@ export class WasiHost {
   }
 
   /**
-   * Runs `_start` to its end; the thread is blocked for so long. Then closes stdout, so that its reader sees the end
+   * Runs `_start` to its end; the thread is blocked for so long. Then closes stdout and stderr, so that their readers see the end
    * behind the last byte.
    */
   run(instance: Command): HostEnd {
@@ -180,7 +185,10 @@ export class WasiHost {
   }
 
   #ended(end: HostEnd): HostEnd {
-    if (end.kind !== 'no-accept') this.#stdout.close();
+    if (end.kind !== 'no-accept') {
+      this.#stdout.close();
+      this.#stderr.close();
+    }
     return end;
   }
 
@@ -305,8 +313,8 @@ export class WasiHost {
 
       /**
        * fd_write: as fd_read, with `nwritten`.
-       * Result: SUCCESS, always with everything taken · BADF · FAULT.
-       * Notes: blocks while the stdout ring is full; see also sock_send.
+       * Result: SUCCESS, with everything taken but for pipes · BADF · FAULT · of pipes AGAIN and PIPE.
+       * Notes: blocks while the stdout ring is full, but for pipes; see `writev` of StdoutFd, and sock_send.
        */
       fd_write: (fd: number, iovs: number, count: number, nwritten: number) => {
         const file = fds[fd >>> 0];

@@ -1,6 +1,7 @@
 /*
  * WASI family: standard streams. fd 0 reads the stdin ring; fds 1 and 2 both write the stdout ring, for a machine's own
- * complaints belong on the screen that its user looks at.
+ * complaints belong on the screen that its user looks at. A container that was told to have no terminal (`pipes`) has the stderr ring for
+ * fd 2, and neither of the two blocks: its machine runs on while nobody reads.
  */
 import { wasi } from '@bjorn3/browser_wasi_shim';
 import type { Ring } from '../memory/ring.ts';
@@ -60,10 +61,13 @@ export class StdinFd extends HostFd {
 export class StdoutFd extends HostFd {
   readonly filetype = wasi.FILETYPE_CHARACTER_DEVICE;
   readonly #ring: Ring;
+  readonly #waits: boolean;
 
-  constructor(ring: Ring) {
+  /** Without `waits` a write takes what there is room for, as a non-blocking pipe does. */
+  constructor(ring: Ring, waits = true) {
     super();
     this.#ring = ring;
+    this.#waits = waits;
   }
 
   override readReady(): number {
@@ -72,7 +76,7 @@ export class StdoutFd extends HostFd {
 
   override writeReady(): number {
     const room = this.#ring.writable;
-    return room > 0 ? room : -1;
+    return room > 0 || this.#ring.abandoned ? room : -1;
   }
 
   override readv(): number {
@@ -87,9 +91,10 @@ export class StdoutFd extends HostFd {
    * fd_write(1 or 2): takes everything, and blocks on a full ring: a slow terminal slows the guest. In a thread that can't block,
    * the caller has waited for room (suspending.ts), and what is longer than the ring is taken in part.
    *
-   * Result: SUCCESS with the sum of all lengths.
+   * Result: SUCCESS with the sum of all lengths. One that does not wait: SUCCESS with what was taken · AGAIN: no room · PIPE: nobody reads.
    */
   override writev(memory: GuestMemory, iovs: number, count: number, nwritten: number): number {
+    if (!this.#waits && this.#ring.abandoned) return wasi.ERRNO_PIPE;
     let total = 0;
     for (let i = 0; i < count; i++) {
       let at = memory.u32(iovs + i * IOV_BYTES);
@@ -97,10 +102,14 @@ export class StdoutFd extends HostFd {
       const start = at;
       while (at < end) {
         at += this.#ring.write(memory.bytes, at, end);
+        if (at < end && !this.#waits) break;
         if (at < end && !this.#ring.waitForRoom(Math.min(end - at, WRITE_STEP, this.#ring.capacity), Infinity)) break;
       }
       total += at - start;
-      if (at < end) break;
+      if (at < end) {
+        if (!this.#waits && total === 0) return wasi.ERRNO_AGAIN;
+        break;
+      }
     }
     memory.setU32(nwritten, total >>> 0);
     return wasi.ERRNO_SUCCESS;

@@ -99,7 +99,7 @@ function withoutSleep(action: () => void): void {
 function smallMemory(): ContainerMemory {
   const ring = (bytes: number): SharedArrayBuffer => new SharedArrayBuffer(ringBytes(bytes));
   return {
-    control: new SharedArrayBuffer(CONTROL_BYTES), stdin: ring(1024), stdout: ring(4096), fromGuest: ring(16_384), toGuest: ring(16_384), save: ring(1024),
+    control: new SharedArrayBuffer(CONTROL_BYTES), stdin: ring(1024), stdout: ring(4096), stderr: ring(4096), fromGuest: ring(16_384), toGuest: ring(16_384), save: ring(1024),
     terminals: [{ input: ring(256), output: ring(256) }],
   };
 }

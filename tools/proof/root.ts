@@ -104,7 +104,7 @@ async function make(work: string, kind: RootKind, lock: Lock, machine: string, r
   });
   report('booting it for its snapshot');
   const sha256 = createHash('sha256').update(disk).digest('hex');
-  await takeSnapshot(machine, inDir, join(work, `${NAME}.wasm`), { version: 1, name: NAME, title: 'Proof', net: 'qemu', resize: true, ports: true, terminals: 4, memoryMiB, disk: { file: `${NAME}.disk`, bytes: disk.length, sha256 } }, report);
+  await takeSnapshot(machine, inDir, join(work, `${NAME}.wasm`), { version: 1, name: NAME, title: 'Proof', net: 'qemu', resize: true, ports: true, pipes: true, terminals: 4, memoryMiB, disk: { file: `${NAME}.disk`, bytes: disk.length, sha256 } }, report);
   await rm(join(inDir, 'disk'));
 }
 
