@@ -210,7 +210,7 @@ const AS_ROOT: Record<string, Line> = {
   '/etc/hosts': { command: 'cat /etc/hosts; echo "1.2.3.4 x" >>/etc/hosts && mv /etc/hosts /etc/h && mv /etc/h /etc/hosts && echo moved', says: '127.0.0.1 localhost\n::1 localhost ip6-localhost ip6-loopback\nfe00:: ip6-localnet\nff00:: ip6-mcastprefix\nff02::1 ip6-allnodes\nff02::2 ip6-allrouters\n127.0.1.1 busybox\nmoved' },
   '/etc/mtab': { command: 'readlink /etc/mtab; grep -c " /dev/pts " /etc/mtab', says: '/proc/mounts\n1' },
   'capabilities': { command: 'grep ^Cap /proc/self/status', says: 'CapInh:\t0000000000000000\nCapPrm:\t000001ffffbcffff\nCapEff:\t000001ffffbcffff\nCapBnd:\t000001ffffbcffff\nCapAmb:\t0000000000000000' },
-  'mounting': { command: 'mkdir -p /n; mount -t tmpfs n /n; mkdir -p /n/bin /n/old; cp /bin/busybox /n/bin/; (cd /n; unshare -m sh -c "pivot_root . old && exec /bin/busybox ls /"); mkdir /m; mount -t tmpfs x /m && mount --bind /etc /m && ls /m/passwd; umount /m; umount /m; chroot / true && echo chroot', says: 'bin\nold\n/m/passwd\nchroot' },
+  'mounting': { command: 'mkdir -p /n; mount -t tmpfs n /n; mkdir -p /n/bin /n/old; cp /bin/busybox /n/bin/; (cd /n; unshare -m sh -c "pivot_root . old && exec /bin/busybox ls -1 /"); mkdir /m; mount -t tmpfs x /m && mount --bind /etc /m && ls /m/passwd; umount /m; umount /m; chroot / true && echo chroot', says: 'bin\nold\n/m/passwd\nchroot' },
   'the machine': { command: 'reboot -f; insmod /x.ko; echo still here', says: /Operation not permitted\n.*\nstill here$/ },
   'privileges': { command: 'grep -E "^(NoNewPrivs|Seccomp):" /proc/self/status', says: 'NoNewPrivs:\t0\nSeccomp:\t0' },
   'umask': { command: 'umask; true >/tmp/u; stat -c %a /tmp/u', says: '0022\n644' },
