@@ -61,7 +61,8 @@ export class TcpFlow implements TcpHandler, Wakeable {
 
   private constructor(stack: Stack, onOver: (flow: TcpFlow) => void) {
     this.#stack = stack;
-    this.#bornMs = stack.nowMs;
+    // Not the batch's time: a host's socket comes at any time, and the last batch may be hours ago.
+    this.#bornMs = stack.clock.nowMs();
     this.#onOver = onOver;
   }
 

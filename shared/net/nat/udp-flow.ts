@@ -324,8 +324,9 @@ export class UdpFlow implements Wakeable, Idler {
     this.isOneShot = quote !== null && ONE_SHOT_PORTS.has(remotePort);
     this.#idleMs = idleMs;
     this.#quote = quote;
-    this.#bornMs = stack.nowMs;
-    this.#lastMs = stack.nowMs;
+    // Not the batch's time: a host's datagram comes at any time, and the last batch may be hours ago.
+    this.#bornMs = stack.clock.nowMs();
+    this.#lastMs = this.#bornMs;
     stack.timers.schedule(this, this.#lastMs + this.#patienceMs);
   }
 

@@ -530,6 +530,23 @@ test('UDP: a guest that says that nobody listens there ends the flow, of its own
   lab.expectNothingLeft();
 });
 
+test('forwards after hours of silence: a flow is as old as it is, and lasts until its guest is found', async () => {
+  const lab = new Lab();
+  await lab.network.addForward({ protocol: 'udp', hostIp: ip('127.0.0.1'), hostPort: 0, guestPort: 5353 });
+  lab.clock.advance(10_000_000);
+  lab.hostNet.udp[0].handlers.onMessage(Uint8Array.of(1), ip('127.0.0.1'), 999);
+  lab.clock.advance(900);
+  expect([...lab.network.flows()].map(({ ageMs }) => ageMs)).toEqual([900]);
+  lab.sendUdp(GATEWAY_IP, 1, 9, new Uint8Array(1));
+  expect(lab.lines().filter((line) => line.includes('.5353 udp'))).toHaveLength(1);
+  lab.clock.advance(20_000_000);
+  lab.network.forwardTcp(lab.hostNet.connectTcp(ip('127.0.0.1'), 1, { onData() {}, onEnd() {}, onTaken() {}, onClose() {} }), 80);
+  lab.clock.advance(100);
+  expect([...lab.network.flows()].map(({ ageMs, protocol }) => `${protocol} ${ageMs}`)).toEqual(['tcp 100']);
+  lab.network.close();
+  lab.expectNothingLeft();
+});
+
 test('UDP: what the host can\'t send whole is told to who wanted it whole', () => {
   const lab = new Lab();
   for (const fragment of [0x4000, 0]) {
