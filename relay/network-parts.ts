@@ -5,13 +5,14 @@ import { udpFlowsOf } from './config.ts';
 import type { Descriptors } from './descriptors.ts';
 import type { Log, LogFields } from './log.ts';
 
-export type NetworkParts = Pick<NetworkOptions, 'onBug' | 'onExhausted' | 'sockets'>;
+export type NetworkParts = Pick<NetworkOptions, 'onBug' | 'onExhausted' | 'notice' | 'sockets'>;
 
 /** `isAlone`: this network is the only one. `fields` say which it is. */
 export function networkParts(log: Log, descriptors: Descriptors | null, isAlone: boolean, fields: LogFields = {}): NetworkParts {
   return {
     onBug: (place, error) => log.bugOnce(`an exception cost a guest one ${place}, and the network goes on`, error, fields),
     onExhausted: (error) => logExhausted(log, error),
+    notice: (line) => log.once('network', line, fields['session'] === undefined ? line : `session ${String(fields['session'])}: ${line}`),
     ...(descriptors === null ? {} : { sockets: descriptors.share(isAlone) }),
   };
 }

@@ -240,7 +240,6 @@ export class Session {
       clock, random, hostNet: this.#env.hostNetFor(this), config: { ...networkForGuest(null), mtu: this.#mtu, ...sizedFor(descriptors, false) },
       ...networkParts(log, descriptors, false, { session: this.id }),
     };
-    options.notice = (line) => log.once('network', line, `session ${this.id}: ${line}`);
     if (log.verbose) options.log = (line) => log.debug(`session ${this.id}: ${line}`, { session: this.id });
     const network = this.#env.createNetwork(options);
     for (const forward of this.#env.udpForwards()) {
