@@ -10,6 +10,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { createServer as createTcpServer, type AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { Readable } from 'node:stream';
 import { promisify } from 'node:util';
 import { gzipSync } from 'node:zlib';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
@@ -291,4 +292,50 @@ describe('a server that means harm', () => {
 test('HTTPS for others, HTTP for this computer', async () => {
   for (const [reference, expected] of [['localhost:1/x', 'localhost'], ['127.0.0.1:1/x', '127.0.0.1'], ['[::1]:1/a/b:t', '[::1]']]) expect(parseReference(reference).host).toContain(expected);
   for (const text of ['x', 'x/y', 'x.example', 'x.example/', 'x.example:port/y', 'x.example/..', 'x.example/a//..', 'a b.example/x']) expect(() => parseReference(text), text).toThrow(ImageBuildError);
+});
+
+describe('answers by a script', () => {
+  const shelf = new BlobShelf();
+  const manifest = shelf.addImage({}, [LAYER]);
+  const digestOf = (url: URL): string => url.pathname.slice(url.pathname.lastIndexOf('/') + 1);
+  const answer = (statusCode: number, body: Readable, headers: Record<string, string> = {}): IncomingMessage => Object.assign(body, { statusCode, headers }) as unknown as IncomingMessage;
+  const serve = (url: URL): IncomingMessage => answer(200, Readable.from([shelf.blobs.get(url.pathname.includes('/manifests/') ? manifest.digest : digestOf(url))!]));
+
+  test('a blob that was damaged in the cache is fetched again', async () => {
+    const send = async (url: URL): Promise<IncomingMessage> => serve(url);
+    for (const [, bytes] of shelf.blobs) {
+      mkdirSync(blobDir, { recursive: true });
+      writeFileSync(join(blobDir, `sha256-${createHash('sha256').update(bytes).digest('hex')}`), Buffer.alloc(bytes.length, 'damaged'));
+    }
+    expect((await readAll('registry.example/x:1', { send })).map((layer) => layer.equals(LAYER))).toEqual([true]);
+  });
+
+  test('a server that ends after each byte is given up', async () => {
+    let asked = 0;
+    const send = async (url: URL): Promise<IncomingMessage> => {
+      if (++asked > 50) throw new Error('it goes on');
+      if (url.pathname.includes('/manifests/') || shelf.blobs.get(digestOf(url))!.length < 1000) return serve(url);
+      const from = asked - 3;
+      return answer(206, Readable.from([Buffer.from(LAYER.subarray(from, from + 1))]), { 'content-range': `bytes ${from}-${from}/${LAYER.length}` });
+    };
+    await expect(readAll('registry.example/x:1', { send })).rejects.toThrow(/blob sha256:[0-9a-f]+ ends early/);
+    expect(asked).toBeLessThan(10);
+  });
+
+  test('the body of a redirect, or of a refusal to be asked without a token, is not read to an end that it may not have', async () => {
+    const bodies: Readable[] = [];
+    const endless = (): Readable => {
+      const body = new Readable({ read() { setImmediate(() => this.push(Buffer.alloc(65_536))); } });
+      bodies.push(body);
+      return body;
+    };
+    const send = async (url: URL, headers: Record<string, string>): Promise<IncomingMessage> => {
+      if (url.host === 'cdn.example') return serve(url);
+      if (headers['authorization'] === undefined) return answer(401, endless(), { 'www-authenticate': 'Basic realm="x"' });
+      if (url.pathname.includes('/manifests/')) return serve(url);
+      return answer(307, endless(), { location: `https://cdn.example/${digestOf(url)}` });
+    };
+    expect(await readAll('registry.example/x:1', { send, credentials: 'a:b' })).toHaveLength(1);
+    expect([bodies.length, bodies.every(({ destroyed }) => destroyed)]).toEqual([3, true]);
+  });
 });
