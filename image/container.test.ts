@@ -190,7 +190,7 @@ const AS_ROOT: Record<string, Line> = {
   'processes': { command: 'for p in /proc/[0-9]*; do [ -e $p/exe ] && readlink $p/exe; done | sort -u; for p in /proc/[0-9]*; do cat $p/comm; done | sort -u | tr "\\n" " "; echo', says: /^\/bin\/sh\n(sh ?|sort ?|tr ?|cat ?|exe ?)+$/ },
   'namespaces': { command: `${space('pid')}; ${space('uts')}; ${space('ipc')}; ${space('cgroup')}; ${space('user')}; unshare -U true; echo $?`, says: 'user is shared\n0' },
   'first child': { command: 'true & echo $(($! < 60))', says: '1' },
-  'terminal': { command: 'tty; echo written >&0; for fd in 0 1 2; do grep ^flags /proc/1/fdinfo/$fd; done; stat -Lc %t:%T /proc/1/fd/0 /proc/1/fd/1 /proc/1/fd/2; ls /proc/1/fd 2>/dev/null | tr "\\n" " "; echo', says: /^\/dev\/hvc0\nwritten\n(flags:\t0\d*2\n){3}(e5:0\n){3}(0 1 2|0 1 10 2) ?$/ },
+  'terminal': { command: 'tty; echo written >&0; for fd in 0 1 2; do grep ^flags /proc/1/fdinfo/$fd; done; stat -Lc %t:%T /proc/1/fd/0 /proc/1/fd/1 /proc/1/fd/2; ls -C /proc/1/fd', says: /^\/dev\/hvc0\nwritten\n(flags:\t0\d*2\n){3}(e5:0\n){3}0 +1( +10)? +2$/ },
   'session': { command: 'read -r stat </proc/1/stat; set -- ${stat##*) }; echo $3 $4 $6; true </dev/tty && echo has one', says: '1 1 1\nhas one' },
   'root': { command: 'grep -cE "^([^ ]+ ){4}/(run|tmp|var|etc|root|home)" /proc/self/mountinfo; mount | grep -c " on / "', says: '0\n1' },
   '/proc': { command: 'mount | grep " on /proc "', says: 'proc on /proc type proc (rw,nosuid,nodev,noexec,relatime)' },

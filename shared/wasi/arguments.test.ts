@@ -22,7 +22,7 @@ describe('flags that an image does not take are refused, with their name and wha
   });
 
   test.each([
-    [['--foo', 'sh'], /^--foo is no flag of this image\. It takes --entrypoint, --no-stdin, --mac, --hostname, --memory, --net, --external-bundle;/],
+    [['--foo', 'sh'], /^--foo is no flag of this image\. It takes --entrypoint, --no-stdin, --tty, --no-tty, --mac, --hostname, --memory, --net, --external-bundle;/],
     [['--help'], /^--help is no flag/],
     [['--memory=9T', 'sh'], /^--memory takes 128 to 2048 .*not "9T"/],
     [['--mac=02:00', 'sh'], /^--mac takes an address/],

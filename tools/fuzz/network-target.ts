@@ -272,7 +272,7 @@ class Stage {
     this.#clock.advance(0);
     const port = this.#ports[which];
     // What is kept for a full link, and a question that others have asked, show in the counters alone.
-    const isQuiet = port.closed || mayBeQuiet(frame) || (!this.isDear && (isForDns(frame) || this.#guests.some(({ isFull }) => isFull)));
+    const isQuiet = port.closed || mayBeQuiet(frame) || (!this.isDear && (isForDns(frame) || this.#guests.some(({ isFull, held }) => isFull || held > 0)));
     const before = this.isDear ? this.#trace(frame) : '';
     const traces = this.#traces(frame);
     this.#receive(which, frame);
@@ -388,6 +388,8 @@ class Stage {
     else if (what === 1 || what === 2) {
       guest.drain();
       this.#ports[which].onDrain();
+      // It may have two links.
+      this.#second?.onDrain();
     } else if (what === 3) this.#ports[which].close();
     else if (what === 4 && this.#second === null && this.#network.gauges()['linksOpen'] < this.#world.config.maxLinks) this.#second = this.#network.attach(guest);
     else if (what === 5) {

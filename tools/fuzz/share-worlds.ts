@@ -5,10 +5,13 @@
 import { existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, readlinkSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { threadId } from 'node:worker_threads';
 import { MemoryShare } from '../../shared/wasi/memory-share.ts';
 import type { Share } from '../../shared/wasi/share.ts';
 import { NodeShare } from '../../relay/run/node-share.ts';
 import { check } from './target.ts';
+
+const PREFIX = `portside-fuzz-${process.pid}-${threadId}-`;
 
 /** what the files beside the folder hold: it is seen nowhere */
 export const CANARY = 'CANARY-d41d8cd9';
@@ -31,7 +34,7 @@ export class FolderWorld {
   readonly #beside: string;
 
   constructor(pinned: boolean) {
-    this.#base = mkdtempSync(join(BASE, 'portside-fuzz-'));
+    this.#base = mkdtempSync(join(BASE, PREFIX));
     const root = join(this.#base, 'root');
     mkdirSync(root);
     mkdirSync(join(this.#base, 'outside'));
@@ -89,7 +92,17 @@ function fill(share: Share): void {
   for (const [path, target] of LINKS) share.symlink(target, path);
 }
 
-/** How many descriptors this process has; 0 where that is not told. */
+/** How many descriptors this process has in this thread's worlds, those that are gone as well; 0 where that is not told. Other threads fuzz at the same time. */
 export function openDescriptors(): number {
-  return existsSync('/proc/self/fd') ? readdirSync('/proc/self/fd').length : 0;
+  if (!existsSync('/proc/self/fd')) return 0;
+  return readdirSync('/proc/self/fd').filter((fd) => targetOf(fd).includes(`/${PREFIX}`)).length;
+}
+
+function targetOf(fd: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${fd}`);
+  } catch {
+    // It was that of this very listing, or another thread's.
+    return '';
+  }
 }

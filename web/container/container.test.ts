@@ -56,7 +56,7 @@ describe('an image', () => {
     const bytes = [...COMMAND, ...section(SECTION)];
     serve([bytes.slice(0, 2), bytes.slice(2, 20), bytes.slice(20)]);
     const { info } = await load(bytes.length, (progress) => seen.push(progress));
-    expect(info).toEqual({ ours: true, id: null, name: 'x', title: 'X', net: 'qemu', resize: true, ports: true, terminals: 1, memoryMiB: 64, disk: { file: 'x.disk', bytes: 7 } });
+    expect(info).toEqual({ ours: true, id: null, name: 'x', title: 'X', net: 'qemu', resize: true, ports: true, pipes: false, terminals: 1, memoryMiB: 64, disk: { file: 'x.disk', bytes: 7 } });
     expect(seen[0]).toEqual({ phase: 'download', loaded: 0, total: bytes.length });
     expect(seen.at(-2)).toEqual({ phase: 'download', loaded: bytes.length, total: bytes.length });
     expect(seen.at(-1)).toEqual({ phase: 'compile' });
