@@ -163,6 +163,8 @@ class Stage {
     this.#clock.advance(0);
     const gauges = this.#network.gauges();
     if (this.isDear) gauges['leases'] = this.#network.leases().length;
+    // What a guest that does not read has got is his, of links that are gone as well.
+    for (const { held } of this.#guests) gauges['batchesHeld'] -= held;
     for (const [name, cap] of this.#caps) if (gauges[name] > cap) throw new Error(`${name} is ${gauges[name]}, its cap ${cap}`);
   }
 
