@@ -725,6 +725,31 @@ test('TCP NAT: policy, refusal, unreachable, and a guest that gives up', () => {
   lab.expectNothingLeft();
 });
 
+test.each([1, 6, 30, 300])('a link that is gone for %i s ends no connection, whether or not something was under way', (seconds) => {
+  for (const isIdle of [true, false]) {
+    const lab = new Lab();
+    lab.sendTcp(TCP_SYN, 1, 0);
+    lab.hostNet.tcp[0].handlers.onConnect!();
+    lab.clock.advance(0);
+    const synAck = lab.frames.splice(0).at(-1)!;
+    const first = new DataView(synAck.buffer, synAck.byteOffset).getUint32(14 + 20 + 4) + 1;
+    lab.sendTcp(TCP_ACK, 2, first);
+    if (!isIdle) lab.hostNet.tcp[0].handlers.onData(new Uint8Array(500));
+    lab.clock.advance(1);
+    lab.port.close();
+    // Nothing is under way, and then there is something to send.
+    lab.hostNet.tcp[0].handlers.onData(new Uint8Array(500));
+    for (let i = 0; i < 10 * seconds; i++) lab.clock.advance(100);
+    expect([lab.hostNet.tcp[0].isReset, lab.network.stats()['tcpFlowsOpen']]).toEqual([false, 1]);
+    lab.frames = [];
+    const port = lab.network.attach({ sendBatch: (batch) => { lab.frames.push(...framesOf(batch)); return true; } });
+    lab.send(ethernet(GATEWAY_MAC, GUEST_MAC, 0x0800, ipv4(GUEST_IP, ALIAS_IP, 6, tcp(GUEST_IP, ALIAS_IP, { srcPort: 1234, dstPort: 80, seq: 2, ack: first, flags: TCP_ACK, window: 60_000, options: [], payload: new Uint8Array(0) }))), port);
+    lab.clock.advance(100);
+    expect(lab.lines().join('\n')).toMatch(/192\.168\.127\.254\.80 > 192\.168\.127\.3\.1234 tcp PSH\|ACK seq \d+ ack 2 win \d+ len (500|536|1000)/);
+    lab.network.close();
+  }
+});
+
 test('a forward dials the guest as the gateway; an absent guest is a reset', async () => {
   const lab = new Lab();
   const forward = await lab.network.addForward({ protocol: 'tcp', hostIp: ip('127.0.0.1'), hostPort: 0, guestPort: 8080 });

@@ -617,7 +617,7 @@ export class TcpConnection implements Wakeable {
     snd.isCwndLimited = isCwndLimited;
     const isStuck = snd.unsent > 0 && snd.sent.count === 0;
     if (!isStuck) this.#persistAtMs = Infinity;
-    else if (this.#persistAtMs === Infinity) this.#persistAtMs = nowMs + snd.rto.ms * 2 ** Math.min(this.#probes, 8);
+    else if (this.#persistAtMs === Infinity) this.#persistAtMs = this.#probeAtMs(nowMs);
     return false;
   }
 
@@ -625,8 +625,8 @@ export class TcpConnection implements Wakeable {
   #hasWay(): boolean {
     const port = this.#writer.port;
     if (port === null) {
-      // Time passes as if it had been sent and lost: what is queued goes when the station is back.
-      if (this.snd.timerAtMs === Infinity && this.#persistAtMs === Infinity) this.#persistAtMs = this.#tcp.nowMs + this.snd.rto.ms;
+      // Time passes as if it had been sent and lost, each time longer: what is queued goes when the station is back.
+      if (this.snd.timerAtMs === Infinity && this.#persistAtMs === Infinity) this.#persistAtMs = this.#probeAtMs(this.#tcp.nowMs);
       return false;
     }
     if (!port.isFull) return true;
@@ -757,6 +757,11 @@ export class TcpConnection implements Wakeable {
     }
     snd.onRtoTimer(nowMs);
     if (isHandshake) this.#sendSyn();
+  }
+
+  /** When to look again whether the window, or the way, is open. */
+  #probeAtMs(nowMs: number): number {
+    return nowMs + this.snd.rto.ms * 2 ** Math.min(this.#probes, 8);
   }
 
   /** RFC 9293 §3.8.6.1. The probe carries no byte: like Linux's, its old sequence number makes the peer repeat its window. */
