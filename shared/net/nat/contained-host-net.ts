@@ -133,19 +133,11 @@ export class ContainedHostNet implements HostNet {
   }
 
   openUdp(isV6: boolean, handlers: HostUdpHandlers): HostUdp & HostListener {
-    const give = this.#seam.budget.take(this.#isOwn);
-    const udp = new ContainedUdp(this.#seam, handlers, give, false);
-    if (give === null) udp.breakSoon(NO_ROOM);
-    else {
-      try {
-        const socket = this.#hostNet.openUdp(isV6, udp);
-        udp.socket = socket;
-        udp.port = socket.port;
-      } catch (error) {
-        udp.breakSoon(this.#codeOf(error));
-      }
-    }
-    return udp;
+    return this.#makeUdp(handlers, false, (udp) => {
+      const socket = this.#hostNet.openUdp(isV6, udp);
+      udp.port = socket.port;
+      return socket;
+    });
   }
 
   async bindUdp(ip: Ipv4, port: number, handlers: HostUdpHandlers): Promise<HostUdp & HostListener> {
