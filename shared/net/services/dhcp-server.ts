@@ -8,11 +8,10 @@
 import type { Station } from '../stack/switch.ts';
 import type { Stack } from '../stack/stack.ts';
 import type { Ipv4, Mac } from '../wire/addr.ts';
-import { formatIpv4, formatMac, inCidr, IPV4_ANY, IPV4_BROADCAST, maskOf } from '../wire/addr.ts';
+import { broadcastOf, formatIpv4, formatMac, inCidr, IPV4_ANY, IPV4_BROADCAST, maskOf } from '../wire/addr.ts';
 import type { DhcpMessageType, DhcpRepr } from '../wire/dhcp.ts';
 import { DHCP_CLIENT_PORT, DHCP_LEN_MAX, DHCP_OPTION_MTU, DHCP_SERVER_PORT, emitDhcp, parseDhcp } from '../wire/dhcp.ts';
 import type { NetworkConfig } from './network-config.ts';
-import { broadcastOf } from './network-config.ts';
 
 export interface Lease {
   ip: Ipv4;
@@ -168,7 +167,7 @@ export class DhcpServer {
       ...(isNak ? {} : {
         subnetMask: maskOf(config.prefixLen), router: config.gatewayIp, dns: config.gatewayIp, domain: config.domain,
         ...(config.searchDomains.length === 0 ? {} : { searchDomains: config.searchDomains }),
-        broadcastIp: broadcastOf(config),
+        broadcastIp: broadcastOf(config.subnet, config.prefixLen),
       }),
       ...(mayKnowMtu ? { mtu: config.mtu } : {}),
     };

@@ -1,7 +1,7 @@
 /** Every option of a virtual network, with its default: c2w-net's and gvproxy's addresses. */
 import { RelayError } from '../../relay-error.ts';
 import type { Ipv4, Mac, UnicastIpv4 } from '../wire/addr.ts';
-import { formatIpv4, formatMac, inCidr, isUnicast, maskOf, parseIpv4, parseMac, specialUse } from '../wire/addr.ts';
+import { broadcastOf, formatIpv4, formatMac, inCidr, isUnicast, parseIpv4, parseMac, specialUse } from '../wire/addr.ts';
 import type { Ipv6 } from '../wire/addr6.ts';
 import { IPV6_LOOPBACK, parseIpv6 } from '../wire/addr6.ts';
 import type { Policy } from '../nat/policy.ts';
@@ -159,18 +159,13 @@ export function whyNoGuest(config: NetworkConfig, ip: Ipv4): string | null {
 }
 
 function isHostOf(config: NetworkConfig, ip: Ipv4): boolean {
-  return isUnicast(ip) && inCidr(ip, { base: config.subnet, prefixLen: config.prefixLen }) && ip !== config.subnet && ip !== broadcastOf(config);
+  return isUnicast(ip) && inCidr(ip, { base: config.subnet, prefixLen: config.prefixLen }) && ip !== config.subnet && ip !== broadcastOf(config.subnet, config.prefixLen);
 }
 
 function whyNoHost(config: NetworkConfig, ip: Ipv4): string {
   if (!isUnicast(ip)) return specialUse(ip);
   if (ip === config.subnet) return 'the network itself';
-  return ip === broadcastOf(config) ? 'everyone on the network' : `not in ${formatIpv4(config.subnet)}/${config.prefixLen}`;
-}
-
-/** Everyone on the network, all ones behind its prefix. */
-export function broadcastOf({ subnet, prefixLen }: Pick<NetworkConfig, 'subnet' | 'prefixLen'>): Ipv4 {
-  return ((subnet | ~maskOf(prefixLen)) >>> 0) as Ipv4;
+  return ip === broadcastOf(config.subnet, config.prefixLen) ? 'everyone on the network' : `not in ${formatIpv4(config.subnet)}/${config.prefixLen}`;
 }
 
 function wrong(what: string): RelayError {

@@ -10,7 +10,7 @@
  * Time is read once per batch, `nowMs`.
  */
 import type { Ipv4, Mac, UnicastIpv4 } from '../wire/addr.ts';
-import { inCidr, IPV4_ANY, IPV4_BROADCAST, isUnicast, maskOf } from '../wire/addr.ts';
+import { broadcastOf, inCidr, IPV4_ANY, IPV4_BROADCAST, isUnicast } from '../wire/addr.ts';
 import { getU16 } from '../../bytes.ts';
 import { emitEthernet, ETHERNET_HEADER_LEN, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6 } from '../wire/ethernet.ts';
 import {
@@ -110,7 +110,7 @@ export class Stack implements SwitchHost, TcpHost {
     this.gatewayMac = config.gatewayMac;
     this.maxFrameLen = config.mtu + ETHERNET_HEADER_LEN + VLAN_TAG_LEN;
     this.maxLinks = config.maxLinks;
-    this.#broadcastIp = ((config.subnet | ~maskOf(config.prefixLen)) >>> 0) as Ipv4;
+    this.#broadcastIp = broadcastOf(config.subnet, config.prefixLen);
     this.#identification = random.u32() & 0xffff;
     this.containment = containment;
     this.counters = containment.counters;

@@ -64,6 +64,11 @@ export function maskOf(prefixLen: number): Ipv4 {
   return (prefixLen === 0 ? 0 : (0xffffffff << (32 - prefixLen)) >>> 0) as Ipv4;
 }
 
+/** Everyone on a network: all ones behind its prefix. */
+export function broadcastOf(subnet: Ipv4, prefixLen: number): Ipv4 {
+  return ((subnet | ~maskOf(prefixLen)) >>> 0) as Ipv4;
+}
+
 export function inCidr(ip: Ipv4, cidr: Cidr): boolean {
   return ((ip ^ cidr.base) & maskOf(cidr.prefixLen)) === 0;
 }
