@@ -54,6 +54,7 @@ for (const image of ['debian', 'busybox']) {
       await paste(page, 'echo on\x1b[201~e\x03\x1b[200~ two\x9b');
       await expect.poll(() => lastLine(guest)).toMatch(/echo on(\[201~)e(\[200~) two$/);
       await page.keyboard.press('Control+C');
+      await expect.poll(() => lastLine(guest)).toMatch(/[#$] ?$/);
       if (image !== 'debian') return;
       // Bracketed: bash waits for Enter although there is a line end.
       await paste(page, 'echo fi\x1b[201~rst\necho sec"on"d\n');
