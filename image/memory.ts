@@ -1,5 +1,5 @@
 /*
- * How much memory a container can be given (machine/main.c, "The container's memory"). An image boots with all of it; what lies beyond
+ * How much memory a container can be given (machine/board/main.c, "The container's memory"). An image boots with all of it; what lies beyond
  * the least is taken from the guest before the snapshot, and as much as a start asks for is given back.
  */
 import { ImageBuildError } from './image-error.ts';

@@ -13,7 +13,7 @@ import { runLLVM, type Tree } from '@yowasp/clang';
 const FOLDER = fileURLToPath(new URL('.', import.meta.url));
 const CACHE = fileURLToPath(new URL('../.cache/machine', import.meta.url));
 /** files of the native build, which is for debugging */
-const NATIVE_ONLY = ['host_posix.c', 'host_files_posix.c'];
+const NATIVE_ONLY = ['host/host_posix.c', 'host/host_files_posix.c'];
 const CLANG_FLAGS = [
   '--target=wasm32-wasip1', '-std=gnu17', '-O3', '-ffreestanding', '-fno-strict-aliasing', '-fwrapv', '-fvisibility=hidden',
   '-mbulk-memory', '-msign-ext', '-mnontrapping-fptoint', '-Wall', '-Wextra', '-Wno-parentheses', '-Wno-unused-command-line-argument',
@@ -67,15 +67,18 @@ async function build(sources: Map<string, string>, units: readonly string[], rep
   return linked['machine.wasm'] as Uint8Array;
 }
 
+/** Paths below machine/ of everything that is compiled, headers included, with `/` between the folders and in one order everywhere. */
+export function machineSources(folder = ''): string[] {
+  return readdirSync(join(FOLDER, folder), { withFileTypes: true }).flatMap((entry) => {
+    const path = folder + entry.name;
+    if (entry.isDirectory()) return machineSources(`${path}/`);
+    return /(?<!\.test)\.[ch]$/.test(path) ? [path] : [];
+  }).sort();
+}
+
 /** Path below machine/ → text, of everything that is compiled. */
 function readSources(): Map<string, string> {
-  const sources = new Map<string, string>();
-  for (const folder of ['', 'dev/']) {
-    for (const name of readdirSync(join(FOLDER, folder)).sort()) {
-      if (/\.[ch]$/.test(name) && !name.endsWith('.test.c')) sources.set(folder + name, readFileSync(join(FOLDER, folder, name), 'utf8'));
-    }
-  }
-  return sources;
+  return new Map(machineSources().map((path) => [path, readFileSync(join(FOLDER, path), 'utf8')]));
 }
 
 function keyOf(sources: Map<string, string>): string {
@@ -90,10 +93,12 @@ function compilerVersion(): string {
 }
 
 function asTree(sources: Map<string, string>): Tree {
-  const tree: Tree = { dev: {} };
-  for (const [name, text] of sources) {
-    if (name.startsWith('dev/')) (tree['dev'] as Tree)[name.slice(4)] = text;
-    else tree[name] = text;
+  const tree: Tree = {};
+  for (const [path, text] of sources) {
+    const folders = path.split('/'), name = folders.pop()!;
+    let at = tree;
+    for (const folder of folders) at = (at[folder] ??= {}) as Tree;
+    at[name] = text;
   }
   return tree;
 }

@@ -5,11 +5,11 @@
  * A `Case` is what runtime.s runs: its header draws the layout.
  */
 import { execFile, execFileSync, spawnSync } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { buildMachine } from '../build.ts';
+import { buildMachine, machineSources } from '../build.ts';
 
 const HERE = fileURLToPath(new URL('.', import.meta.url));
 const MACHINE = fileURLToPath(new URL('..', import.meta.url));
@@ -147,11 +147,10 @@ export class Bench {
   #native(): string {
     const program = join(this.#folder, 'native');
     if (existsSync(program)) return program;
-    const sources = ['', 'dev/'].flatMap((part) => readdirSync(join(MACHINE, part)).filter((name) => name.endsWith('.c')).map((name) => part + name))
-      .filter((name) => !name.endsWith('.test.c') && !name.endsWith('_wasi.c'));
+    const sources = machineSources().filter((path) => path.endsWith('.c') && !path.endsWith('_wasi.c'));
     execFileSync('gcc', [
       '-std=gnu17', '-O1', '-fsanitize=address,undefined', '-fno-sanitize=alignment,pointer-overflow', '-fno-sanitize-recover=all', '-fno-strict-aliasing', '-fwrapv', '-w',
-      '-o', program, ...sources,
+      '-I.', '-o', program, ...sources,
     ], { cwd: MACHINE });
     return program;
   }

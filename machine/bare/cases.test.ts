@@ -226,7 +226,7 @@ describe.runIf(MISSING_TOOLS.length === 0)('cases', () => {
 const EXTENSIONS = ['i', 'm', 'a', 'f', 'd', 'c', 'zicntr', 'zicsr', 'zifencei', 'zicboz', 'zicond', 'zba', 'zbb', 'zbs', 'sstc', 'svadu', 'svvptc'];
 
 test('the device tree announces what is tested, no more and no less, twice the same', () => {
-  const source = readFileSync(fileURLToPath(new URL('../fdt.c', import.meta.url)), 'utf8');
+  const source = readFileSync(fileURLToPath(new URL('../board/fdt.c', import.meta.url)), 'utf8');
   const [, letters, words] = /"riscv,isa", "rv64([a-z]+)_([a-z_]+)"/.exec(source)!;
   expect([...letters!, ...words!.split('_')]).toEqual(EXTENSIONS);
   expect(/extensions\[\] =\s+"([^"]+)"/.exec(source)![1]!.split('\\0')).toEqual(EXTENSIONS);

@@ -1,4 +1,4 @@
-#include "net_offload.h"
+#include "dev/net_offload.h"
 
 #define ETHERNET_LEN 14u
 #define ETHERTYPE_AT 12u

@@ -10,8 +10,8 @@
 #ifndef NET_OFFLOAD_H
 #define NET_OFFLOAD_H
 
-#include "../base.h"
-#include "../link.h"
+#include "base.h"
+#include "guest/link.h"
 
 /** Smallest payload of a frame that TSO makes: bounds how much one packet can grow by its headers. */
 #define TSO_PAYLOAD_MIN 64u

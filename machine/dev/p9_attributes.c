@@ -1,6 +1,6 @@
 /* Attributes of files: what the host tells, and what it does not. */
-#include "p9_call.h"
-#include "p9_owners.h"
+#include "dev/p9_call.h"
+#include "dev/p9_owners.h"
 
 #define QT_DIR 0x80
 #define QT_SYMLINK 0x02

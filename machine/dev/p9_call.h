@@ -8,10 +8,10 @@
 #ifndef P9_CALL_H
 #define P9_CALL_H
 
-#include "../map.h"
-#include "p9_tree.h"
-#include "p9_wire.h"
-#include "virtio_9p.h"
+#include "board/map.h"
+#include "dev/p9_tree.h"
+#include "dev/p9_wire.h"
+#include "dev/virtio_9p.h"
 
 #define READDIR_MAX 32768u
 #define REPLY_MAX (READDIR_MAX + 64)

@@ -1,5 +1,5 @@
 /* Opening, reading, writing, listing. */
-#include "p9_call.h"
+#include "dev/p9_call.h"
 
 #define DATA_AT_READ 11u
 #define DATA_AT_WRITE 23u

@@ -1,6 +1,6 @@
 /* Names: made, linked, renamed, removed. */
-#include "p9_call.h"
-#include "p9_owners.h"
+#include "dev/p9_call.h"
+#include "dev/p9_owners.h"
 
 #define S_FILE 0100000u
 #define S_TYPE 0170000u

@@ -1,4 +1,4 @@
-#include "p9_owners.h"
+#include "dev/p9_owners.h"
 
 #define WAYS 8u
 

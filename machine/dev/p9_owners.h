@@ -5,7 +5,7 @@
 #ifndef P9_OWNERS_H
 #define P9_OWNERS_H
 
-#include "../base.h"
+#include "base.h"
 
 #define P9_OWNERS_MAX 4096u
 

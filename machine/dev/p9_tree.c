@@ -1,6 +1,6 @@
-#include "p9_tree.h"
+#include "dev/p9_tree.h"
 
-#include "../map.h"
+#include "board/map.h"
 
 #define BUCKETS 2048u
 #define CHUNK 65536u

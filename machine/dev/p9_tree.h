@@ -19,7 +19,7 @@
 #ifndef P9_TREE_H
 #define P9_TREE_H
 
-#include "../host_files.h"
+#include "host/host_files.h"
 
 /* Of all shares together. Linux holds a fid per open file and per path in use. */
 #define P9_FIDS_MAX 16384u

@@ -2,11 +2,11 @@
  * The 9P server alone, behind its virtio device and over the host's files through WASI: for tools/fuzz/p9-target.ts, which builds it, writes a
  * request where `message` says, and reads the reply where `reply` says.
  */
-#include "../bus.h"
-#include "../host_files.h"
-#include "../map.h"
-#include "plic.h"
-#include "virtio_9p.h"
+#include "board/bus.h"
+#include "board/map.h"
+#include "dev/plic.h"
+#include "dev/virtio_9p.h"
+#include "host/host_files.h"
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
 #define DESC 0x1000u

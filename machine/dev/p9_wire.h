@@ -9,7 +9,7 @@
 #ifndef P9_WIRE_H
 #define P9_WIRE_H
 
-#include "../host_files.h"
+#include "host/host_files.h"
 
 #define P9_HEADER_LEN 7u
 

@@ -1,7 +1,7 @@
-#include "plic.h"
+#include "dev/plic.h"
 
-#include "../hart.h"
-#include "../map.h"
+#include "board/map.h"
+#include "cpu/hart.h"
 
 #define PRIORITY_END (4 * IRQ_COUNT)
 #define PENDING 0x1000

@@ -4,7 +4,7 @@
 #ifndef PLIC_H
 #define PLIC_H
 
-#include "../base.h"
+#include "base.h"
 
 MUST_USE bool plic_read(u32 offset, u32 size, u64 *value);
 MUST_USE bool plic_write(u32 offset, u32 size, u64 value);

@@ -1,6 +1,6 @@
-#include "rtc.h"
+#include "dev/rtc.h"
 
-#include "../clock.h"
+#include "board/clock.h"
 
 #define TIME_LOW 0x00
 #define TIME_HIGH 0x04

@@ -2,7 +2,7 @@
  * Hostile drivers against every virtio device: compiled with the sanitizers by virtio.test.ts, prints one line per check.
  * RAM is a heap block of its exact size here, so that a byte outside of it is a report and the end.
  */
-#include "../host.h"
+#include "host/host.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -11,18 +11,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../bus.h"
-#include "../hart.h"
-#include "../link.h"
-#include "../map.h"
-#include "../orphan.h"
-#include "../pipes.h"
-#include "../terminal.h"
-#include "virtio_9p.h"
-#include "virtio_blk.h"
-#include "virtio_mmio.h"
-#include "virtio_net.h"
-#include "virtio_rng.h"
+#include "board/bus.h"
+#include "board/map.h"
+#include "cpu/hart.h"
+#include "dev/virtio_9p.h"
+#include "dev/virtio_blk.h"
+#include "dev/virtio_mmio.h"
+#include "dev/virtio_net.h"
+#include "dev/virtio_rng.h"
+#include "guest/link.h"
+#include "guest/orphan.h"
+#include "guest/pipes.h"
+#include "guest/terminal.h"
 
 #define RAM_BYTES (1u << 20)
 #define DESC 0x1000u

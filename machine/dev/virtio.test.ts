@@ -8,8 +8,8 @@ import { afterAll, expect, test } from 'vitest';
 
 const MACHINE = fileURLToPath(new URL('..', import.meta.url));
 const DEVICES = ['plic', 'virtio_mmio', 'virtio_console', 'virtio_ports', 'virtio_net', 'net_offload', 'virtio_blk', 'virtio_rng', 'virtio_9p', 'p9_attributes', 'p9_files', 'p9_names', 'p9_tree', 'p9_owners', 'rtc', 'vmgenid'];
-const SOURCES = ['dev/virtio.test.c', ...DEVICES.map((name) => `dev/${name}.c`), 'host_files_posix.c', 'terminal.c', 'pipes.c', 'link.c', 'orphan.c', 'ram.c'];
-const FLAGS = ['-std=gnu17', '-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize=alignment', '-fno-sanitize-recover=all', '-fno-strict-aliasing', '-fwrapv'];
+const SOURCES = ['dev/virtio.test.c', ...DEVICES.map((name) => `dev/${name}.c`), 'host/host_files_posix.c', 'guest/terminal.c', 'guest/pipes.c', 'guest/link.c', 'guest/orphan.c', 'board/ram.c'];
+const FLAGS = ['-std=gnu17', '-O1', '-g', '-fsanitize=address,undefined', '-fno-sanitize=alignment', '-fno-sanitize-recover=all', '-fno-strict-aliasing', '-fwrapv', '-I.'];
 
 const folder = mkdtempSync(join(tmpdir(), 'portside-virtio-'));
 afterAll(() => rmSync(folder, { recursive: true }));

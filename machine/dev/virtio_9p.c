@@ -1,4 +1,4 @@
-#include "p9_call.h"
+#include "dev/p9_call.h"
 
 #define TYPE_9P 9
 #define F_MOUNT_TAG (1ull << 0)

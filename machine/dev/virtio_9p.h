@@ -24,7 +24,7 @@
 #ifndef VIRTIO_9P_H
 #define VIRTIO_9P_H
 
-#include "virtio_mmio.h"
+#include "dev/virtio_mmio.h"
 
 /** Largest message: what Linux's transport takes at most (125 pages). */
 #define P9_MSIZE_MAX 512000u

@@ -1,4 +1,4 @@
-#include "virtio_blk.h"
+#include "dev/virtio_blk.h"
 
 #define TYPE_BLK 2
 #define F_SEG_MAX (1ull << 2)

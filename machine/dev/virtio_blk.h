@@ -4,7 +4,7 @@
 #ifndef VIRTIO_BLK_H
 #define VIRTIO_BLK_H
 
-#include "virtio_mmio.h"
+#include "dev/virtio_mmio.h"
 
 /** Reads `len` bytes at `offset`; false: an I/O error for the guest. */
 typedef bool blk_read(void *bytes, u64 len, u64 offset);

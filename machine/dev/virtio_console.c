@@ -1,4 +1,4 @@
-#include "virtio_console.h"
+#include "dev/virtio_console.h"
 
 #define TYPE_CONSOLE 3
 #define F_SIZE (1ull << 0)

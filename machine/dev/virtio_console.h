@@ -9,7 +9,7 @@
 #ifndef VIRTIO_CONSOLE_H
 #define VIRTIO_CONSOLE_H
 
-#include "virtio_mmio.h"
+#include "dev/virtio_mmio.h"
 
 #define CONSOLE_INPUT_MAX 4096
 

@@ -1,8 +1,8 @@
-#include "virtio_mmio.h"
+#include "dev/virtio_mmio.h"
 
-#include "../bus.h"
-#include "../map.h"
-#include "plic.h"
+#include "board/bus.h"
+#include "board/map.h"
+#include "dev/plic.h"
 
 #define MAGIC 0x74726976
 #define VENDOR 0x45444953

@@ -8,7 +8,7 @@
 #ifndef VIRTIO_MMIO_H
 #define VIRTIO_MMIO_H
 
-#include "../base.h"
+#include "base.h"
 
 #define VIRTQ_MAX 256
 #define VIRTIO_QUEUES_MAX 8

@@ -1,7 +1,7 @@
-#include "virtio_net.h"
+#include "dev/virtio_net.h"
 
-#include "../link.h"
-#include "net_offload.h"
+#include "dev/net_offload.h"
+#include "guest/link.h"
 
 #define TYPE_NET 1
 #define F_CSUM (1ull << 0)

@@ -8,7 +8,7 @@
 #ifndef VIRTIO_NET_H
 #define VIRTIO_NET_H
 
-#include "virtio_mmio.h"
+#include "dev/virtio_mmio.h"
 
 void net_init(u32 slot);
 void net_set_mac(const u8 mac[6]);

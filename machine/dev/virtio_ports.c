@@ -1,6 +1,6 @@
-#include "virtio_ports.h"
+#include "dev/virtio_ports.h"
 
-#include "../map.h"
+#include "board/map.h"
 
 #define TYPE_CONSOLE 3
 #define F_MULTIPORT (1ull << 1)

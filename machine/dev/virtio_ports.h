@@ -10,7 +10,7 @@
 #ifndef VIRTIO_PORTS_H
 #define VIRTIO_PORTS_H
 
-#include "virtio_mmio.h"
+#include "dev/virtio_mmio.h"
 
 #define PORTS 3u
 

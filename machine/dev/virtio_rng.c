@@ -1,4 +1,4 @@
-#include "virtio_rng.h"
+#include "dev/virtio_rng.h"
 
 #define TYPE_RNG 4
 /* A driver asks for a few dozen bytes; a hostile one shall not keep the host busy. */

@@ -4,7 +4,7 @@
 #ifndef VIRTIO_RNG_H
 #define VIRTIO_RNG_H
 
-#include "virtio_mmio.h"
+#include "dev/virtio_mmio.h"
 
 void rng_init(u32 slot, void (*fill)(void *bytes, size_t len));
 

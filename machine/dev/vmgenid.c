@@ -1,7 +1,7 @@
-#include "vmgenid.h"
+#include "dev/vmgenid.h"
 
-#include "../map.h"
-#include "plic.h"
+#include "board/map.h"
+#include "dev/plic.h"
 
 static u8 generation[16];
 

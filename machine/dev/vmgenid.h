@@ -5,7 +5,7 @@
 #ifndef VMGENID_H
 #define VMGENID_H
 
-#include "../base.h"
+#include "base.h"
 
 MUST_USE bool vmgenid_read(u32 offset, u32 size, u64 *value);
 /** Sets a new id without telling the guest: at the start. */

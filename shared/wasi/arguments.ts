@@ -13,7 +13,7 @@ export const DEFAULT_MAC = '02:00:00:00:00:01';
 const FOREIGN_LIMIT_BYTES = 1024;
 /** `t: ` and the seconds since 1970 in a line, which they add */
 const FOREIGN_TIME_BYTES = 14;
-/** devices for shared directories that our machine has (SHARES_MAX in machine/map.h) */
+/** devices for shared directories that our machine has (SHARES_MAX in machine/board/map.h) */
 const MAX_DIRECTORIES = 8;
 /** what our images are given at most, in bytes */
 const OUR_LIMIT_BYTES = 128 << 10;
@@ -163,7 +163,7 @@ function sum(numbers: readonly number[]): number {
 // The listening socket's place is part of what the flags promise.
 LISTEN_FD satisfies 3;
 
-/** what our machine takes (machine/options.c), and what c2w's emulators do */
+/** what our machine takes (machine/guest/options.c), and what c2w's emulators do */
 const OUR_FLAGS = ['entrypoint', 'no-stdin', 'tty', 'no-tty', 'mac', 'hostname', 'memory', 'net', 'external-bundle'];
 const FOREIGN_FLAGS = ['entrypoint', 'no-stdin', 'mac', 'net', 'external-bundle', 'help'];
 const BARE_FLAGS = ['no-stdin', 'tty', 'no-tty', 'help'];

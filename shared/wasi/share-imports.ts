@@ -2,7 +2,7 @@
  * WASI family: files of shares. Each import looks at its descriptor: one of ours is served here, any other by `others`, the import that was
  * there before.
  *
- * Permission bits, which preview1 has not, are told and set where it leaves room, for machines that know (machine/host_files_wasi.c):
+ * Permission bits, which preview1 has not, are told and set where it leaves room, for machines that know (machine/host/host_files_wasi.c):
  * bytes 17 and 18 of a filestat are the mode with MODE_TOLD; FST_MODE in the flags of path_filestat_set_times or fd_filestat_set_times says that the first time is
  * a mode.
  *
