@@ -1,6 +1,5 @@
 #include "board/clock.h"
 
-#include "cpu/hart.h"
 #include "host/host.h"
 
 /* Virtual time: instructions per tick, that is 100 million instructions per second. */
@@ -15,6 +14,8 @@
 #define HOST_LOOKS_MAX 4
 
 static struct {
+  /** instructions retired so far */
+  u64 (*instret)(void);
   bool is_virtual;
   u64 epoch_ns;
   /** ticks at `mark_instret` */
@@ -31,8 +32,9 @@ static struct {
   u32 lead;
 } clock;
 
-void clock_start_virtual(u64 epoch_s) {
+void clock_start_virtual(u64 epoch_s, u64 (*instret)(void)) {
   fill_bytes(&clock, 0, sizeof clock);
+  clock.instret = instret;
   clock.is_virtual = true;
   clock.epoch_ns = epoch_s * 1000000000ull;
   clock.rate = VIRTUAL_RATE << RATE_SHIFT;
@@ -47,13 +49,13 @@ void clock_go_real(void) {
   clock.host_zero_ns = now - ticks * NS_PER_TICK;
   clock.host_mark_ns = now;
   clock.mark_ticks = ticks;
-  clock.mark_instret = hart_instret();
+  clock.mark_instret = clock.instret();
 }
 
 void clock_update(void) {
   if (clock.is_virtual) return;
   u64 now = host_monotonic_ns();
-  u64 instret = hart_instret();
+  u64 instret = clock.instret();
   u64 done = instret - clock.mark_instret, ns = now - clock.host_mark_ns;
   // Short slices say little about speed.
   if (done >= 20000 && ns >= 20000) {
@@ -68,7 +70,7 @@ void clock_update(void) {
 }
 
 u64 clock_ticks(void) {
-  u64 done = hart_instret() - clock.mark_instret;
+  u64 done = clock.instret() - clock.mark_instret;
   u64 ticks = clock.mark_ticks + (done << RATE_SHIFT) / clock.rate;
   if (ticks < clock.last_ticks) return clock.last_ticks;
   clock.last_ticks = ticks;
@@ -78,13 +80,12 @@ u64 clock_ticks(void) {
 static void let_a_tick_pass(void) {
   u64 before = clock.mark_ticks;
   for (u32 i = 0; i < HOST_LOOKS_MAX && clock.mark_ticks <= before; i++) clock_update();
-  // The slice was planned for a guest that is not held up.
-  hart.leave = 1;
 }
 
-u64 clock_read(void) {
+u64 clock_read(bool *waited) {
   u64 last = clock.last_ticks;
-  if (!clock.is_virtual && clock.lead >= LEAD_MAX) let_a_tick_pass();
+  *waited = !clock.is_virtual && clock.lead >= LEAD_MAX;
+  if (*waited) let_a_tick_pass();
   if (clock_ticks() > last) {
     clock.lead = 0;
   } else {
@@ -110,5 +111,5 @@ u64 clock_instructions_until(u64 ticks) {
 void clock_skip_to(u64 ticks) {
   if (ticks <= clock_ticks()) return;
   clock.mark_ticks = ticks;
-  clock.mark_instret = hart_instret();
+  clock.mark_instret = clock.instret();
 }

@@ -21,16 +21,16 @@
 #define TICKS_PER_SECOND 10000000ull
 #define NS_PER_TICK 100ull
 
-/** Time is virtual from 0 until `clock_go_real`. `epoch_s` is the wall clock at 0. */
-void clock_start_virtual(u64 epoch_s);
+/** Time is virtual from 0 until `clock_go_real`. `epoch_s` is the wall clock at 0; `instret` counts the instructions retired. */
+void clock_start_virtual(u64 epoch_s, u64 (*instret)(void));
 /** From now on time is the host's; the guest's ticks continue without a jump. */
 void clock_go_real(void);
 /** Reads the host's clock and learns the guest's speed; called at the end of each slice and after sleeping. */
 void clock_update(void);
 /** Time now: not earlier than the guest's last reading. */
 u64 clock_ticks(void);
-/** The `time` CSR as the guest reads it: later than at its last reading. */
-u64 clock_read(void);
+/** The `time` CSR as the guest reads it: later than at its last reading. `waited`: the host's time has passed meanwhile. */
+u64 clock_read(bool *waited);
 /** Wall clock for the RTC and the agent, in ns since 1970. */
 u64 clock_wall_ns(void);
 /** How many instructions until `ticks`, at the present rate, at least 1. */

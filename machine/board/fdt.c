@@ -1,8 +1,8 @@
 #include "board/fdt.h"
 
-#include "board/bus.h"
 #include "board/clock.h"
 #include "board/map.h"
+#include "board/ram.h"
 #include "cpu/riscv.h"
 
 #define FDT_MAGIC 0xd00dfeed

@@ -22,27 +22,31 @@
  * start attaches as much of it as it is asked for, and the agent brings those blocks online. What was not attached does not exist: the
  * host's memory grows by no more, and no address leads there.
  */
-#include "board/bus.h"
 #include "board/clock.h"
 #include "board/fdt.h"
-#include "board/machine.h"
 #include "board/map.h"
+#include "board/ram.h"
+#include "board/sbi.h"
 #include "cpu/block.h"
 #include "cpu/hart.h"
 #include "cpu/interp.h"
 #include "cpu/mmu.h"
-#include "cpu/riscv.h"
+#include "cpu/trap.h"
+#include "dev/plic.h"
+#include "dev/rtc.h"
 #include "dev/virtio_blk.h"
+#include "dev/virtio_mmio.h"
 #include "dev/virtio_net.h"
 #include "dev/virtio_rng.h"
 #include "dev/vmgenid.h"
 #include "guest/control.h"
-#include "guest/link.h"
 #include "guest/options.h"
 #include "guest/pipes.h"
 #include "guest/shares.h"
 #include "guest/terminal.h"
+#include "host/entries.h"
 #include "host/host.h"
+#include "host/link.h"
 
 #define SLICE 100000
 #define POLL_INTERVAL_NS 1000000ull
@@ -90,13 +94,18 @@ static struct {
 
 static struct options options;
 
-void machine_early_console(const u8 *text, u64 len) { terminal_write(text, (u32)len); }
+static void early_console(const u8 *text, u64 len) { terminal_write(text, (u32)len); }
 
-void machine_power_off(u32 status) {
+static void power_off(u32 status) {
   machine.off = true;
   machine.off_status = status;
   hart.leave = 1;
 }
+
+/* The run loop is to look. */
+static void leave(void) { hart.leave = 1; }
+
+static u8 *page_of_kernel(u64 va) { return mmu_data(va, true); }
 
 /* splitmix64: while a snapshot is made, the same bytes each time. */
 static void fixed_random(u8 *bytes, size_t len) {
@@ -246,15 +255,21 @@ static void attach_more(u64 size) {
 
 /* With `more` in the second bank. It comes last: where it begins a snapshot ends, as the image's maker cuts it off. */
 static void build(u64 more) {
+  static const struct sbi_board firmware = {early_console, power_off};
+  static const struct control_listener listener = {leave, terminal_closed, terminal_tell_ports, page_of_kernel};
   u8 generation[16];
   ram_init((machine.memory_min_mib + machine.reserve_mib) << 20, more);
   block_init();
   machine.random_state = 1;
   fill_random(generation, sizeof generation);
-  vmgenid_init(generation);
+  sbi_init(&firmware);
+  plic_init(hart_set_external);
+  virtio_init(plic_level(IRQ_VIRTIO(0)));
+  rtc_init();
+  vmgenid_init(generation, plic_edge(IRQ_VMGENID));
   terminal_init();
   pipes_init();
-  control_init();
+  control_init(&listener);
   link_init();
   net_init(SLOT_NET);
   net_set_mac(default_mac);
@@ -408,7 +423,7 @@ static void run_virtual(void) {
 
 void machine_initialize(void) {
   read_config();
-  clock_start_virtual(machine.epoch_s);
+  clock_start_virtual(machine.epoch_s, machine_instret);
   build((machine.memory_max_mib - machine.memory_min_mib) << 20);
   run_virtual();
   block_drop_all(true);
@@ -432,7 +447,7 @@ static u32 wanted_blocks(void) {
 
 static void boot(void) {
   read_config();
-  clock_start_virtual(0);
+  clock_start_virtual(0, machine_instret);
   clock_go_real();
   machine.memory_blocks = wanted_blocks();
   build(machine.memory_blocks * MEMORY_STEP);

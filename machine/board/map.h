@@ -1,5 +1,5 @@
 /*
- * The address map and the interrupt numbers. The device tree (fdt.c) is made from this, bus.c obeys it.
+ * The address map and the interrupt numbers. The device tree (fdt.c) is made from this, and devices register with the bus by it.
  */
 #ifndef MAP_H
 #define MAP_H

@@ -1,5 +1,5 @@
-#include "board/bus.h"
-#include "cpu/riscv.h"
+#include "board/ram.h"
+
 #include "host/host.h"
 
 struct ram ram;
@@ -19,6 +19,12 @@ bool ram_attach(u64 more_size) {
   ram.more = (uintptr_t)bytes - (uintptr_t)ram.size;
   ram.more_size = more_size;
   return true;
+}
+
+void ram_written(u64 pa, u64 len) {
+  u64 start = ram_offset_of(pa, len);
+  if (len == 0) return;
+  for (u64 offset = start & PAGE_MASK; offset < start + len; offset += PAGE_SIZE) ram_note_write(offset);
 }
 
 void ram_detach(void) {

@@ -1,7 +1,6 @@
 #include "board/sbi.h"
 
-#include "board/bus.h"
-#include "board/machine.h"
+#include "board/ram.h"
 #include "cpu/block.h"
 #include "cpu/hart.h"
 #include "cpu/mmu.h"
@@ -23,6 +22,8 @@
 #define SPEC_VERSION 0x02000000
 /* None is registered for this machine; Linux only prints it. */
 #define IMPLEMENTATION_ID 0x5053
+
+static struct sbi_board board;
 
 #define A(n) hart.x[10 + (n)]
 
@@ -82,21 +83,21 @@ static i64 console_call(u64 function, u64 *value) {
       // §12.1: as much as there is; a range that is not RAM is an invalid parameter.
       u8 *text = ram_at(A(1), A(0));
       if (!text || A(2)) return SBI_ERR_INVALID_PARAM;
-      machine_early_console(text, A(0));
+      board.console(text, A(0));
       *value = A(0);
       return SBI_SUCCESS;
     }
     case 1: *value = 0; return SBI_SUCCESS;
     case 2: {
       u8 byte = (u8)A(0);
-      machine_early_console(&byte, 1);
+      board.console(&byte, 1);
       return SBI_SUCCESS;
     }
     default: return SBI_ERR_NOT_SUPPORTED;
   }
 }
 
-void sbi_call(void) {
+static void answer(void) {
   u64 extension = A(7), function = A(6), value = 0;
   i64 error = SBI_ERR_NOT_SUPPORTED;
   switch (extension) {
@@ -120,7 +121,7 @@ void sbi_call(void) {
     case EXT_SRST:
       // Off and reboot alike end the machine: whoever runs us starts it again.
       if (function == 0) {
-        machine_power_off(A(0) == 0 || A(0) == 1 || A(0) == 2 ? 0 : 1);
+        board.power_off(A(0) == 0 || A(0) == 1 || A(0) == 2 ? 0 : 1);
         error = SBI_SUCCESS;
       }
       break;
@@ -129,4 +130,9 @@ void sbi_call(void) {
   }
   A(0) = (u64)error;
   A(1) = value;
+}
+
+void sbi_init(const struct sbi_board *its_board) {
+  board = *its_board;
+  hart_set_firmware(answer);
 }

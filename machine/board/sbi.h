@@ -9,7 +9,14 @@
 
 #include "base.h"
 
-/** An ecall from S mode: function and arguments in hart.x, results in a0 and a1. */
-void sbi_call(void);
+struct sbi_board {
+  /** text of the debug console: early boot and panics */
+  void (*console)(const u8 *text, u64 len);
+  /** the guest switched itself off; `status` is what the process exits with unless the agent said otherwise */
+  void (*power_off)(u32 status);
+};
+
+/** Makes it the hart's firmware. */
+void sbi_init(const struct sbi_board *board);
 
 #endif

@@ -1,6 +1,6 @@
 #include "cpu/block.h"
 
-#include "board/bus.h"
+#include "board/ram.h"
 #include "cpu/decode.h"
 #include "cpu/fuse.h"
 #include "cpu/hart.h"
@@ -14,7 +14,6 @@
 #define HASH_SIZE (1u << 16)
 #define STALE_MAX 4096
 
-struct jump_entry jump_cache[JUMP_CACHE_SIZE];
 u32 block_epoch;
 
 static struct {
@@ -30,8 +29,15 @@ static struct {
 
 _Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_UNIT && sizeof(struct link) <= ARENA_UNIT, "units of the arena");
 
+static void note_stale(u32 page) {
+  ram.page_flags[page] |= PAGE_CODE_STALE;
+  if (blocks.stale_count < STALE_MAX) blocks.stale[blocks.stale_count] = page;
+  blocks.stale_count++;
+}
+
 void block_init(void) {
   fuse_init();
+  ram.code_written = note_stale;
   blocks.arena = host_memory(ARENA_BYTES);
   blocks.pages = host_memory((ram.capacity >> PAGE_SHIFT) * sizeof(u32));
 }
@@ -48,23 +54,6 @@ void block_drop_all(bool zero) {
   fill_bytes(blocks.heads, 0, sizeof blocks.heads);
   fill_bytes(blocks.pages, 0, (ram_total() >> PAGE_SHIFT) * sizeof(u32));
   fill_bytes(ram.page_flags, 0, ram_total() >> PAGE_SHIFT);
-}
-
-static void note_stale(u32 page) {
-  ram.page_flags[page] |= PAGE_CODE_STALE;
-  if (blocks.stale_count < STALE_MAX) blocks.stale[blocks.stale_count] = page;
-  blocks.stale_count++;
-}
-
-void block_note_write(u64 ram_offset) {
-  u32 page = (u32)(ram_offset >> PAGE_SHIFT);
-  if (unlikely(ram.page_flags[page] == PAGE_HAS_CODE)) note_stale(page);
-}
-
-void ram_written(u64 pa, u64 len) {
-  u64 start = ram_offset_of(pa, len);
-  if (len == 0) return;
-  for (u64 offset = start & PAGE_MASK; offset < start + len; offset += PAGE_SIZE) block_note_write(offset);
 }
 
 static void drop_page(u32 page) {

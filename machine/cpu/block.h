@@ -31,18 +31,8 @@
 #define BLOCK_H
 
 #include "base.h"
-
-/** One decoded instruction; with the opcode of a sequence (fusion.h) the first of several. Register fields are byte offsets into hart.x or hart.f. */
-struct op {
-  /** enum opcode */
-  u16 code;
-  u8 rd, rs1, rs2;
-  /** instructions from the block's start to this one, included */
-  u8 n;
-  /** offset of this instruction from the block's start, in bytes; for jumps that of the next instruction */
-  i16 off;
-  i64 imm;
-};
+#include "cpu/jump.h"
+#include "cpu/op.h"
 
 /** Follows an op that may leave its block, in the place of an op. */
 struct link {
@@ -59,28 +49,12 @@ struct block {
   struct op ops[];
 };
 
-/** Longest block, in instructions; and in ops: each may have its link, and a last one leads on. */
-#define BLOCK_MAX 64
-#define BLOCK_OPS_MAX (2 * BLOCK_MAX + 2)
-
-#define JUMP_CACHE_SIZE 4096
-struct jump_entry {
-  /** virtual address ^ hart.code_tag; 0: empty */
-  u64 key;
-  struct block *block;
-};
-extern struct jump_entry jump_cache[JUMP_CACHE_SIZE];
-
-static inline struct jump_entry *jump_entry_at(u64 pc) { return &jump_cache[(u32)(pc >> 1) & (JUMP_CACHE_SIZE - 1)]; }
-
 /** Takes the arena from the host, for `ram.size` bytes of guest RAM. */
 void block_init(void);
 /** The block at hart.pc, entered into the jump cache; NULL: a fetch fault is noted. */
 struct block *block_find(void);
 /** Bumped when blocks vanish. */
 extern u32 block_epoch;
-/** A write at this offset in RAM is about to happen. */
-void block_note_write(u64 ram_offset);
 /** fence.i */
 void block_fence(void);
 void block_drop_all(bool zero);

@@ -4,7 +4,7 @@
 #ifndef DECODE_H
 #define DECODE_H
 
-#include "cpu/block.h"
+#include "cpu/op.h"
 
 enum decoded {
   /** the block goes on behind it */

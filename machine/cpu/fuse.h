@@ -4,7 +4,7 @@
 #ifndef FUSE_H
 #define FUSE_H
 
-#include "cpu/block.h"
+#include "cpu/op.h"
 
 /** Prepares the table of sequences. */
 void fuse_init(void);

@@ -1,5 +1,5 @@
 /*
- * The hart: its registers, its CSRs, how it takes a trap.
+ * The hart: its registers and its interrupt lines. trap.h is how it takes a trap, csr.h what instructions do with its CSRs.
  *
  * One hart, S and U mode. There is no M-mode: what firmware would do, sbi.c does. A guest fault is a value: the
  * function that meets it calls hart_fault() and returns false, and interp.c turns it into a trap at the
@@ -62,8 +62,9 @@ struct hart {
 
 extern struct hart hart;
 
-/** Puts the hart at `pc` in S mode, as firmware would hand over (SBI: a0 hart id, a1 device tree). */
-void hart_start(u64 pc, u64 a0, u64 a1);
+/** The board's firmware answers an ecall from S mode: function and arguments are in hart.x, the results go to a0 and a1. */
+void hart_set_firmware(void (*answer)(void));
+void hart_call_firmware(void);
 
 /** Notes an exception of the current instruction; the caller returns false. */
 static inline bool hart_fault(u64 cause, u64 value) {
@@ -72,21 +73,12 @@ static inline bool hart_fault(u64 cause, u64 value) {
   return false;
 }
 
-/** Enters the trap handler: `hart.pc` is the faulting (or next) instruction. */
-void hart_take_trap(u64 cause, u64 value);
-/** Takes the pending interrupt of the highest priority, if one may be taken now. */
-bool hart_take_interrupt(void);
 /** True if an enabled interrupt is pending, whether or not it may be taken: ends `wfi`. */
 static inline bool hart_interrupt_pending(void) { return (hart.sip & hart.sie) != 0; }
 /** Compares time with stimecmp: at the end of each slice, and when either changes. */
 void hart_check_timer(void);
 void hart_set_external(bool level);
 void hart_set_software(bool level);
-
-/** Executes sret; false: illegal here. */
-MUST_USE bool hart_sret(void);
-/** A Zicsr instruction, `insn` as encoded; false: illegal. */
-MUST_USE bool csr_execute(u32 insn);
 
 /** Instructions retired so far, exact at block boundaries. */
 static inline u64 hart_instret(void) { return hart.instret_base + (u64)(i64)(hart.slice_budget - hart.slice_left - hart.slice_stolen); }

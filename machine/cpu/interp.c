@@ -15,15 +15,16 @@
  */
 #include "cpu/interp.h"
 
-#include "board/bus.h"
-#include "board/sbi.h"
+#include "board/ram.h"
 #include "cpu/amo.h"
 #include "cpu/block.h"
+#include "cpu/csr.h"
 #include "cpu/fp.h"
 #include "cpu/hart.h"
 #include "cpu/mmu.h"
 #include "cpu/opcode.h"
 #include "cpu/riscv.h"
+#include "cpu/trap.h"
 
 #define X(offset) (*(u64 *)((u8 *)hart.x + (offset)))
 #define F(offset) (*(u64 *)((u8 *)hart.f + (offset)))
@@ -484,7 +485,7 @@ enter: {
         budget -= op->n;
         hart.slice_left = budget;
         if (hart.mode == MODE_S) {
-          sbi_call();
+          hart_call_firmware();
           hart.pc = base + op->off + 4;
         } else {
           hart.pc = base + op->off;

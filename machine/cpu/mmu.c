@@ -1,8 +1,8 @@
 #include "cpu/mmu.h"
 
 #include "board/bus.h"
-#include "cpu/block.h"
 #include "cpu/hart.h"
+#include "cpu/jump.h"
 #include "cpu/riscv.h"
 
 enum access { ACCESS_LOAD, ACCESS_STORE, ACCESS_FETCH };
@@ -257,7 +257,7 @@ static bool data_address(u64 va, enum access access, u64 *pa) {
   struct tlb *tlb = mmu_tlb();
   if (tlb == &mmu.supervisor && !mmu.found_global) mmu.supervisor_has_local = true;
   if (access == ACCESS_STORE) {
-    block_note_write(ram_page);
+    ram_note_write(ram_page);
     fill_entry(tlb->write, va, ram_page);
   } else {
     fill_entry(tlb->read, va, ram_page);

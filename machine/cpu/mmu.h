@@ -11,7 +11,7 @@
  * between processes is a change of pointers. The supervisor's TLB is one for all: as long as it holds global pages only it
  * survives a switch, and Linux maps nothing else there.
  *
- * Where code is found by virtual address (the jump cache of block.h, the fetch cache) the key is the address with a tag mixed in that
+ * Where code is found by virtual address (the jump cache of jump.h, the fetch cache) the key is the address with a tag mixed in that
  * stands for the space, or for the supervisor. A new tag makes all old entries miss. hart.code_tag is the one in force.
  *
  * sfence.vma of one address means the leaf that maps it: 4 KiB, or a superpage, of which the TLB may hold many pieces. Where a

@@ -81,9 +81,6 @@
 #define PTE_PPN_SHIFT 10
 #define PTE_RESERVED (0x3ffull << 54)
 
-#define PAGE_SHIFT 12
-#define PAGE_SIZE 4096u
-#define PAGE_MASK (~0xfffull)
 
 /* Unprivileged §20.2, fflags and rounding modes. */
 #define FFLAG_NX 1

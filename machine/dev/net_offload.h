@@ -11,7 +11,7 @@
 #define NET_OFFLOAD_H
 
 #include "base.h"
-#include "guest/link.h"
+#include "host/link.h"
 
 /** Smallest payload of a frame that TSO makes: bounds how much one packet can grow by its headers. */
 #define TSO_PAYLOAD_MIN 64u

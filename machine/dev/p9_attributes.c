@@ -1,11 +1,7 @@
-/* Attributes of files: what the host tells, and what it does not. */
-#include "dev/p9_call.h"
+#include "dev/p9_attributes.h"
+
 #include "dev/p9_owners.h"
 
-#define QT_DIR 0x80
-#define QT_SYMLINK 0x02
-#define S_DIR 0040000u
-#define S_FILE 0100000u
 #define GETATTR_BASIC 0x7ffu
 #define SET_MODE 1u
 #define SET_UID 2u
@@ -20,24 +16,6 @@
 #define IO_SIZE 65536u
 #define FREE_BLOCKS (1ull << 28)
 #define V9FS_MAGIC 0x01021997u
-
-u64 p9_qid_path(const struct share *share, const struct host_stat *stat) { return stat->inode ^ ((stat->device ^ share->root_device) * 0x9e3779b97f4a7c15); }
-
-u8 p9_qid_type(enum host_type type) { return type == HOST_DIRECTORY ? QT_DIR : type == HOST_SYMLINK ? QT_SYMLINK : 0; }
-
-void p9_put_qid(struct call *call, const struct host_stat *stat) {
-  p9_put8(&call->out, p9_qid_type(stat->type));
-  p9_put32(&call->out, (u32)(stat->mtime_ns ^ stat->mtime_ns >> 32));
-  p9_put64(&call->out, p9_qid_path(call->share, stat));
-}
-
-u32 p9_type_bits(enum host_type type) {
-  static const u32 bits[] = {[HOST_FILE] = S_FILE, [HOST_DIRECTORY] = S_DIR, [HOST_SYMLINK] = 0120000, [HOST_SOCKET] = 0140000, [HOST_OTHER] = 0010000};
-  return bits[type];
-}
-
-/* As in a directory's entries: dirent's DT_… are the upper bits of a mode. */
-u8 p9_entry_type(enum host_type type) { return (u8)(p9_type_bits(type) >> 12); }
 
 static struct p9_owner attributes(const struct share *share, const struct host_stat *stat) {
   const struct p9_owner *set = p9_owner_find(share->index, p9_qid_path(share, stat));

@@ -1,6 +1,6 @@
 /*
- * A 9P request while it is served, and what the families of requests have in common: virtio_9p.c (sessions, walking, the device),
- * p9_attributes.c, p9_files.c (open, read, write, list), p9_names.c (make, rename, remove).
+ * A 9P request while it is served, and what the families of requests have in common: p9_attributes.h, p9_files.h, p9_names.h, and the
+ * sessions and walks of virtio_9p.c, which calls them all.
  *
  * A request's function reads its fields from `in`, puts its reply's into `out`, and returns 0 or a negative errno: then the reply is
  * an error, whatever was put.
@@ -8,11 +8,13 @@
 #ifndef P9_CALL_H
 #define P9_CALL_H
 
-#include "board/map.h"
 #include "dev/p9_tree.h"
 #include "dev/p9_wire.h"
-#include "dev/virtio_9p.h"
+#include "dev/virtio_mmio.h"
 
+/** Largest message: what Linux's transport takes at most (125 pages). */
+#define P9_MSIZE_MAX 512000u
+#define P9_TAG_MAX 16u
 #define READDIR_MAX 32768u
 #define REPLY_MAX (READDIR_MAX + 64)
 #define MODE_BITS 07777u
@@ -66,26 +68,5 @@ u8 p9_qid_type(enum host_type type);
 void p9_put_qid(struct call *call, const struct host_stat *stat);
 u32 p9_type_bits(enum host_type type);
 u8 p9_entry_type(enum host_type type);
-/* What a new file gets from its creator; the host's own idea of it counts where the host has one. */
-void p9_adopt(const struct share *share, struct host_path path, struct host_stat *stat, u32 mode, u32 gid);
-
-i32 p9_on_getattr(struct call *call);
-i32 p9_on_setattr(struct call *call);
-i32 p9_on_statfs(struct call *call);
-i32 p9_on_lopen(struct call *call);
-i32 p9_on_lcreate(struct call *call);
-i32 p9_on_read(struct call *call);
-i32 p9_on_write(struct call *call);
-i32 p9_on_fsync(struct call *call);
-i32 p9_on_readdir(struct call *call);
-i32 p9_on_mkdir(struct call *call);
-i32 p9_on_mknod(struct call *call);
-i32 p9_on_symlink(struct call *call);
-i32 p9_on_readlink(struct call *call);
-i32 p9_on_link(struct call *call);
-i32 p9_on_renameat(struct call *call);
-i32 p9_on_rename(struct call *call);
-i32 p9_on_unlinkat(struct call *call);
-i32 p9_on_remove(struct call *call);
 
 #endif

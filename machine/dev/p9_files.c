@@ -1,5 +1,6 @@
-/* Opening, reading, writing, listing. */
-#include "dev/p9_call.h"
+#include "dev/p9_files.h"
+
+#include "dev/p9_attributes.h"
 
 #define DATA_AT_READ 11u
 #define DATA_AT_WRITE 23u

@@ -1,5 +1,6 @@
-/* Names: made, linked, renamed, removed. */
-#include "dev/p9_call.h"
+#include "dev/p9_names.h"
+
+#include "dev/p9_attributes.h"
 #include "dev/p9_owners.h"
 
 #define S_FILE 0100000u

@@ -4,8 +4,8 @@
  */
 #include "board/bus.h"
 #include "board/map.h"
-#include "dev/plic.h"
 #include "dev/virtio_9p.h"
+#include "dev/virtio_mmio.h"
 #include "host/host_files.h"
 
 #define EXPORT(name) __attribute__((export_name(#name))) name
@@ -30,11 +30,16 @@ void *host_memory(u64 len) {
   return (void *)(before << 16);
 }
 
-void plic_set_level(u32 irq, bool level) {
+_Noreturn void host_panic(const char *what, const char *detail) {
+  (void)what;
+  (void)detail;
+  __builtin_trap();
+}
+
+static void interrupt(u32 irq, bool level) {
   (void)irq;
   (void)level;
 }
-void block_note_write(u64 pa) { (void)pa; }
 void ram_written(u64 pa, u64 len) {
   if (len > 0 && !ram_contains(pa, len)) outside++;
 }
@@ -48,7 +53,7 @@ static void describe(u32 index, u64 address, u32 len, u16 flags) {
   put16(DESC + 16 * index + 14, (u16)(index + 1));
 }
 static void set(u32 reg, u32 value) {
-  if (!virtio_mmio_write(SLOT_SHARE * VIRTIO_STRIDE + reg, 4, value)) outside++;
+  if (!bus_write(VIRTIO_BASE + SLOT_SHARE * VIRTIO_STRIDE + reg, 4, value)) outside++;
 }
 
 u8 *EXPORT(message)(void) { return bytes + REQUEST; }
@@ -61,6 +66,7 @@ void EXPORT(attach)(i32 fd) {
   ram.bytes = bytes;
   ram.base = RAM_BASE;
   ram.size = RAM_BYTES;
+  virtio_init((struct irq_line){interrupt, 0});
   p9_init(0, fd);
   static const u32 writes[][2] = {{0x70, 0}, {0x70, 3}, {0x24, 0}, {0x20, 1}, {0x24, 1}, {0x20, 1}, {0x70, 11}, {0x30, 0}, {0x38, QUEUE_SIZE}, {0x80, (u32)RAM_BASE + DESC}, {0x90, (u32)RAM_BASE + AVAIL}, {0xa0, (u32)RAM_BASE + USED}, {0x44, 1}, {0x70, 15}};
   for (u32 i = 0; i < COUNT_OF(writes); i++) set(writes[i][0], writes[i][1]);

@@ -1,7 +1,7 @@
 #include "dev/plic.h"
 
+#include "board/bus.h"
 #include "board/map.h"
-#include "cpu/hart.h"
 
 #define PRIORITY_END (4 * IRQ_COUNT)
 #define PENDING 0x1000
@@ -11,6 +11,7 @@
 #define PRIORITY_MAX 7
 
 static struct {
+  void (*external)(bool level);
   u32 priority[IRQ_COUNT];
   u32 level, pending, claimed, enabled;
   u32 threshold;
@@ -28,9 +29,9 @@ static u32 best(void) {
   return found;
 }
 
-static void update(void) { hart_set_external(best() != 0); }
+static void update(void) { plic.external(best() != 0); }
 
-void plic_set_level(u32 irq, bool level) {
+static void set_level(u32 irq, bool level) {
   u32 bit = 1u << irq;
   if (level) {
     plic.level |= bit;
@@ -42,12 +43,16 @@ void plic_set_level(u32 irq, bool level) {
   update();
 }
 
-void plic_pulse(u32 irq) {
+static void set_edge(u32 irq, bool level) {
+  if (!level) return;
   plic.pending |= 1u << irq;
   update();
 }
 
-bool plic_read(u32 offset, u32 size, u64 *value) {
+struct irq_line plic_level(u32 irq) { return (struct irq_line){set_level, irq}; }
+struct irq_line plic_edge(u32 irq) { return (struct irq_line){set_edge, irq}; }
+
+static bool on_read(u32 offset, u32 size, u64 *value) {
   if (size != 4) return false;
   *value = 0;
   if (offset < PRIORITY_END) {
@@ -76,7 +81,7 @@ static void complete(u32 irq) {
   if (plic.level >> irq & 1) plic.pending |= 1u << irq;
 }
 
-bool plic_write(u32 offset, u32 size, u64 value) {
+static bool on_write(u32 offset, u32 size, u64 value) {
   if (size != 4) return false;
   if (offset >= 4 && offset < PRIORITY_END) plic.priority[offset / 4] = value & PRIORITY_MAX;
   else if (offset == ENABLE) plic.enabled = (u32)value & ~1u;
@@ -84,4 +89,10 @@ bool plic_write(u32 offset, u32 size, u64 value) {
   else if (offset == CLAIM) complete((u32)value);
   update();
   return true;
+}
+
+void plic_init(void (*external)(bool level)) {
+  static const struct bus_device device = {on_read, on_write};
+  plic.external = external;
+  bus_register(PLIC_BASE, PLIC_SIZE, &device);
 }

@@ -4,13 +4,12 @@
 #ifndef PLIC_H
 #define PLIC_H
 
-#include "base.h"
+#include "dev/irq_line.h"
 
-MUST_USE bool plic_read(u32 offset, u32 size, u64 *value);
-MUST_USE bool plic_write(u32 offset, u32 size, u64 value);
-/** A level-triggered source changes its line. */
-void plic_set_level(u32 irq, bool level);
-/** An edge-triggered source fires once. */
-void plic_pulse(u32 irq);
+/** `external` is the hart's line. */
+void plic_init(void (*external)(bool level));
+/** The line of a level-triggered source; and of one that fires whenever its line rises. */
+struct irq_line plic_level(u32 irq);
+struct irq_line plic_edge(u32 irq);
 
 #endif

@@ -4,9 +4,6 @@
 #ifndef RTC_H
 #define RTC_H
 
-#include "base.h"
-
-MUST_USE bool rtc_read(u32 offset, u32 size, u64 *value);
-MUST_USE bool rtc_write(u32 offset, u32 size, u64 value);
+void rtc_init(void);
 
 #endif

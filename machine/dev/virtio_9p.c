@@ -1,4 +1,10 @@
+#include "dev/virtio_9p.h"
+
+#include "board/map.h"
+#include "dev/p9_attributes.h"
 #include "dev/p9_call.h"
+#include "dev/p9_files.h"
+#include "dev/p9_names.h"
 
 #define TYPE_9P 9
 #define F_MOUNT_TAG (1ull << 0)
@@ -14,50 +20,6 @@
 
 static struct share shares[SHARES_MAX];
 static u8 request_bytes[REQUEST_MAX], reply_bytes[REPLY_MAX];
-
-/* ---- fids, names, paths ---- */
-
-struct p9_fid *p9_get_fid(struct call *call) {
-  u32 number = p9_get32(&call->in);
-  return p9_fid_find(call->share->index, number);
-}
-
-struct p9_fid *p9_get_directory(struct call *call) {
-  struct p9_fid *fid = p9_get_fid(call);
-  return fid && fid->type == HOST_DIRECTORY ? fid : NULL;
-}
-
-i32 p9_check_name(struct host_path name) {
-  if (name.len > HOST_NAME_MAX) return -E_NAMETOOLONG;
-  if (name.len == 0 || (name.len == 1 && name.bytes[0] == '.') || (name.len == 2 && name.bytes[0] == '.' && name.bytes[1] == '.')) return -E_INVAL;
-  for (u32 i = 0; i < name.len; i++)
-    if (name.bytes[i] == '/' || name.bytes[i] == 0) return -E_INVAL;
-  return 0;
-}
-
-i32 p9_locate(const struct p9_fid *directory, struct host_path name, struct place *place) {
-  if (!directory) return -E_NOTDIR;
-  i32 error = p9_check_name(name);
-  return error ? error : p9_path(directory->node, name, place->buffer, &place->path);
-}
-
-i32 p9_locate_fid(const struct p9_fid *fid, struct place *place) { return p9_path(fid->node, p9_no_name, place->buffer, &place->path); }
-
-i32 p9_descriptor(const struct p9_fid *fid, bool writes) {
-  if (fid->fd >= 0 && (fid->writes || !writes)) return fid->fd;
-  if (!fid->node->gone) return -1;
-  for (const struct p9_fid *other = fid->node->open; other; other = other->next_open)
-    if (other->writes || !writes) return other->fd;
-  return -1;
-}
-
-i32 p9_stat_fid(const struct share *share, const struct p9_fid *fid, struct host_stat *stat) {
-  struct place place;
-  i32 fd = p9_descriptor(fid, false);
-  if (fd >= 0) return host_file_stat(fd, stat);
-  i32 error = p9_locate_fid(fid, &place);
-  return error ? error : host_path_stat(share->directory, place.path, stat);
-}
 
 /* ---- sessions and walking ---- */
 

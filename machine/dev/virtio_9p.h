@@ -24,11 +24,7 @@
 #ifndef VIRTIO_9P_H
 #define VIRTIO_9P_H
 
-#include "dev/virtio_mmio.h"
-
-/** Largest message: what Linux's transport takes at most (125 pages). */
-#define P9_MSIZE_MAX 512000u
-#define P9_TAG_MAX 16u
+#include "base.h"
 
 /** Offers directory `fd` of the host as share `index`, tag "share0" and so on. */
 void p9_init(u32 index, i32 fd);

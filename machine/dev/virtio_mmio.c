@@ -2,7 +2,6 @@
 
 #include "board/bus.h"
 #include "board/map.h"
-#include "dev/plic.h"
 
 #define MAGIC 0x74726976
 #define VENDOR 0x45444953
@@ -45,9 +44,11 @@
 #define AVAIL_NO_INTERRUPT 1
 
 static struct virtio_device *slots[VIRTIO_SLOTS];
+/** of slot 0 */
+static struct irq_line first_line;
 
 void virtio_attach(struct virtio_device *device, u32 slot) {
-  device->slot = slot;
+  device->line = (struct irq_line){first_line.set, first_line.number + slot};
   slots[slot] = device;
 }
 
@@ -69,7 +70,7 @@ static u64 get64(const u8 *p) {
 static void put16(u8 *p, u16 v) { copy_bytes(p, &v, 2); }
 static void put32(u8 *p, u32 v) { copy_bytes(p, &v, 4); }
 
-static void update_interrupt(struct virtio_device *device) { plic_set_level(IRQ_VIRTIO(device->slot), device->interrupt_status != 0); }
+static void update_interrupt(struct virtio_device *device) { irq_set(device->line, device->interrupt_status != 0); }
 
 static void raise_interrupt(struct virtio_device *device, u32 reason) {
   device->interrupt_status |= reason;
@@ -235,7 +236,7 @@ static u32 read_register(struct virtio_device *device, u32 offset) {
   }
 }
 
-bool virtio_mmio_read(u32 address, u32 size, u64 *value) {
+static bool on_read(u32 address, u32 size, u64 *value) {
   struct virtio_device *device = slots[address / VIRTIO_STRIDE];
   u32 offset = address % VIRTIO_STRIDE;
   *value = 0;
@@ -291,7 +292,7 @@ static void write_status(struct virtio_device *device, u32 value) {
   if (started) device->notify(device, 0);
 }
 
-bool virtio_mmio_write(u32 address, u32 size, u64 value64) {
+static bool on_write(u32 address, u32 size, u64 value64) {
   struct virtio_device *device = slots[address / VIRTIO_STRIDE];
   u32 offset = address % VIRTIO_STRIDE, value = (u32)value64;
   // Config space of our devices is read-only.
@@ -317,4 +318,10 @@ bool virtio_mmio_write(u32 address, u32 size, u64 value64) {
     default: write_queue_register(device, offset, value); break;
   }
   return true;
+}
+
+void virtio_init(struct irq_line first) {
+  static const struct bus_device device = {on_read, on_write};
+  first_line = first;
+  bus_register(VIRTIO_BASE, VIRTIO_SLOTS * VIRTIO_STRIDE, &device);
 }

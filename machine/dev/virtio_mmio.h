@@ -8,7 +8,7 @@
 #ifndef VIRTIO_MMIO_H
 #define VIRTIO_MMIO_H
 
-#include "base.h"
+#include "dev/irq_line.h"
 
 #define VIRTQ_MAX 256
 #define VIRTIO_QUEUES_MAX 8
@@ -54,7 +54,7 @@ struct virtio_device {
   void (*reset)(struct virtio_device *device);
 
   /* Below: owned by virtio_mmio.c. */
-  u32 slot;
+  struct irq_line line;
   u32 status;
   u32 interrupt_status;
   u32 config_generation;
@@ -66,9 +66,9 @@ struct virtio_device {
 #define VIRTIO_F_EVENT_IDX (1ull << 29)
 #define VIRTIO_F_VERSION_1 (1ull << 32)
 
+/** All slots, still empty. Slot 0 has the level-triggered line `first`, the others have those that follow. */
+void virtio_init(struct irq_line first);
 void virtio_attach(struct virtio_device *device, u32 slot);
-MUST_USE bool virtio_mmio_read(u32 offset, u32 size, u64 *value);
-MUST_USE bool virtio_mmio_write(u32 offset, u32 size, u64 value);
 
 /** True if a buffer is waiting in this queue of a device in operation. */
 bool virtq_available(struct virtio_device *device, u32 queue);

@@ -1,7 +1,7 @@
 #include "dev/virtio_net.h"
 
 #include "dev/net_offload.h"
-#include "guest/link.h"
+#include "host/link.h"
 
 #define TYPE_NET 1
 #define F_CSUM (1ull << 0)

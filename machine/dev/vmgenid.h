@@ -5,11 +5,10 @@
 #ifndef VMGENID_H
 #define VMGENID_H
 
-#include "base.h"
+#include "dev/irq_line.h"
 
-MUST_USE bool vmgenid_read(u32 offset, u32 size, u64 *value);
-/** Sets a new id without telling the guest: at the start. */
-void vmgenid_init(const u8 id[16]);
+/** With its first id; `line` is an edge-triggered one. */
+void vmgenid_init(const u8 id[16], struct irq_line line);
 /** Sets a new id and raises the interrupt. */
 void vmgenid_change(const u8 id[16]);
 

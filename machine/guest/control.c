@@ -2,13 +2,10 @@
 
 #include "board/clock.h"
 #include "board/map.h"
-#include "cpu/hart.h"
-#include "cpu/mmu.h"
-#include "cpu/riscv.h"
+#include "board/ram.h"
 #include "dev/virtio_console.h"
 #include "guest/orphan.h"
 #include "guest/shares.h"
-#include "guest/terminal.h"
 #include "host/host.h"
 
 /* A line longer than this can't be one of ours; it is skipped. The longest lists the ports. */
@@ -20,6 +17,7 @@
 
 static struct {
   struct console console;
+  const struct control_listener *listener;
   char line[LINE_MAX];
   u32 line_len;
   bool line_too_long;
@@ -35,15 +33,13 @@ static struct {
   i64 wall_ahead_ns;
 } control;
 
-/* The agent's answer goes on to whoever asked, in-band on stdout. What it says is not judged here but for its letters. */
+/* The agent's answer goes on to whoever asked. What it says is not judged here but for its letters. */
 static void on_ports(const char *list) {
   control.asked = false;
   u32 len = (u32)text_len(list);
   for (u32 i = 0; i < len; i++)
     if (!(list[i] >= '0' && list[i] <= '9') && list[i] != ',' && list[i] != 'l') return;
-  terminal_write((const u8 *)"\x1b_portside;ports=", 17);
-  terminal_write((const u8 *)list, len);
-  terminal_write((const u8 *)"\x1b\\", 2);
+  control.listener->ports(list, len);
 }
 
 /* Whether the line is `word`, a space and a number up to 255. */
@@ -77,7 +73,7 @@ static void forget_unused(const char *text) {
   if (!read_number(&text, 16, &start) || *text++ != ' ' || !read_number(&text, 10, &bytes) || *text) return;
   if ((start | bytes) & (PAGE_SIZE - 1)) return;
   for (u64 va = start; va < start + bytes; va += PAGE_SIZE) {
-    u8 *page = mmu_data(va, true);
+    u8 *page = control.listener->page(va);
     if (!page) host_panic("the agent has no memory where it says so", control.line);
     fill_bytes(page, 0, PAGE_SIZE);
   }
@@ -98,13 +94,13 @@ static void on_line(void) {
   }
   if (text_equal(control.line, "ready")) {
     control.ready = true;
-    hart.leave = 1;
+    control.listener->changed();
   } else if (line_has("exit", &number)) {
     control.exited = true;
     control.exit_status = number;
-    hart.leave = 1;
+    control.listener->changed();
   } else if (line_has("closed", &number)) {
-    terminal_closed(number);
+    control.listener->closed(number);
   } else if (bytes_equal(control.line, "orphan ", 7)) {
     orphan_reset(control.line + 7);
   }
@@ -136,7 +132,11 @@ void control_ask_ports(void) {
   console_input(&control.console, (const u8 *)question, sizeof question - 1);
 }
 
-void control_init(void) { console_init(&control.console, SLOT_CONTROL, on_output); }
+void control_init(const struct control_listener *listener) {
+  control.listener = listener;
+  console_init(&control.console, SLOT_CONTROL, on_output);
+}
+
 bool control_is_ready(void) { return control.ready; }
 bool control_has_exit(u32 *status) {
   *status = control.exit_status;

@@ -6,14 +6,26 @@
 
 #include "guest/options.h"
 
-void control_init(void);
+/** Whom the agent's words are for, beyond the control channel itself. */
+struct control_listener {
+  /** the agent is ready, or the command has ended */
+  void (*changed)(void);
+  /** the shell on terminal `number`, counted from 1, has ended */
+  void (*closed)(u32 number);
+  /** the answer to control_ask_ports: ports, as the agent lists them */
+  void (*ports)(const char *list, u32 len);
+  /** host address of a page of the kernel's, by its virtual address; NULL: there is none */
+  u8 *(*page)(u64 va);
+};
+
+void control_init(const struct control_listener *listener);
 /** True once the agent said `ready`. */
 bool control_is_ready(void);
 /** True once the agent said `exit N`; the status. */
 bool control_has_exit(u32 *status);
 /** Queues the lines that start the command; `memory_blocks` of the second bank are there. */
 void control_send_start(const struct options *options, u32 memory_blocks);
-/** Asks the agent what listens in the guest; nothing happens while an answer is awaited. The answer goes to stdout, in-band. */
+/** Asks the agent what listens in the guest; nothing happens while an answer is awaited. */
 void control_ask_ports(void);
 /** Queues the lines that tell a resumed guest what has changed. */
 void control_send_resume(const struct options *options);

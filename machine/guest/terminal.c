@@ -224,3 +224,10 @@ void terminal_flush(void) {
 }
 
 void terminal_write(const u8 *bytes, u32 len) { gather(&terminals[0].console, bytes, len); }
+
+void terminal_tell_ports(const char *list, u32 len) {
+  terminal_write((const u8 *)prefix, PREFIX_LEN);
+  terminal_write((const u8 *)"ports=", 6);
+  terminal_write((const u8 *)list, len);
+  terminal_write((const u8 *)"\x1b\\", 2);
+}

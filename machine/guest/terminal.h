@@ -38,6 +38,8 @@ bool terminal_wants_input(u32 n);
 i32 terminal_device(u32 n);
 /** Reads once; to be called when it is ready. */
 void terminal_read(u32 n);
+/** The answer about ports, in-band on stdout. */
+void terminal_tell_ports(const char *list, u32 len);
 /** Gathers text for stdout. */
 void terminal_write(const u8 *bytes, u32 len);
 void terminal_flush(void);

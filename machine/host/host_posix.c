@@ -3,6 +3,7 @@
  * for /portside; PORTSIDE_LISTEN is a TCP port on 127.0.0.1 to listen on.
  */
 #define _GNU_SOURCE
+#include "host/entries.h"
 #include "host/host.h"
 
 #include <arpa/inet.h>
@@ -21,8 +22,6 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
-
-#include "board/machine.h"
 
 extern char **environ;
 static char **argument_texts;

@@ -2,7 +2,7 @@
  * The host through WASI preview1: raw imports, no libc. Holds no state of its own but the memory that it gave out, so a
  * snapshot can't freeze anything wrongly: each question goes to the host.
  */
-#include "board/machine.h"
+#include "host/entries.h"
 #include "host/host.h"
 
 #define IMPORT(name) __attribute__((import_module("wasi_snapshot_preview1"), import_name(#name)))

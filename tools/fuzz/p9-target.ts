@@ -16,7 +16,7 @@ import { check, type FuzzTarget } from './target.ts';
  * Compiled when it is loaded, once: a thread that compiles at its first input looks like one that hangs.
  */
 const MODULE = new WebAssembly.Module(readFileSync(await buildTestProgram('dev/p9_wasi.test.c', [
-  'dev/virtio_mmio.c', 'dev/virtio_9p.c', 'dev/p9_attributes.c', 'dev/p9_files.c', 'dev/p9_names.c', 'dev/p9_tree.c', 'dev/p9_owners.c', 'host/host_files_wasi.c',
+  'board/bus.c', 'dev/virtio_mmio.c', 'dev/virtio_9p.c', 'dev/p9_call.c', 'dev/p9_attributes.c', 'dev/p9_files.c', 'dev/p9_names.c', 'dev/p9_tree.c', 'dev/p9_owners.c', 'host/host_files_wasi.c',
 ])));
 const ROOT_FD = 3;
 const MESSAGES_MAX = 300;

@@ -1,6 +1,6 @@
-#include "guest/link.h"
 
 #include "host/host.h"
+#include "host/link.h"
 
 #define NO_SOCKET (-1)
 #define SEND_BYTES (256u << 10)

@@ -1,0 +1,3 @@
+#include "cpu/jump.h"
+
+struct jump_entry jump_cache[JUMP_CACHE_SIZE];
