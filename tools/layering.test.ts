@@ -37,15 +37,29 @@ const MAY_IMPORT: Record<string, string[]> = {
   'image': ['machine', 'shared'],
 };
 
+/**
+ * What the C code of machine/ may include of each other, base.h aside. `floor` is the part of board/ that cpu/ and dev/ both stand on: so neither
+ * knows the other.
+ */
+const MAY_INCLUDE: Record<string, string[]> = {
+  'host': [],
+  'floor': ['host'],
+  'cpu': ['host', 'floor'],
+  'dev': ['host', 'floor'],
+  'guest': ['host', 'floor', 'dev'],
+  'board': ['host', 'floor', 'cpu', 'dev', 'guest'],
+};
+const FLOOR = ['board/ram', 'board/bus', 'board/map', 'board/clock'];
+
 /** Packages that only some layers may see; all others are free. */
 const NODE_LAYERS = ['relay', 'relay/host', 'relay/run', 'machine', 'image'];
 const SOCKET_MODULES = ['node:net', 'node:dgram', 'node:dns', 'node:dns/promises', 'node:tls'];
 
-function sources(dir: string): string[] {
+function sources(dir: string, wanted = /\.(ts|mts|mjs)$/): string[] {
   return readdirSync(join(ROOT, dir), { withFileTypes: true }).flatMap((entry) => {
     const path = `${dir}/${entry.name}`;
-    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : sources(path);
-    return /\.(ts|mts|mjs)$/.test(entry.name) ? [path] : [];
+    if (entry.isDirectory()) return entry.name === 'node_modules' ? [] : sources(path, wanted);
+    return wanted.test(entry.name) ? [path] : [];
   });
 }
 
@@ -60,7 +74,35 @@ function importsOf(path: string): string[] {
   return [...text.matchAll(/(?:from|import)\s*\(?\s*['"]([^'"]+)['"]/g)].map((match) => match[1]);
 }
 
-const files = PRODUCT.flatMap(sources);
+/** Each way that comes back to where it began. */
+function circlesOf(edges: ReadonlyMap<string, Iterable<string>>): string[] {
+  const circles: string[] = [];
+  const done = new Set<string>();
+  const walk = (node: string, way: string[]): void => {
+    if (way.includes(node)) return void circles.push([...way.slice(way.indexOf(node)), node].join(' -> '));
+    if (done.has(node)) return;
+    for (const target of edges.get(node) ?? []) walk(target, [...way, node]);
+    done.add(node);
+  };
+  for (const node of edges.keys()) walk(node, []);
+  return circles;
+}
+
+/** A .c file and its .h; for what a host offers, both files that do it. */
+function unitOf(path: string): string {
+  return path.replace(/\.[ch]$/, '').replace(/^(host\/host(?:_files)?)_(?:wasi|posix)$/, '$1');
+}
+
+function machineLayerOf(path: string): string {
+  return FLOOR.includes(unitOf(path)) ? 'floor' : path.split('/')[0]!;
+}
+
+const files = PRODUCT.flatMap((dir) => sources(dir));
+/** path below machine/ → the paths that it includes */
+const includes = new Map(sources('machine', /(?<!\.test)\.[ch]$/).map((path) => {
+  const text = readFileSync(join(ROOT, path), 'utf8');
+  return [path.slice('machine/'.length), [...text.matchAll(/^#include "([^"]+)"/gm)].map((match) => match[1]!)] as const;
+}));
 
 test('the table is checked against real files, every layer among them', () => {
   expect(files.length).toBeGreaterThan(60);
@@ -94,16 +136,7 @@ test('no module of the page comes back to itself by what it imports; types aside
     return [file, specs.filter((target) => page.includes(target))] as const;
   }));
   expect(imports.get('web/page/main.ts')).toContain('web/embed/portside.ts');
-  const circles: string[] = [];
-  const done = new Set<string>();
-  const walk = (file: string, way: string[]): void => {
-    if (way.includes(file)) return void circles.push([...way.slice(way.indexOf(file)), file].join(' -> '));
-    if (done.has(file)) return;
-    for (const target of imports.get(file)!) walk(target, [...way, file]);
-    done.add(file);
-  };
-  for (const file of page) walk(file, []);
-  expect(circles).toEqual([]);
+  expect(circlesOf(imports)).toEqual([]);
 });
 
 test('only Node layers see node:*, and only relay/host opens sockets', () => {
@@ -118,4 +151,35 @@ test('only Node layers see node:*, and only relay/host opens sockets', () => {
     }
   }
   expect(wrong).toEqual([]);
+});
+
+test('the machine: cpu knows no device, dev no hart, and all includes go down', () => {
+  const wrong: string[] = [];
+  for (const [file, targets] of includes) {
+    for (const target of targets) {
+      const from = machineLayerOf(file), to = machineLayerOf(target);
+      // Includes name the path below machine/.
+      if (!includes.has(target)) wrong.push(`${file} -> ${target}, which is not there`);
+      else if (target !== 'base.h' && to !== from && !MAY_INCLUDE[from]?.includes(to)) wrong.push(`${file} -> ${target}`);
+    }
+  }
+  expect(wrong).toEqual([]);
+  expect(new Set([...includes.keys()].filter((file) => file !== 'base.h').map(machineLayerOf))).toEqual(new Set(Object.keys(MAY_INCLUDE)));
+  expect(FLOOR.filter((unit) => !includes.has(`${unit}.h`))).toEqual([]);
+});
+
+test('the machine: what a unit offers is in its own header, and no unit comes back to itself', () => {
+  const units = new Map<string, Set<string>>();
+  for (const [file, targets] of includes) {
+    const unit = unitOf(file), uses = units.get(unit) ?? new Set();
+    for (const target of targets) if (unitOf(target) !== unit) uses.add(unitOf(target));
+    units.set(unit, uses);
+  }
+  expect(units.get('board/main')).toContain('cpu/hart');
+  expect(units.get('host/host')).toContain('host/entries');
+  const headless = [...includes].filter(([file, targets]) => file.endsWith('.c') && file !== 'board/main.c' && !targets.includes(`${unitOf(file)}.h`));
+  expect(headless.map(([file]) => file)).toEqual([]);
+  expect(circlesOf(units)).toEqual([]);
+  // Headers are in units, so theirs are found as well; one that includes itself isn't.
+  expect([...includes].filter(([file, targets]) => targets.includes(file)).map(([file]) => file)).toEqual([]);
 });
