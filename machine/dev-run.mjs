@@ -83,26 +83,26 @@ async function offerCompiler(host) {
   const { path_open, fd_read, fd_write, fd_fdstat_get, fd_close } = host;
   host.path_open = (dir, lookup, path, length, oflags, rights, inheriting, flags, opened) => {
     memory.refresh();
-    if (dir !== directory || Buffer.from(memory.bytes.subarray(path, path + length)).toString() !== 'compiler') return path_open(dir, lookup, path, length, oflags, rights, inheriting, flags, opened);
+    if (dir !== directory || Buffer.from(memory.bytes.subarray(path >>> 0, (path >>> 0) + length)).toString() !== 'compiler') return path_open(dir, lookup, path, length, oflags, rights, inheriting, flags, opened);
     compiler = device.open();
-    memory.setU32(opened, fd);
+    memory.setU32(opened >>> 0, fd);
     return 0;
   };
   host.fd_fdstat_get = (of, stat) => {
     if (of !== fd) return fd_fdstat_get(of, stat);
     memory.refresh();
-    compiler.fd_fdstat_get().fdstat.write_bytes(memory.view, stat);
+    compiler.fd_fdstat_get().fdstat.write_bytes(memory.view, stat >>> 0);
     return 0;
   };
   host.fd_read = (from, vectors, count, done) => {
     if (from !== fd) return fd_read(from, vectors, count, done);
     memory.refresh();
-    return compiler.readv(memory, vectors, count, done);
+    return compiler.readv(memory, vectors >>> 0, count, done >>> 0);
   };
   host.fd_write = (to, vectors, count, done) => {
     if (to !== fd) return fd_write(to, vectors, count, done);
     memory.refresh();
-    return compiler.writev(memory, vectors, count, done);
+    return compiler.writev(memory, vectors >>> 0, count, done >>> 0);
   };
   host.fd_close = (of) => (of === fd ? 0 : fd_close(of));
   return ({ exports }) => {
