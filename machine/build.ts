@@ -19,7 +19,7 @@ const CLANG_FLAGS = [
   '-mbulk-memory', '-msign-ext', '-mnontrapping-fptoint', '-Wall', '-Wextra', '-Wno-parentheses', '-Wno-unused-command-line-argument',
 ];
 const STACK_BYTES = 256 * 1024;
-const LINK_FLAGS = ['--no-entry', '--gc-sections', '--strip-all', '--stack-first', '-z', `stack-size=${STACK_BYTES}`, '-O2'];
+const LINK_FLAGS = ['--no-entry', '--gc-sections', '--strip-all', '--export-table', '--growable-table', '--stack-first', '-z', `stack-size=${STACK_BYTES}`, '-O2'];
 
 export class MachineBuildError extends Error {}
 

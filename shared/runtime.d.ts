@@ -59,6 +59,15 @@ declare namespace WebAssembly {
   interface Instance {
     readonly exports: Record<string, unknown>;
   }
-  var Module: { new (bytes: Uint8Array): Module; imports(module: Module): { module: string; name: string }[] };
-  var Instance: { new (module: Module, imports?: Record<string, Record<string, () => number>>): Instance };
+  interface Table {
+    readonly length: number;
+    grow(entries: number): number;
+    set(index: number, value: unknown): void;
+  }
+  var Module: {
+    new (bytes: Uint8Array): Module;
+    imports(module: Module): { module: string; name: string }[];
+    exports(module: Module): { kind: string; name: string }[];
+  };
+  var Instance: { new (module: Module, imports?: Record<string, Record<string, unknown>>): Instance };
 }

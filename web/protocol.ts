@@ -9,6 +9,7 @@ import type { ContainerMemory } from '../shared/memory/container-memory.ts';
 import type { LinkStats } from '../shared/memory/link-counters.ts';
 import type { SaveErrorCode } from '../shared/saved/save-error.ts';
 import type { SaveSummary } from '../shared/saved/save-ring.ts';
+import type { CompilerSettings } from '../shared/wasi/compiler-fd.ts';
 import type { ImageInfo } from '../shared/wasi/image-info.ts';
 
 /** How the container reaches a network. */
@@ -101,6 +102,8 @@ export interface ContainerStart {
   fromGuestBell: MessagePort | null;
   /** the file of a saved container to go on with */
   resume: Blob | null;
+  /** of the machine's translator; null: it interprets */
+  compiler: CompilerSettings | null;
   /** gets the index in `memory.terminals` of a terminal that was closed */
   terminalClosed: MessagePort | null;
   /** the folder that page and container share; null for none */

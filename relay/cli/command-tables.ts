@@ -69,6 +69,7 @@ export const RUN_FLAGS = {
   'hostname': { type: 'string', value: 'NAME', about: 'its host name' },
   'mtu': { type: 'string', value: 'N', about: 'MTU of its network, 576 to 65520 (default: 1500; implies --net)' },
   'memory': { type: 'string', value: 'SIZE', about: "its memory, 128 to 2048 (MiB) or 1G and the like (default: the image's)" },
+  'no-translate': { type: 'boolean', about: 'interpret all of its code: slower, for comparing, and for when translated code is at fault' },
   'env': { type: 'string', short: 'e', multiple: true, value: 'K=V', about: `a variable for the command (K alone: its value here). ${REPEATED}` },
   'dir': { type: 'string', multiple: true, value: 'HOST[::GUEST][:ro]', about: `share directory HOST of this computer as GUEST in the container (default: the same path); ro: for reading only. ${REPEATED}`, completes: 'directory' },
   'mapdir': { type: 'string', multiple: true, value: 'GUEST::HOST[:ro]', about: 'the same, the other way round' },

@@ -75,6 +75,7 @@ export async function parseRun(args: string[], context: Pick<CliContext, 'env' |
   if (flags.interactive === true) options.interactive = true;
   if (flags['stop-timeout'] !== undefined) options.stopTimeoutMs = checkStopTimeout(flags['stop-timeout']);
   if (flags.memory !== undefined) options.memoryMiB = checkMemory(flags.memory);
+  if (flags['no-translate'] === true) options.compiler = null;
   if (flags.mtu !== undefined) options.mtu = parseNumber('--mtu', flags.mtu, MTU_MIN, MTU_MAX);
   if (flags.pcap !== undefined) options.pcap = resolve(flags.pcap);
   if (flags.resume !== undefined) options.resume = resolve(flags.resume);

@@ -1,5 +1,6 @@
 /* What the main thread and the container's thread tell each other; everything else goes through the rings. */
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
+import type { CompilerSettings } from '../../shared/wasi/compiler-fd.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { HostEnd } from '../../shared/wasi/imports.ts';
 
@@ -29,6 +30,8 @@ export interface StartMessage {
   resume: string | null;
   /** the command has no terminal */
   pipes: boolean;
+  /** of the machine's translator; null: it interprets */
+  compiler: CompilerSettings | null;
 }
 
 export type ThreadMessage =

@@ -6,6 +6,7 @@ import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { parentPort, workerData } from 'node:worker_threads';
 import { loadSave } from '../../shared/saved/resume.ts';
+import { compilerDevice } from '../../shared/wasi/compiler-fd.ts';
 import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { FOREIGN_IMAGE, IMAGE_SECTION, parseImageInfo } from '../../shared/wasi/image-info.ts';
@@ -73,6 +74,8 @@ function inspect(module: WebAssembly.Module): ImageInfo {
 async function start(module: WebAssembly.Module, info: ImageInfo, disk: FileSource | null, message: StartMessage): Promise<void> {
   const files = new Map<string, FileSource | Device>(disk === null ? [] : [[info.disk!.file, disk]]);
   if (info.id !== null) files.set('save', saveDevice(message.memory, module as unknown as Parameters<typeof saveDevice>[1]));
+  const compiler = message.compiler === null ? null : compilerDevice(module as unknown as Parameters<typeof compilerDevice>[0], message.compiler);
+  if (compiler !== null) files.set('compiler', compiler);
   if (info.pipes) files.set('signal', signalDevice(message.memory));
   for (const [name, device] of ttyDevices(message.memory, (index) => post({ type: 'terminal-closed', index }))) files.set(name, device);
   const shares = message.directories.map(({ host, guest, readOnly }) => ({ name: guest, share: new NodeShare(host), readOnly }));

@@ -20,6 +20,7 @@ import { networkForGuest } from '../../shared/net/services/network-config.ts';
 import type { NetworkOptions, VirtualNetwork } from '../../shared/net/services/network.ts';
 import { RelayError } from '../../shared/relay-error.ts';
 import { argumentsFit, guestArguments, guestEnvironment, hostnameFits, macOf, memoryFits, saysTty, skipsStdin } from '../../shared/wasi/arguments.ts';
+import type { CompilerSettings } from '../../shared/wasi/compiler-fd.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ForwardRequest } from '../config.ts';
 import type { Descriptors } from '../descriptors.ts';
@@ -61,6 +62,8 @@ export interface RunOptions {
   report?: (line: string) => void;
   /** the image's own when absent */
   memoryMiB?: number;
+  /** for the machine's translator, if it has one; null: it interprets */
+  compiler?: CompilerSettings | null;
   /** of the network, in `bytes`; 1500 when absent */
   mtu?: number;
   /** debug lines of the network */
@@ -91,7 +94,7 @@ export async function run(options: RunOptions): Promise<number> {
     if (notice !== null) options.report?.(notice);
     const memory = makeContainerMemory(options.net);
     if (options.net) closers.push(await openNetwork(memory, macOf(info, args), options));
-    return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])], resume: resume ?? null, pipes: !streams.tty }, streams, options);
+    return await runIn(thread, info, { memory, args, env, net: options.net, directories: [...(options.directories ?? [])], resume: resume ?? null, pipes: !streams.tty, compiler: options.compiler === undefined ? {} : options.compiler }, streams, options);
   } finally {
     for (const close of closers.toReversed()) await close();
   }

@@ -64,7 +64,7 @@ async function start(): Promise<{ screens: Screen[]; wake: Wake; messages: Threa
   const heard = (message: object): Promise<void> => expect.poll(() => messages, { timeout: WAIT_MS }).toContainEqual(expect.objectContaining(message));
   await heard({ type: 'loaded' });
   const memory = makeContainerMemory(false, 4);
-  const message: StartMessage = { memory, args: ['busybox'], env: ['TERM=vt100'], net: false, directories: [], resume: null, pipes: false };
+  const message: StartMessage = { memory, args: ['busybox'], env: ['TERM=vt100'], net: false, directories: [], resume: null, pipes: false, compiler: {} };
   thread.postMessage(message);
   const wake = new Wake(memory.control);
   return { messages, heard, wake, screens: [new Screen(memory.stdin, memory.stdout, wake, -1), ...memory.terminals.map(({ input, output }, index) => new Screen(input, output, wake, index))] };

@@ -20,6 +20,8 @@ export interface FileSource {
 /** What the guest opens as a character device. */
 export interface Device {
   open(): HostFd;
+  /** what the instance exports that is about to start */
+  bind?(exports: Record<string, unknown>): void;
 }
 
 /** A directory of read-only files and of devices, as the guest finds it among its preopens. */

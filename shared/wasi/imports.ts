@@ -113,6 +113,7 @@ export class WasiHost {
   readonly #poller: Poller;
   readonly #args: Uint8Array[];
   readonly #env: Uint8Array[];
+  readonly #devices: Device[];
   #nextConnectionFd = CONNECTION_FD;
   /** polls until the run is ended for want of an accept; 0: it is not */
   #acceptPolls: number;
@@ -134,6 +135,7 @@ export class WasiHost {
       fds.push(this.#listener);
     }
     for (const [name, files] of options.directories) fds.push(readOnlyDirectory(name, files));
+    this.#devices = [...options.directories.values()].flatMap((files) => [...files.values()]).filter((file) => 'open' in file);
     for (const offered of options.shares ?? []) fds.push(new ShareDirectoryFd(offered, '', null));
 
     const encoder = new TextEncoder();
@@ -195,6 +197,7 @@ export class WasiHost {
   #bind(instance: Command): void {
     this.#memory.bind(instance.exports.memory);
     this.#wasi.inst = instance;
+    for (const device of this.#devices) device.bind?.(instance.exports as unknown as Record<string, unknown>);
   }
 
   #countPoll(): void {

@@ -14,6 +14,7 @@
 import { expose } from 'comlink';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
 import { loadSave } from '../../shared/saved/resume.ts';
+import { compilerDevice } from '../../shared/wasi/compiler-fd.ts';
 import type { Device, FileSource } from '../../shared/wasi/files.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import { runImage } from '../../shared/wasi/run-image.ts';
@@ -66,6 +67,8 @@ class ContainerWorker implements ContainerApi {
       const inPortside = new Map<string, FileSource | Device>(info.disk === null ? [] : diskFiles(keeper, files, info.disk));
       // Whoever takes the memory blocks the guest, and lives in another thread.
       if (info.id !== null && own === null) inPortside.set('save', saveDevice(memory, module));
+      const compiler = options.compiler === null ? null : compilerDevice(module, options.compiler);
+      if (compiler !== null) inPortside.set('compiler', compiler);
       for (const [name, device] of ttyDevices(memory, (index) => options.terminalClosed?.postMessage(index))) inPortside.set(name, device);
       const end = await runImage({
         memory,

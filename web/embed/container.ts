@@ -236,6 +236,7 @@ export class Container implements TerminalLine {
       net: plan.net,
       ...(plan.memoryMiB === undefined ? {} : { memoryMiB: plan.memoryMiB }),
       wishedMemoryMiB: options.wishedMemoryMiB ?? null,
+      compiler: plan.compiler,
       size: this.#size,
       resume: resume?.file ?? null,
       ...(options.share === true ? { share: shareForContainer } : {}),

@@ -5,6 +5,7 @@
  * already gives what was found in place of the word: an entry of `listImages`, a NetMode, a saved container.
  */
 import type { Progress, ImageFiles, NetMode, NetStatus } from '../protocol.ts';
+import type { CompilerSettings } from '../../shared/wasi/compiler-fd.ts';
 import type { ListeningPort } from '../../shared/wasi/ports-report.ts';
 import { imageOfSave, parseAddress, type Address, type NetChoice } from '../page/address.ts';
 import { chooseImage, type ChosenImage } from '../page/choose-image.ts';
@@ -30,6 +31,8 @@ export interface StartOptions {
   memory?: string | number | undefined;
   /** likewise where `memory` is absent, in `MiB`; ignored by images that can't have so much, and with `resume` */
   wishedMemoryMiB?: number | null | undefined;
+  /** `off`: the machine interprets all of the container's code; an object: how it translates, for tests */
+  translate?: 'on' | 'off' | CompilerSettings | undefined;
   /** a saved container to go on with, by its name or as `listSaves` gives it. It says itself which image it needs, if that is of this server */
   resume?: string | SavedContainer | undefined;
   /** Has the folder of `sharedFolder` at /mnt/share: images of `portside convert` and ours, isolated pages, one container at a time. */
@@ -60,6 +63,7 @@ export interface StartPlan {
   argv: string[];
   net: NetMode;
   memoryMiB: number | undefined;
+  compiler: CompilerSettings | null;
   resume: SavedContainer | null;
 }
 
@@ -82,6 +86,7 @@ export async function planStart(options: StartOptions): Promise<StartPlan | { fa
     argv: Array.isArray(options.cmd) ? options.cmd : address.argv,
     net: mode.kind === 'relay' ? { ...mode, origin: mode.origin ?? base.origin } : mode,
     memoryMiB: address.memoryMiB,
+    compiler: typeof options.translate === 'object' ? options.translate : address.translate === 'off' ? null : {},
     resume,
   };
 }
@@ -97,10 +102,10 @@ async function findImage(image: StartOptions['image'], named: Address['image'], 
 }
 
 /** The options that are words, as the page's address has them. */
-function asAddress({ image, cmd, net, mtu, memory, resume }: StartOptions, base: URL): string {
+function asAddress({ image, cmd, net, mtu, memory, translate, resume }: StartOptions, base: URL): string {
   const address = new URL(base);
   address.search = '';
-  for (const [name, value] of Object.entries({ image, cmd, net, mtu, memory, resume })) {
+  for (const [name, value] of Object.entries({ image, cmd, net, mtu, memory, translate, resume })) {
     if (typeof value === 'string' || typeof value === 'number') address.searchParams.set(name, String(value));
   }
   return address.href;

@@ -10,7 +10,7 @@ const problem = (query: string, page = PAGE) => {
 
 describe('parseAddress', () => {
   it('asks for the default image with the relay and no command', () => {
-    const usual = { image: null, argv: [], net: { kind: 'relay', orBrowser: true }, port: null };
+    const usual = { image: null, argv: [], net: { kind: 'relay', orBrowser: true }, port: null, translate: 'on' };
     expect(at('')).toEqual(usual);
     expect(at('?image=&cmd=&net=')).toEqual(usual);
     expect(at('?utm_source=x#top')).toEqual(usual);
@@ -60,6 +60,12 @@ describe('parseAddress', () => {
     expect(at('?memory=')).not.toHaveProperty('memoryMiB');
     expect(problem('?memory=4G')).toBe('memory: a container can’t have so much');
     expect(at('?memory=lots')).toMatchObject({ parameter: 'memory', value: 'lots', advice: expect.stringContaining('128 to 2048') });
+  });
+
+  it('lets the machine translate unless it is told not to', () => {
+    expect(at('?translate=off')).toMatchObject({ translate: 'off' });
+    for (const on of ['?translate=on', '?translate=']) expect(at(on)).toMatchObject({ translate: 'on' });
+    expect(problem('?translate=no')).toBe('translate: it is on or off');
   });
 
   it('knows the networks', () => {

@@ -19,6 +19,7 @@ import { splitWords } from './words.ts';
  *     ?net=delegate=ws://HOST:PORT   another relay that speaks plain QEMU framing: c2w-net, for instance
  *     ?mtu=BYTES         with net=relay: 576 to 65520; the relay may give less
  *     ?memory=SIZE       memory of the container: 1024, 1G
+ *     ?translate=off     all of its code is interpreted
  *
  * Other parameters are nobody's business here and are left alone.
  */
@@ -33,6 +34,8 @@ export interface Address {
   resume?: string;
   /** absent: the image's own */
   memoryMiB?: number;
+  /** whether the machine translates, if it can */
+  translate: 'on' | 'off';
 }
 
 /** `orBrowser`: the address says nothing, and what the server of the page is decides */
@@ -40,7 +43,7 @@ export type NetChoice = { kind: 'relay'; origin?: string; orBrowser?: boolean; m
 
 /** A parameter that can't be used, as words for the page. */
 export interface AddressProblem {
-  parameter: 'image' | 'cmd' | 'net' | 'mtu' | 'memory' | 'ports' | 'resume';
+  parameter: 'image' | 'cmd' | 'net' | 'mtu' | 'memory' | 'translate' | 'ports' | 'resume';
   value: string;
   /** what is wrong, a clause without a full stop */
   problem: string;
@@ -68,9 +71,11 @@ export function parseAddress(href: string): Address | AddressProblem {
   const memory = query.get('memory')?.trim() ?? '';
   const memoryMiB = memory === '' ? undefined : parseMemory(memory);
   if (memoryMiB === null) return { parameter: 'memory', value: memory, problem: 'a container can’t have so much', advice: `It is ${MEMORY_ADVICE}.` };
+  const translate = query.get('translate') || 'on';
+  if (translate !== 'on' && translate !== 'off') return { parameter: 'translate', value: translate, problem: 'it is on or off', advice: 'On is the default.' };
   const resume = query.get('resume') ?? '';
   if (resume !== '' && !isSaveName(resume)) return { parameter: 'resume', value: resume.slice(0, 60), problem: 'no saved container has such a name', advice: 'The panel of the container lists those that this browser keeps.' };
-  return { image, argv, net, port, ...(memoryMiB === undefined ? {} : { memoryMiB }), ...(resume === '' ? {} : { resume }) };
+  return { image, argv, net, port, translate, ...(memoryMiB === undefined ? {} : { memoryMiB }), ...(resume === '' ? {} : { resume }) };
 }
 
 /** The page's URL that goes on with a saved container. */

@@ -27,7 +27,7 @@ export interface ContainerView {
 }
 
 /** What a start says beyond what the page says for all of them. */
-export type ContainerSpec = Pick<StartOptions, 'image' | 'cmd' | 'net' | 'memory' | 'resume'>;
+export type ContainerSpec = Pick<StartOptions, 'image' | 'cmd' | 'net' | 'memory' | 'translate' | 'resume'>;
 
 export class ContainerControl {
   readonly #view: ContainerView;

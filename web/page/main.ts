@@ -118,14 +118,14 @@ async function begin(): Promise<void> {
   if (notIsolated !== null && waitingMode() === null) return control.fail(imageFailure({ code: 'not-isolated', message: notIsolated }, location.href));
   setText(imageName, '…');
   cards.showLoading('Starting');
-  const { image: wanted, argv, memoryMiB: memory, resume } = address;
+  const { image: wanted, argv, memoryMiB: memory, translate, resume } = address;
   const net = settleNet(address.net, location.origin);
   // A saved container says itself which image it needs.
-  if (wanted === null && resume !== undefined) return start({ cmd: argv, net: await net, memory, resume });
+  if (wanted === null && resume !== undefined) return start({ cmd: argv, net: await net, memory, translate, resume });
   // An image from elsewhere needs no list: the chooser gets it when it comes.
   if (wanted !== null && 'url' in wanted) void readImages();
   const image = await chooseImage(wanted, async () => await readImages() ?? Promise.reject(new Error(imagesProblem)));
-  if (!('failure' in image)) return start({ image, cmd: argv, net: await net, memory, resume: resume ?? await offerSaved(argv, image) });
+  if (!('failure' in image)) return start({ image, cmd: argv, net: await net, memory, translate, resume: resume ?? await offerSaved(argv, image) });
   setText(imageName, wanted !== null && 'name' in wanted ? wanted.name : 'No image');
   control.fail(image.failure);
 }

@@ -32,6 +32,7 @@
  */
 import type { Remote } from 'comlink';
 import { proxy, transfer, wrap } from 'comlink';
+import type { CompilerSettings } from '../../shared/wasi/compiler-fd.ts';
 import { argumentsFit, DEFAULT_MAC, guestArguments, guestEnvironment, hostnameFits, macOf, memoryFits, type CommandLine } from '../../shared/wasi/arguments.ts';
 import type { ImageInfo } from '../../shared/wasi/image-info.ts';
 import type { ContainerMemory } from '../../shared/memory/container-memory.ts';
@@ -90,6 +91,8 @@ export interface RunnerOptions {
   memoryMiB?: number;
   /** likewise, where `memoryMiB` is absent; ignored by images that can't have it, and by a saved container */
   wishedMemoryMiB?: number | null;
+  /** for the machine's translator, if it has one; null: it interprets */
+  compiler?: CompilerSettings | null;
   size: { cols: number; rows: number };
   /** the file of a saved container to go on with, in place of a start */
   resume?: Blob | null;
@@ -344,7 +347,7 @@ export class ContainerRunner {
     this.#stdout = new Drain(channels.stdout, { onReadable: this.#onOutput, onEnd: this.#onOutputEnd }, channels.stdoutBell);
     if (net.kind === 'none') this.#options.onNet?.({ state: 'off' });
     else this.#makeLink(net).open(channels, this.#seat?.number ?? null);
-    const options: ContainerStart = { ...channels.start, args, env, net: net.kind !== 'none', resume: this.#options.resume ?? null };
+    const options: ContainerStart = { ...channels.start, args, env, net: net.kind !== 'none', resume: this.#options.resume ?? null, compiler: this.#options.compiler === undefined ? {} : this.#options.compiler };
     this.#ended = await container.start(transfer(options, channels.ports), proxy(this.#onResumed));
     this.#finish();
   }
