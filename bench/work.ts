@@ -1,0 +1,81 @@
+/*
+ * `npm run bench:work`: everyday commands in a Debian (work/parts.ts) on our machine, in Node by `portside run`, and in
+ * qemu-system-riscv64 (TCG) with the same kernel, disk and memory; medians of ROUNDS. In a round each machine is booted anew and both
+ * run part after part by turns, the first of them another in each round; only one works at a time. Times are the guest's own clock's,
+ * which follow this computer's. A part whose result differs between machines or rounds is an error.
+ *
+ *   --only NAME,…    parts or kinds        --list      what there is
+ *   --rounds N       default 5             --chromium  also in the page
+ *   --json FILE      all figures           --interpret ours without its translator
+ */
+import { spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
+import { parseArgs } from 'node:util';
+import { machineLine, table } from './report.ts';
+import { geometricMean, rowOf, type Measured, type Row } from './work/lines.ts';
+import { BOOT, type MachineName, type WorkMachine } from './work/machines.ts';
+import { chosenParts, PARTS, type Part } from './work/parts.ts';
+import { workRoot } from './work/root.ts';
+
+const { values: options } = parseArgs({
+  options: { only: { type: 'string' }, rounds: { type: 'string', default: '5' }, list: { type: 'boolean' }, chromium: { type: 'boolean' }, json: { type: 'string' }, interpret: { type: 'boolean' } },
+});
+const TITLES: Record<MachineName, string> = { node: 'Node, s', chromium: 'Chromium, s', qemu: 'QEMU, s' };
+
+/** Seconds and sums of each part on each machine, a measurement a round. */
+type Results = Map<string, Record<MachineName, Measured[]>>;
+
+async function round(machines: MachineName[], parts: Part[], number: number, results: Results): Promise<void> {
+  const root = await workRoot((text) => console.error(text));
+  const booted: Array<[name: MachineName, machine: WorkMachine]> = [];
+  try {
+    for (const name of machines) booted.push([name, await BOOT[name](root)]);
+    for (const { name } of parts) {
+      const turns = number % 2 === 0 ? booted : booted.toReversed();
+      const said: string[] = [];
+      for (const [machine, { run }] of turns) {
+        const measured = await run(name).catch((error: unknown) => { throw new Error(`${name} on ${machine}: ${(error as Error).message}`, { cause: error }); });
+        results.get(name)![machine].push(measured);
+        said.push(`${machine} ${measured.seconds.toFixed(2)}`);
+      }
+      console.error(`round ${number + 1}, ${name}: ${said.join(', ')}`);
+    }
+  } finally {
+    for (const [, machine] of booted) await machine.close();
+  }
+}
+
+function printed(rows: Row[], ours: MachineName): string {
+  const ratio = ({ ours: here, qemu }: Row): number => here / qemu;
+  const mean = (some: Row[]): string => geometricMean(some.map(ratio)).toFixed(2);
+  const worst = rows.reduce((one, other) => (ratio(other) > ratio(one) ? other : one));
+  const kinds = [...new Set(rows.map(({ kind }) => kind))].map((kind) => `${kind} ${mean(rows.filter((row) => row.kind === kind))}`);
+  return [
+    table([['', TITLES[ours], TITLES.qemu, 'ratio'], ...rows.map((row) => [row.title, row.ours.toFixed(2), row.qemu.toFixed(2), ratio(row).toFixed(2)])]),
+    `geometric mean ${mean(rows)} of ${rows.length}; worst: ${worst.title}, ${ratio(worst).toFixed(2)}`,
+    `by kind: ${kinds.join(', ')}`,
+  ].join('\n');
+}
+
+async function main(): Promise<void> {
+  if (options.list === true) return console.log(table([['name', 'kind', ''], ...PARTS.map(({ name, kind, title }) => [name, kind, title])]));
+  const rounds = Number(options.rounds);
+  if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds takes a number from 1, not ${options.rounds}`);
+  const parts = chosenParts(options.only);
+  if (spawnSync('qemu-system-riscv64', ['--version']).status !== 0) throw new Error('no qemu-system-riscv64, to compare with');
+  if (options.interpret === true) console.error('--interpret: there is no translator to turn off yet');
+  const ours: MachineName[] = options.chromium === true ? ['node', 'chromium'] : ['node'];
+  const results: Results = new Map(parts.map(({ name }) => [name, { node: [], chromium: [], qemu: [] }]));
+  const started = Date.now();
+  for (let number = 0; number < rounds; number++) await round([...ours, 'qemu'], parts, number, results);
+  console.log(`${machineLine()}; ${rounds} rounds in ${((Date.now() - started) / 60_000).toFixed(0)} min`);
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ machine: machineLine(), rounds, parts: Object.fromEntries(results) }, null, 1)}\n`);
+  for (const machine of ours) {
+    console.log(`\n${printed(parts.map(({ name, title, kind }) => rowOf(title, kind, results.get(name)![machine], results.get(name)!.qemu)), machine)}`);
+  }
+}
+
+await main().catch((error: unknown) => {
+  console.error((error as Error).message);
+  process.exitCode = 1;
+});
