@@ -12,7 +12,7 @@ import { spawnSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { machineLine, table } from './report.ts';
-import { geometricMean, rowOf, type Measured, type Row } from './work/lines.ts';
+import { geometricMean, haveSameResult, PartFailed, rowOf, type Measured, type Row } from './work/lines.ts';
 import { BOOT, type MachineName, type WorkMachine } from './work/machines.ts';
 import { chosenParts, PARTS, type Part } from './work/parts.ts';
 import { workRoot } from './work/root.ts';
@@ -22,10 +22,11 @@ const { values: options } = parseArgs({
 });
 const TITLES: Record<MachineName, string> = { node: 'Node, s', chromium: 'Chromium, s', qemu: 'QEMU, s' };
 
-/** Seconds and sums of each part on each machine, a measurement a round. */
+/** Of each part on each machine, a measurement a round. */
 type Results = Map<string, Record<MachineName, Measured[]>>;
 
-async function round(machines: MachineName[], parts: Part[], number: number, results: Results): Promise<void> {
+/** Adds to `results`; parts that failed are taken out of it and told in `failures`. Rejects when a machine is gone. */
+async function round(machines: MachineName[], parts: Part[], number: number, results: Results, failures: string[]): Promise<void> {
   const root = await workRoot((text) => console.error(text));
   const booted: Array<[name: MachineName, machine: WorkMachine]> = [];
   try {
@@ -34,8 +35,14 @@ async function round(machines: MachineName[], parts: Part[], number: number, res
       const turns = number % 2 === 0 ? booted : booted.toReversed();
       const said: string[] = [];
       for (const [machine, { run }] of turns) {
-        const measured = await run(name).catch((error: unknown) => { throw new Error(`${name} on ${machine}: ${(error as Error).message}`, { cause: error }); });
-        results.get(name)![machine].push(measured);
+        const measured = await run(name).catch((error: unknown) => {
+          if (!(error instanceof PartFailed)) throw new Error(`${name} on ${machine}: ${(error as Error).message}`, { cause: error });
+          failures.push(`${machine}: ${error.message}`);
+          results.delete(name);
+          return null;
+        });
+        if (measured === null) continue;
+        results.get(name)?.[machine].push(measured);
         said.push(`${machine} ${measured.seconds.toFixed(2)}`);
       }
       console.error(`round ${number + 1}, ${name}: ${said.join(', ')}`);
@@ -66,13 +73,23 @@ async function main(): Promise<void> {
   if (options.interpret === true) console.error('--interpret: there is no translator to turn off yet');
   const ours: MachineName[] = options.chromium === true ? ['node', 'chromium'] : ['node'];
   const results: Results = new Map(parts.map(({ name }) => [name, { node: [], chromium: [], qemu: [] }]));
+  const failures: string[] = [];
   const started = Date.now();
-  for (let number = 0; number < rounds; number++) await round([...ours, 'qemu'], parts, number, results);
-  console.log(`${machineLine()}; ${rounds} rounds in ${((Date.now() - started) / 60_000).toFixed(0)} min`);
+  for (let number = 0; number < rounds; number++) await round([...ours, 'qemu'], parts.filter(({ name }) => results.has(name)), number, results, failures);
+  console.log(`${machineLine()}; ${rounds} round${rounds === 1 ? '' : 's'} in ${((Date.now() - started) / 60_000).toFixed(0)} min`);
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify({ machine: machineLine(), rounds, parts: Object.fromEntries(results) }, null, 1)}\n`);
   for (const machine of ours) {
-    console.log(`\n${printed(parts.map(({ name, title, kind }) => rowOf(title, kind, results.get(name)![machine], results.get(name)!.qemu)), machine)}`);
+    const rows: Row[] = [];
+    for (const { name, title, kind } of parts) {
+      const of = results.get(name);
+      if (of === undefined) continue;
+      if (haveSameResult([...of[machine], ...of.qemu])) rows.push(rowOf(title, kind, of[machine], of.qemu));
+      else failures.push(`${name}: results differ: ${machine} ${of[machine].map(({ sum }) => sum).join(' ')}, qemu ${of.qemu.map(({ sum }) => sum).join(' ')}`);
+    }
+    if (rows.length > 0) console.log(`\n${printed(rows, machine)}`);
   }
+  for (const failure of failures) console.error(failure);
+  if (failures.length > 0) process.exitCode = 1;
 }
 
 await main().catch((error: unknown) => {

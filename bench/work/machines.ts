@@ -11,7 +11,7 @@ import { Guest, Server } from '../../e2e/guest.ts';
 import { QemuGuest } from '../../image/qemu.ts';
 import { CMDLINE } from '../../image/recipes.ts';
 import type { LockedDebian } from '../../tools/locked-debian.ts';
-import { Lines, parseLine, type Measured } from './lines.ts';
+import { Lines, parseLine, PartFailed, type Measured } from './lines.ts';
 
 const BIN = fileURLToPath(new URL('../../bin/portside.mjs', import.meta.url));
 const ARGV = ['bash', '/work/run.sh'];
@@ -21,7 +21,7 @@ const PART_MS = 20 * 60_000;
 const LIFE_MS = 24 * 3600_000;
 
 export interface WorkMachine {
-  /** Runs a part. Rejects when it failed or took PART_MS. */
+  /** Runs a part. Rejects with PartFailed when it did not succeed, with another error when the machine is gone or the part took PART_MS. */
   run(name: string): Promise<Measured>;
   close(): Promise<void>;
 }
@@ -56,7 +56,8 @@ class Inbox {
         await Promise.race([new Promise<void>((resolve) => { this.#wake = resolve; }), late, gone]);
       }
     } catch (error) {
-      throw new Error([(error as Error).message, ...complaints].join('\n'), { cause: error });
+      const message = [(error as Error).message, ...complaints].join('\n');
+      throw error instanceof PartFailed ? new PartFailed(message, { cause: error }) : new Error(message, { cause: error });
     } finally {
       clearTimeout(timer);
     }

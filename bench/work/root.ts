@@ -26,11 +26,12 @@ const PACKAGES = [
 const REPOSITORY = ['bc', 'figlet', 'file', 'jq', 'libjq1', 'libmagic-mgc', 'libmagic1t64', 'libonig5', 'tree'];
 /** A third of all bytes, of use to link-time optimisation and sanitizers only. */
 const UNUSED = ['usr/libexec/gcc/riscv64-linux-gnu/14/lto1', 'usr/bin/riscv64-linux-gnu-lto-dump-14', 'usr/lib/gcc/riscv64-linux-gnu/14/libasan.a', 'usr/lib/gcc/riscv64-linux-gnu/14/libtsan.a', 'usr/lib/gcc/riscv64-linux-gnu/14/liblsan.a', 'usr/lib/gcc/riscv64-linux-gnu/14/libubsan.a'];
-const TEXT_BYTES = 4 << 20;
+/** logs of so many MB, each the beginning of the next */
+const TEXTS_MB = [1, 2, 4];
 /** as in Debian's main for one architecture */
 const INDEX_BYTES = 54e6;
 /** functions of some 45 lines in the file that gcc makes */
-const C_FUNCTIONS = 60;
+const C_FUNCTIONS = 30;
 
 export function workRoot(report: (text: string) => void): Promise<LockedDebian> {
   return lockedDebian(spec(), report);
@@ -41,7 +42,7 @@ function spec(): DebianSpec {
   for (const part of PARTS) files.set(`parts/${part.name}.sh`, scriptOf(part));
   return {
     name: 'work', title: 'Work', folder: 'work', lockFile: fileURLToPath(new URL('work.lock.json', import.meta.url)), memoryMiB: 1024,
-    wanted: PACKAGES, repository: REPOSITORY, contents: [[...files], TEXT_BYTES, INDEX_BYTES, C_FUNCTIONS, UNUSED, readFileSync(fileURLToPath(import.meta.url), 'utf8')],
+    wanted: PACKAGES, repository: REPOSITORY, contents: [[...files], TEXTS_MB, INDEX_BYTES, C_FUNCTIONS, UNUSED, readFileSync(fileURLToPath(import.meta.url), 'utf8')],
     lay: async (tree, debs, lock) => {
       for (const path of UNUSED) {
         if (tree.lookup(path) === null) throw new Error(`there is no ${path} to leave out`);
@@ -50,7 +51,7 @@ function spec(): DebianSpec {
       tree.symlink('usr/bin/python3', 'python3.13');
       for (const dir of ['work', 'work/parts']) tree.mkdir(dir);
       for (const [name, text] of files) tree.write(`work/${name}`, text);
-      tree.write('work/text', logText(TEXT_BYTES));
+      for (const mb of TEXTS_MB) tree.write(`work/text${mb}`, logText(mb * 2 ** 20));
       tree.write('work/generated.c', generateC(20_261_130, C_FUNCTIONS));
       await layRepository(tree, debs, lock);
     },

@@ -8,8 +8,8 @@ git config user.email a@example.org
 git config gc.auto 0
 git add .
 git commit -q -m first
-sed -i 's/struct/Struct/' [a-m]*.h
-rm [x-z]*.h
+sed -i 's/struct/Struct/' [a-c]*.h
+rm f*.h
 git add -A
 git commit -q -m second
 git diff --stat HEAD~ | tail -1

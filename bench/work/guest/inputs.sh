@@ -1,8 +1,8 @@
 # What several parts need, made once a boot, in $in.
 
-# text MEGABYTES: $in/textMEGABYTES
+# text MEGABYTES: $in/textMEGABYTES, whole lines; beyond 4 it repeats itself
 text() {
-  [ -e "$in/text$1" ] || for ((i = 0; i < $1; i += 4)); do cat /work/text; done >"$in/text$1"
+  [ -e "$in/text$1" ] || if [ $1 -le 4 ]; then cat "/work/text$1"; else for ((i = 0; i < $1; i += 4)); do cat /work/text4; done; fi >"$in/text$1"
 }
 
 # $in/program: the parts in C

@@ -27,7 +27,7 @@ static int byValue(const void *a, const void *b) {
 }
 
 static void quicksort(void) {
-  enum { N = 700000 };
+  enum { N = 300000 };
   uint32_t *list = malloc(N * sizeof *list), sum = 0;
   for (int i = 0; i < N; i++) list[i] = chance();
   qsort(list, N, sizeof *list, byValue);
@@ -37,7 +37,7 @@ static void quicksort(void) {
 
 static void collatz(void) {
   uint64_t longest = 0, at = 0;
-  for (uint64_t i = 1; i < 1000000; i++) {
+  for (uint64_t i = 1; i < 500000; i++) {
     uint64_t steps = 0;
     for (uint64_t n = i; n != 1; steps++) n = n & 1 ? 3 * n + 1 : n / 2;
     if (steps > longest) { longest = steps; at = i; }
@@ -64,7 +64,7 @@ static void strings(void) {
   uint64_t sum = 0;
   for (int i = 0; i < N; i++) text[i] = "abcdefgh ijklmnop"[chance() >> 28];
   text[N] = 0;
-  for (int turn = 0; turn < 25; turn++) {
+  for (int turn = 0; turn < 12; turn++) {
     memcpy(copy, text, N + 1);
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) sum = sum * 3 + strlen(word) + (strcmp(word, "abc") > 0);
     for (char *at = text; (at = strstr(at, "bad")); at++) sum++;
