@@ -2,7 +2,7 @@
  * `npm run bench:work`: everyday commands in a Debian (work/parts.ts) on our machine, in Node by `portside run`, and in
  * qemu-system-riscv64 (TCG) with the same kernel, disk and memory; medians of ROUNDS. In a round each machine is booted anew and both
  * run part after part by turns, the first of them another in each round; only one works at a time. Times are the guest's own clock's,
- * which follow this computer's. A part whose result differs between machines or rounds is an error.
+ * which follow this computer's; beside them the CPU time of each machine's process, which another load stretches less. A part whose result differs between machines or rounds is an error.
  *
  *   --only NAME,…    parts or kinds        --list      what there is
  *   --rounds N       default 5             --chromium  also in the page
@@ -43,7 +43,7 @@ async function round(machines: MachineName[], parts: Part[], number: number, res
         });
         if (measured === null) continue;
         results.get(name)?.[machine].push(measured);
-        said.push(`${machine} ${measured.seconds.toFixed(2)}`);
+        said.push(`${machine} ${measured.seconds.toFixed(2)}${measured.cpuSeconds === undefined ? '' : ` (CPU ${measured.cpuSeconds.toFixed(2)})`}`);
       }
       console.error(`round ${number + 1}, ${name}: ${said.join(', ')}`);
     }
@@ -54,13 +54,17 @@ async function round(machines: MachineName[], parts: Part[], number: number, res
 
 function printed(rows: Row[], ours: MachineName): string {
   const ratio = ({ ours: here, qemu }: Row): number => here / qemu;
+  const cpuRatio = ({ oursCpu, qemuCpu }: Row): number | null => (oursCpu === null || qemuCpu === null ? null : oursCpu / qemuCpu);
   const mean = (some: Row[]): string => geometricMean(some.map(ratio)).toFixed(2);
+  const cpuMean = (some: Row[]): string => (some.some((row) => cpuRatio(row) === null) ? '' : geometricMean(some.map((row) => cpuRatio(row)!)).toFixed(2));
+  const shown = (value: number | null): string => value?.toFixed(2) ?? '';
   const worst = rows.reduce((one, other) => (ratio(other) > ratio(one) ? other : one));
-  const kinds = [...new Set(rows.map(({ kind }) => kind))].map((kind) => `${kind} ${mean(rows.filter((row) => row.kind === kind))}`);
+  const kinds = [...new Set(rows.map(({ kind }) => kind))];
   return [
-    table([['', TITLES[ours], TITLES.qemu, 'ratio'], ...rows.map((row) => [row.title, row.ours.toFixed(2), row.qemu.toFixed(2), ratio(row).toFixed(2)])]),
-    `geometric mean ${mean(rows)} of ${rows.length}; worst: ${worst.title}, ${ratio(worst).toFixed(2)}`,
-    `by kind: ${kinds.join(', ')}`,
+    table([['', TITLES[ours], TITLES.qemu, 'ratio', 'CPU, s', 'QEMU, CPU s', 'ratio'], ...rows.map((row) => [row.title, shown(row.ours), shown(row.qemu), shown(ratio(row)), shown(row.oursCpu), shown(row.qemuCpu), shown(cpuRatio(row))])]),
+    '',
+    table([['geometric mean of', 'rows', 'ratio', 'of CPU'], ...kinds.map((kind) => [kind, rows.filter((row) => row.kind === kind)] as const).concat([['all', rows]]).map(([kind, some]) => [kind, String(some.length), mean([...some]), cpuMean([...some])])]),
+    `worst: ${worst.title}, ${ratio(worst).toFixed(2)}`,
   ].join('\n');
 }
 

@@ -97,6 +97,9 @@ export class QemuGuest {
     });
   }
 
+  /** of QEMU itself */
+  get pid(): number | undefined { return this.#child?.pid; }
+
   type(text: string): void {
     this.#terminal?.write(text);
   }

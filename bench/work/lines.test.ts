@@ -16,7 +16,9 @@ test('lines come in pieces, with a terminal\'s carriage returns', () => {
 
 test('a row is the medians of its rounds, of which all have to have the same result', () => {
   const rounds = (...all: Array<[seconds: number, sum: string]>) => all.map(([seconds, sum]) => ({ name: 'a', seconds, sum }));
-  expect(rowOf('A', 'text', rounds([3, 's'], [1, 's'], [2, 's']), rounds([4, 's'], [9, 's'], [5, 's']))).toEqual({ title: 'A', kind: 'text', ours: 2, qemu: 5 });
+  expect(rowOf('A', 'text', rounds([3, 's'], [1, 's'], [2, 's']), rounds([4, 's'], [9, 's'], [5, 's']))).toEqual({ title: 'A', kind: 'text', ours: 2, qemu: 5, oursCpu: null, qemuCpu: null });
+  const withCpu = (...all: number[]) => all.map((cpuSeconds) => ({ name: 'a', seconds: 9, cpuSeconds, sum: 's' }));
+  expect(rowOf('A', 'text', withCpu(3, 1, 2), withCpu(4, 9, 5))).toMatchObject({ oursCpu: 2, qemuCpu: 5 });
   expect(haveSameResult(rounds([3, 's'], [1, 's']))).toBe(true);
   for (const differing of [rounds([1, 's'], [1, 't']), rounds([1, 's'], [1, 's'], [1, 'x']), []]) expect(haveSameResult(differing)).toBe(false);
 });

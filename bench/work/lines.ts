@@ -3,7 +3,10 @@ import { median } from '../report.ts';
 
 export interface Measured {
   name: string;
+  /** by the guest's clock */
   seconds: number;
+  /** CPU time of the machine's process meanwhile, where it can be told */
+  cpuSeconds?: number;
   /** what the part printed or made, as a checksum */
   sum: string;
 }
@@ -41,11 +44,16 @@ export interface Row {
   /** medians, in `s` */
   ours: number;
   qemu: number;
+  /** the same of CPU time; null where it can't be told */
+  oursCpu: number | null;
+  qemuCpu: number | null;
 }
 
 /** Of all rounds of one part. */
 export function rowOf(title: string, kind: string, ours: Measured[], qemu: Measured[]): Row {
-  return { title, kind, ours: median(ours.map(({ seconds }) => seconds)), qemu: median(qemu.map(({ seconds }) => seconds)) };
+  const seconds = (all: Measured[]): number => median(all.map((one) => one.seconds));
+  const cpu = (all: Measured[]): number | null => (all.some((one) => one.cpuSeconds === undefined) ? null : median(all.map((one) => one.cpuSeconds!)));
+  return { title, kind, ours: seconds(ours), qemu: seconds(qemu), oursCpu: cpu(ours), qemuCpu: cpu(qemu) };
 }
 
 /** Whether all rounds on all machines came to the same. */

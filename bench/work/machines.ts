@@ -10,6 +10,7 @@ import { CHROMIUM_LAUNCH } from '../../e2e/chromium.ts';
 import { Guest, Server } from '../../e2e/guest.ts';
 import { QemuGuest } from '../../image/qemu.ts';
 import { CMDLINE } from '../../image/recipes.ts';
+import { cpuSeconds } from '../../tools/cpu-seconds.ts';
 import type { LockedDebian } from '../../tools/locked-debian.ts';
 import { Lines, parseLine, PartFailed, type Measured } from './lines.ts';
 
@@ -35,9 +36,16 @@ class Inbox {
   readonly #lines = new Lines();
   readonly #came: string[] = [];
   #wake: () => void = () => undefined;
+  #beganAt = 0;
+  #cpuSeconds = 0;
 
-  push(text: string): void {
-    this.#came.push(...this.#lines.push(text));
+  /** `pid`: of the process whose CPU time counts. */
+  push(text: string, pid: number): void {
+    for (const line of this.#lines.push(text)) {
+      if (line === '= begin') this.#beganAt = cpuSeconds(pid);
+      else if (line === '= end') this.#cpuSeconds = cpuSeconds(pid) - this.#beganAt;
+      this.#came.push(line);
+    }
     this.#wake();
   }
 
@@ -70,7 +78,7 @@ class Inbox {
   async result(name: string, gone: Promise<never>): Promise<Measured> {
     const measured = await this.first(parseLine, PART_MS, gone);
     if (measured.name !== name) throw new Error(`asked for ${name}, the guest ran ${measured.name}`);
-    return measured;
+    return { ...measured, cpuSeconds: this.#cpuSeconds };
   }
 }
 
@@ -79,7 +87,7 @@ async function bootInNode(root: LockedDebian): Promise<WorkMachine> {
   const child = spawn(process.execPath, [BIN, 'run', root.image, ...ARGV], { stdio: ['pipe', 'pipe', 'inherit'] });
   const inbox = new Inbox();
   child.stdin.on('error', () => undefined);
-  child.stdout.on('data', (chunk: Buffer) => inbox.push(chunk.toString()));
+  child.stdout.on('data', (chunk: Buffer) => inbox.push(chunk.toString(), child.pid!));
   const gone = once(child, 'close').then(([status]) => { throw new Error(`portside run ended with ${String(status)}`); });
   gone.catch(() => undefined);
   const close = (): Promise<void> => end(child);
@@ -102,7 +110,7 @@ async function end(child: ChildProcess): Promise<void> {
 
 async function bootInQemu(root: LockedDebian): Promise<WorkMachine> {
   const inbox = new Inbox();
-  const guest = new QemuGuest({ ...root, cmdline: CMDLINE, argv: ARGV, timeoutMs: LIFE_MS, onOutput: (text) => inbox.push(text) });
+  const guest: QemuGuest = new QemuGuest({ ...root, cmdline: CMDLINE, argv: ARGV, timeoutMs: LIFE_MS, onOutput: (text) => inbox.push(text, guest.pid!) });
   const gone = guest.exited.then((status) => { throw new Error(`QEMU's guest ended with ${status}: ${guest.screen}`); });
   gone.catch(() => undefined);
   const close = async (): Promise<void> => {
