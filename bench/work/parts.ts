@@ -30,10 +30,10 @@ export const PARTS: Part[] = [
   { name: 'chacha20', title: 'openssl enc -chacha20, 32 MB', kind: 'hashes', prepare: 'text 32', work: `openssl enc -chacha20 -K ${KEY} -iv ${IV} -in $in/text32 -out sealed`, check: 'sha256sum sealed' },
   { name: 'bignum', title: 'openssl prime, 1279 bits', kind: 'hashes', work: `openssl prime -hex ${MERSENNE}` },
 
-  { name: 'gzip', title: 'gzip -6, 4 MB', kind: 'compression', prepare: 'text 4', work: 'gzip -6 <$in/text4 >packed', check: 'sha256sum packed' },
+  { name: 'gzip', title: 'gzip -6, 4 MB', kind: 'compression', prepare: 'text 4', work: 'gzip -n -6 <$in/text4 >packed', check: 'sha256sum packed' },
   { name: 'gunzip', title: 'gunzip, 16 MB', kind: 'compression', prepare: 'text 16; gzip -1 <$in/text16 >packed', work: 'gunzip <packed >/dev/null' },
   { name: 'xz', title: 'xz -2, 2 MB', kind: 'compression', prepare: 'text 2', work: 'xz -2 -T1 <$in/text2 >packed', check: 'sha256sum packed' },
-  { name: 'unxz', title: 'unxz, 16 MB', kind: 'compression', prepare: 'text 16; xz -0 -T1 <$in/text16 >packed', work: 'xz -dc <packed >/dev/null' },
+  { name: 'unxz', title: 'unxz, 8 MB', kind: 'compression', prepare: 'text 8; xz -0 -T1 <$in/text8 >packed', work: 'xz -dc <packed >/dev/null' },
   { name: 'zstd', title: 'zstd -6, 4 MB', kind: 'compression', prepare: 'text 4', work: 'zstd -q -6 --single-thread <$in/text4 >packed', check: 'sha256sum packed' },
 
   { name: 'perl-regex', title: 'perl, regular expressions', kind: 'languages', prepare: 'text 2; perl -e 1', work: 'perl /work/perl.pl regex $in/text2' },
@@ -48,21 +48,21 @@ export const PARTS: Part[] = [
 
   { name: 'bash-loop', title: 'bash, loop', kind: 'shell', work: 'bash /work/loop.bash' },
   { name: 'dash-loop', title: 'dash, loop', kind: 'shell', work: "dash -c 'i=0; s=0; while [ $i -lt 50000 ]; do s=$(((s * 31 + i) % 65521)); i=$((i + 1)); done; echo $s'" },
-  { name: 'fork-exec', title: 'dash, 200 x /bin/true', kind: 'shell', work: "dash -c 'i=0; while [ $i -lt 200 ]; do /bin/true; i=$((i + 1)); done; echo $i'" },
-  { name: 'pipelines', title: 'bash, 60 x $(a | b)', kind: 'shell', work: 'n=0; for ((i = 0; i < 60; i++)); do x=$(echo "$i a b" | cut -d" " -f1); n=$((n + x)); done; echo $n' },
+  { name: 'fork-exec', title: 'dash, 100 x /bin/true', kind: 'shell', work: "dash -c 'i=0; while [ $i -lt 100 ]; do /bin/true; i=$((i + 1)); done; echo $i'" },
+  { name: 'pipelines', title: 'bash, 30 x $(a | b)', kind: 'shell', work: 'n=0; for ((i = 0; i < 30; i++)); do x=$(echo "$i a b" | cut -d" " -f1); n=$((n + x)); done; echo $n' },
 
   { name: 'awk', title: 'awk, 4 MB', kind: 'text', prepare: 'text 4', work: `awk '{ n[$3]++; bytes += length($0); for (i = 4; i <= NF; i++) if ($i in w) w[$i] += i; else w[$i] = 1 } END { for (k in w) if (w[k] > 1000) t += w[k]; print NR, bytes, t, n["host"] }' $in/text4` },
   { name: 'sed', title: 'sed, 4 MB', kind: 'text', prepare: 'text 4', work: "sed -E -e 's/([0-9]+)\\.([0-9]+)\\.([0-9]+)/\\3.\\2.\\1/' -e '/warning/d' -e 's/host([0-9])/node-\\1/g' $in/text4" },
-  { name: 'sort', title: 'sort, 2 MB by two keys', kind: 'text', prepare: 'text 2', work: 'sort -k2,2 -k12n $in/text2' },
+  { name: 'sort', title: 'sort, 4 MB by two keys', kind: 'text', prepare: 'text 4', work: 'sort -k2,2 -k12n $in/text4' },
   { name: 'grep', title: 'grep -E, 16 MB', kind: 'text', prepare: 'text 16', work: "grep -cE '(error|warning): .*(water|people).*10\\.[0-3]\\.1[0-9]+' $in/text16; grep -ciE 'gr(ö|oe)sser|größer$' $in/text16; grep -c 'port 4[0-9]*2 ' $in/text16" },
-  { name: 'pipeline', title: 'cut | tr | sort | uniq | head', kind: 'text', prepare: 'text 1', work: "cut -d' ' -f5-9 $in/text1 | tr ' ' '\\n' | sort | uniq -c | sort -rn | head -50" },
+  { name: 'pipeline', title: 'cut | tr | sort | uniq | head', kind: 'text', prepare: 'text 2', work: "cut -d' ' -f5-9 $in/text2 | tr ' ' '\\n' | sort | uniq -c | sort -rn | head -50" },
 
   { name: 'tar', title: 'tar, create and extract', kind: 'files', prepare: 'tar cf - /usr/include/linux | cat >/dev/null', work: 'tar cf a.tar -C /usr/include linux && mkdir b && tar xf a.tar -C b', check: 'sha256sum <a.tar; find b -type f | wc -l' },
-  { name: 'find', title: 'find /usr /var, twice', kind: 'files', prepare: 'find /usr -size +1k >/dev/null', work: "for i in 1 2; do find /usr /var -type f \\( -name '*.h' -o -size +100k \\) -printf '%s %p\\n'; done | wc" },
-  { name: 'cp-rm', title: 'cp -r, chmod -R, du, rm -r', kind: 'files', prepare: 'cp -r /usr/include/linux a; rm -r a', work: 'cp -r /usr/include/linux a && cp -r a b && chmod -R go-r b && find a b -type f | wc -l && rm -r a b' },
-  { name: 'git', title: 'git init, add, commit, diff, log, gc', kind: 'files', prepare: 'mkdir linux; cp /usr/include/linux/[a-f]*.h linux; git --version', work: 'sh /work/git.sh', check: 'git -C linux rev-parse HEAD; tail -3 out' },
+  { name: 'find', title: 'find /usr /var', kind: 'files', prepare: 'find /usr -size +1k >/dev/null', work: "find /usr /var -type f \\( -name '*.h' -o -size +100k \\) -printf '%s %p\\n' | wc" },
+  { name: 'cp-rm', title: 'cp -r, chmod -R, find, rm -r', kind: 'files', prepare: 'cp -r /usr/include/linux a; rm -r a', work: 'cp -r /usr/include/linux a && cp -r a b && chmod -R go-r b && find a b -type f | wc -l && rm -r a b' },
+  { name: 'git', title: 'git init, add, commit, diff, log, gc', kind: 'files', prepare: 'mkdir linux; cp /usr/include/linux/[a-d]*.h linux; git --version', work: 'sh /work/git.sh', check: 'git -C linux rev-parse HEAD; tail -3 out' },
 
-  { name: 'gcc', title: 'gcc -O2, 1,300 lines', kind: 'compiler', prepare: 'echo "#include <stdio.h>" | gcc -O2 -xc -c -o x.o -', work: 'gcc -O2 -c -o g.o /work/generated.c', check: 'sha256sum <g.o' },
+  { name: 'gcc', title: 'gcc -O2, 500 lines of arithmetic', kind: 'compiler', prepare: 'echo "#include <stdio.h>" | gcc -O2 -xc -c -o x.o -', work: 'gcc -O2 -c -o g.o /work/generated.c', check: 'sha256sum <g.o' },
   { name: 'gcc-O0', title: 'gcc -O0 and link', kind: 'compiler', prepare: 'echo "int main(void) { return 0; }" | gcc -xc -o x -', work: 'gcc -O0 -o g /work/generated.c -lm', check: 'sha256sum <g' },
 
   { name: 'sqlite', title: 'sqlite3, inserts and joins', kind: 'database', prepare: 'sqlite3 :memory: "select 1"', work: 'sqlite3 t.db </work/work.sql' },

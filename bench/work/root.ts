@@ -31,7 +31,7 @@ const TEXTS_MB = [1, 2, 4];
 /** as in Debian's main for one architecture */
 const INDEX_BYTES = 54e6;
 /** functions of some 45 lines in the file that gcc makes */
-const C_FUNCTIONS = 30;
+const C_FUNCTIONS = 12;
 
 export function workRoot(report: (text: string) => void): Promise<LockedDebian> {
   return lockedDebian(spec(), report);

@@ -2,7 +2,7 @@
 add() { sum=$(((sum * 33 + $1) % 1000003)); }
 declare -A count
 sum=0
-for ((i = 0; i < 12000; i++)); do
+for ((i = 0; i < 6000; i++)); do
   add $i
   word=w$((sum % 97))
   count[$word]=$((${count[$word]:-0} + 1))

@@ -4,7 +4,7 @@ const random = () => (seed = (Math.imul(seed, 1103515245) + 12345) & 0x7fffffff)
 class Shape { constructor(id) { this.id = id; } area() { return 0; } }
 class Square extends Shape { constructor(id, side) { super(id); this.side = side; } area() { return this.side * this.side; } }
 class Circle extends Shape { constructor(id, radius) { super(id); this.radius = radius; } area() { return Math.trunc(this.radius * this.radius * Math.PI); } }
-const shapes = Array.from({ length: 15000 }, (_, id) => (random() % 2 ? new Square(id, random() % 100) : new Circle(id, random() % 100)));
+const shapes = Array.from({ length: 10000 }, (_, id) => (random() % 2 ? new Square(id, random() % 100) : new Circle(id, random() % 100)));
 let area = 0;
 for (let turn = 0; turn < 20; turn++) for (const shape of shapes) area = (area + shape.area()) % 1000003;
 const sorted = shapes.map((shape) => ({ ...shape, area: shape.area() })).sort((a, b) => a.area - b.area || a.id - b.id);

@@ -10,7 +10,7 @@ static uint32_t seed = 1;
 static uint32_t chance(void) { return seed = seed * 1664525u + 1013904223u; }
 
 static void sieve(void) {
-  enum { N = 8000000 };
+  enum { N = 20000000 };
   char *composite = calloc(N, 1);
   unsigned count = 0;
   for (unsigned i = 2; i < N; i++) {
@@ -27,7 +27,7 @@ static int byValue(const void *a, const void *b) {
 }
 
 static void quicksort(void) {
-  enum { N = 300000 };
+  enum { N = 900000 };
   uint32_t *list = malloc(N * sizeof *list), sum = 0;
   for (int i = 0; i < N; i++) list[i] = chance();
   qsort(list, N, sizeof *list, byValue);
@@ -37,7 +37,7 @@ static void quicksort(void) {
 
 static void collatz(void) {
   uint64_t longest = 0, at = 0;
-  for (uint64_t i = 1; i < 500000; i++) {
+  for (uint64_t i = 1; i < 2000000; i++) {
     uint64_t steps = 0;
     for (uint64_t n = i; n != 1; steps++) n = n & 1 ? 3 * n + 1 : n / 2;
     if (steps > longest) { longest = steps; at = i; }
@@ -48,7 +48,7 @@ static void collatz(void) {
 static void hash(void) {
   enum { SLOTS = 1 << 18 };
   uint64_t *keys = calloc(SLOTS, 8), found = 0, state = 88172645463325252u;
-  for (int i = 0; i < 12000000; i++) {
+  for (int i = 0; i < 50000000; i++) {
     state ^= state << 13; state ^= state >> 7; state ^= state << 17;
     uint64_t key = state % 200000 + 1, at = (key * 0x9e3779b97f4a7c15u) >> 46;
     while (keys[at] != 0 && keys[at] != key) at = (at + 1) % SLOTS;
@@ -64,7 +64,7 @@ static void strings(void) {
   uint64_t sum = 0;
   for (int i = 0; i < N; i++) text[i] = "abcdefgh ijklmnop"[chance() >> 28];
   text[N] = 0;
-  for (int turn = 0; turn < 12; turn++) {
+  for (int turn = 0; turn < 30; turn++) {
     memcpy(copy, text, N + 1);
     for (char *word = strtok(copy, " "); word; word = strtok(NULL, " ")) sum = sum * 3 + strlen(word) + (strcmp(word, "abc") > 0);
     for (char *at = text; (at = strstr(at, "bad")); at++) sum++;
@@ -98,7 +98,7 @@ static void fft(void) {
   double complex *x = malloc(N * sizeof *x), *w = malloc(N / 2 * sizeof *w);
   for (int k = 0; k < N / 2; k++) w[k] = cos(2 * M_PI * k / N) - I * sin(2 * M_PI * k / N);
   for (int i = 0; i < N; i++) x[i] = i % 31 + I * (i % 7);
-  for (int turn = 0; turn < 6; turn++) {
+  for (int turn = 0; turn < 15; turn++) {
     for (unsigned i = 1, j = 0; i < N; i++) {
       unsigned bit = N >> 1;
       for (; j & bit; bit >>= 1) j ^= bit;
@@ -124,7 +124,7 @@ static void matrix(void) {
   enum { N = 240 };
   static double a[N][N], b[N][N], c[N][N];
   for (int i = 0; i < N; i++) for (int j = 0; j < N; j++) { a[i][j] = i * j % 17 / 3.0; b[i][j] = (i + j) % 13 - 6.5; }
-  for (int turn = 0; turn < 2; turn++) {
+  for (int turn = 0; turn < 4; turn++) {
     for (int i = 0; i < N; i++) for (int j = 0; j < N; j++) {
       double sum = 0;
       for (int k = 0; k < N; k++) sum += a[i][k] * b[k][j];
@@ -137,8 +137,8 @@ static void matrix(void) {
 
 static void mandelbrot(void) {
   unsigned sum = 0;
-  for (int y = 0; y < 220; y++) for (int x = 0; x < 300; x++) {
-    float a = 0, b = 0, re = (float)x / 100.0f - 2.2f, im = (float)y / 100.0f - 1.1f;
+  for (int y = 0; y < 440; y++) for (int x = 0; x < 300; x++) {
+    float a = 0, b = 0, re = (float)x / 100.0f - 2.2f, im = (float)y / 200.0f - 1.1f;
     int n = 0;
     for (; n < 200 && a * a + b * b < 4.0f; n++) {
       float t = a * a - b * b + re;
