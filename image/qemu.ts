@@ -26,6 +26,8 @@ export interface QemuOptions {
   netdev?: string;
   mac?: string;
   timeoutMs?: number;
+  /** what comes on the terminal, as it comes */
+  onOutput?: (text: string) => void;
 }
 
 /** A guest in QEMU. `screen` grows; `exited` resolves with the command's status. */
@@ -47,6 +49,7 @@ export class QemuGuest {
         this.#terminal = socket;
         socket.on('data', (chunk) => {
           this.screen += chunk.toString();
+          options.onOutput?.(chunk.toString());
           for (const wake of this.#waiting.splice(0)) wake();
         });
       });
@@ -93,6 +96,9 @@ export class QemuGuest {
       child.on('error', (error) => finish(() => reject(error)));
     });
   }
+
+  /** of QEMU itself */
+  get pid(): number | undefined { return this.#child?.pid; }
 
   type(text: string): void {
     this.#terminal?.write(text);

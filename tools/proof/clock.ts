@@ -6,9 +6,9 @@
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFileSync } from 'node:fs';
 import { setTimeout } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { cpuSeconds } from '../cpu-seconds.ts';
 
 const BIN = fileURLToPath(new URL('../../bin/portside.mjs', import.meta.url));
 const LINE = /^(\d{10})\.(\d{9})$/;
@@ -67,11 +67,4 @@ export async function measureIdle(image: string, seconds: number): Promise<numbe
   } finally {
     child.kill('SIGKILL');
   }
-}
-
-/** Fields 14 and 15 of proc_pid_stat(5), in ticks of 1/100 s; the name before them may hold anything but the last bracket. */
-function cpuSeconds(pid: number): number {
-  const text = readFileSync(`/proc/${pid}/stat`, 'utf8');
-  const fields = text.slice(text.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / 100;
 }

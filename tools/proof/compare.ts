@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { QemuGuest } from '../../image/qemu.ts';
 import { CMDLINE } from '../../image/recipes.ts';
 import type { Part } from './parts.ts';
-import type { ProofRoot } from './root.ts';
+import type { LockedDebian } from '../locked-debian.ts';
 
 const BIN = fileURLToPath(new URL('../../bin/portside.mjs', import.meta.url));
 
@@ -22,14 +22,14 @@ export interface Comparison {
   differences: string[];
 }
 
-export async function compare(root: ProofRoot, part: Part): Promise<Comparison> {
+export async function compare(root: LockedDebian, part: Part): Promise<Comparison> {
   const [ours, qemu] = await Promise.all([onOurs(root, part), onQemu(root, part)]);
   const differences = [...missing('ours', ours.results, qemu.results), ...missing('QEMU', qemu.results, ours.results)];
   if (ours.results.length === 0) differences.push('  ours: no results');
   return { ours, qemu, differences };
 }
 
-async function onOurs(root: ProofRoot, part: Part): Promise<Outcome> {
+async function onOurs(root: LockedDebian, part: Part): Promise<Outcome> {
   const started = Date.now();
   const child = spawn(process.execPath, [BIN, 'run', root.image, 'bash', `/proof/${part.name}.sh`], { stdio: ['ignore', 'pipe', 'pipe'], timeout: part.timeoutMs });
   let screen = '';
@@ -39,7 +39,7 @@ async function onOurs(root: ProofRoot, part: Part): Promise<Outcome> {
   return outcome(screen, started);
 }
 
-async function onQemu(root: ProofRoot, part: Part): Promise<Outcome> {
+async function onQemu(root: LockedDebian, part: Part): Promise<Outcome> {
   const started = Date.now();
   const guest = new QemuGuest({ ...root, cmdline: CMDLINE, argv: ['bash', `/proof/${part.name}.sh`], timeoutMs: part.timeoutMs });
   await guest.exited.catch((error: Error) => { console.log(`  QEMU: ${error.message.split('\n')[0]}`); });

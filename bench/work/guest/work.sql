@@ -1,0 +1,20 @@
+.bail on
+pragma journal_mode=wal;
+create table person(id integer primary key, name text, town integer, score real);
+create table town(id integer primary key, name text);
+create table sale(id integer primary key, person integer, amount integer, at text);
+begin;
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 500) insert into town select i, printf('town-%05d', i * 7919 % 10007) from n;
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 15000) insert into person select i, printf('name %d %s', i * 31 % 60000, hex(i * 48271 % 65521)), 1 + i * 17 % 500, (i % 1000) / 7.0 from n;
+with recursive n(i) as (select 1 union all select i + 1 from n where i < 50000) insert into sale select i, 1 + i * 7907 % 15000, i * 104729 % 9973, date(1764000000 + i * 60, 'unixepoch') from n;
+commit;
+create index sale_person on sale(person);
+create index person_town on person(town, name);
+select t.name, count(*), sum(s.amount), round(avg(p.score), 6) from sale s join person p on p.id = s.person join town t on t.id = p.town group by t.id order by 3 desc limit 10;
+select at, count(distinct person), max(amount) from sale group by at order by at limit 20;
+select count(*) from person where name like '%name 1%A%';
+update person set score = score * 1.5 + (select count(*) from sale where person = person.id) where id % 3 = 0;
+delete from sale where amount < 500 and id % 2 = 1;
+select sum(running) from (select sum(amount) over (partition by person order by id) running from sale);
+select count(*), sum(amount), round(sum(score), 4) from sale join person on person.id = person;
+pragma integrity_check;
