@@ -202,8 +202,13 @@ APT::AutoRemove::SuggestsImportant "false";
 /** As in Debian's container images: no init is there to look after a service, so installing one does not start it. */
 const POLICY_RC_D = '#!/bin/sh\n\n# Installing a package starts no service here. Remove this file to have it otherwise.\nexit 101\n';
 
+const DEBCONF_HOOK = 'etc/apt/apt.conf.d/70debconf';
+
 function aptConfiguration(tree: Tree, options: DebianOptions): void {
   tree.write('etc/apt/apt.conf.d/90portside', APT_CONFIGURATION);
+  // debconf's hook asks all questions before anything is unpacked, and opens apt's cache once more for it. dpkg takes a conffile that is gone for
+  // the administrator's wish, and doesn't bring it back; packages ask when they are configured.
+  if (tree.lookup(DEBCONF_HOOK) !== null) tree.remove(DEBCONF_HOOK);
   tree.write('usr/sbin/policy-rc.d', POLICY_RC_D, 0o755);
   tree.write('etc/dpkg/dpkg.cfg.d/portside', [
     ...['doc', 'man', 'info', 'locale', 'lintian', 'linda'].map((dir) => `path-exclude=/usr/share/${dir}/*`), 'path-include=/usr/share/doc/*/copyright', '',

@@ -112,7 +112,7 @@ test.skipIf(!existsSync(join(DIST, 'debian.wasm')))('debian: dpkg finds its data
 });
 
 test.skipIf(!existsSync(join(DIST, 'debian.wasm')))('debian: apt and dpkg see what 90portside says, and keep both caches', () => {
-  const shown = ['APT::Sandbox::User', 'APT::Keep-Downloaded-Packages', 'APT::AutoRemove::SuggestsImportant', 'Dir::Cache::srcpkgcache', 'Dir::Cache::pkgcache', 'Acquire::Languages', 'Acquire::CompressionTypes::Order', 'DPkg::Options'];
+  const shown = ['APT::Sandbox::User', 'APT::Keep-Downloaded-Packages', 'APT::AutoRemove::SuggestsImportant', 'Dir::Cache::srcpkgcache', 'Dir::Cache::pkgcache', 'Acquire::Languages', 'Acquire::CompressionTypes::Order', 'DPkg::Options', 'DPkg::Pre-Install-Pkgs'];
   const { status, screen } = run('debian', ['bash', '-c', [
     `apt-config dump --format '%F=%v%n' ${shown.join(' ')}`,
     'apt-cache gencaches >/dev/null; cd /var/cache/apt; echo *.bin', '/usr/sbin/policy-rc.d; echo "$?"',
