@@ -1,5 +1,5 @@
 /* What goes into the guest: the shell lines of its configuration, a Debian root from two made-up packages, stripped modules. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { describe, expect, test } from 'vitest';
 import { buildDebianRoot } from './debian-root.ts';
 import type { Deb } from './deb.ts';
@@ -35,16 +35,16 @@ describe('a Debian root', () => {
     control: new Map(Object.entries({ control, ...files }).map(([name, text]) => [name, Buffer.from(text)])), entries,
   });
   const base = deb('Package: base\nVersion: 1\nArchitecture: riscv64\nMulti-Arch: same\nDescription: x\n y', [
-    entry('bin', '', { kind: 'directory', mode: 0o755 }), entry('bin/nano', 'nano', { mode: 0o755 }), entry('etc/base.conf', 'conf\n'),
+    entry('bin', '', { kind: 'directory', mode: 0o755 }), entry('bin/nano', 'nano', { mode: 0o755 }), entry('etc/base.conf', 'conf\n'), entry('etc/apt/apt.conf.d/70debconf', 'hook'),
     entry('usr/share/doc/base/changelog.gz'), entry('usr/share/doc/base/copyright', 'free'), entry('usr/share/locale/de/x.mo'),
     entry('usr/share/base-passwd/passwd.master', 'root:*:0:0:root:/root:/bin/bash\nnobody:*:65534:65534:nobody:/:/usr/sbin/nologin\n'), entry('usr/share/base-passwd/group.master', 'root:*:0:\nshadow:*:42:\n'),
     entry('usr/share/base-files/profile', 'profile'), entry('usr/share/base-files/dot.profile', 'p'), entry('usr/share/base-files/dot.bashrc', 'b'), entry('usr/share/libc-bin/nsswitch.conf', 'n'),
     entry('usr/share/ca-certificates/mozilla/B.crt', 'CERT B\n'), entry('usr/share/ca-certificates/mozilla/A.crt', 'CERT A'),
-  ], { conffiles: '/etc/base.conf\n', postinst: '#!/bin/sh\n', shlibs: 'x', triggers: 'interest-noawait /usr/lib\ninterest ldconfig\n' });
+  ], { conffiles: '/etc/base.conf\n/etc/apt/apt.conf.d/70debconf\n', postinst: '#!/bin/sh\n', shlibs: 'x', triggers: 'interest-noawait /usr/lib\ninterest ldconfig\n' });
   const tree = buildDebianRoot(new Map([['base', base]]), { epoch: 5, suite: 'trixie', mirror: 'http://mirror.example/debian/' });
 
   test('dpkg\'s database', () => {
-    expect(tree.readText('var/lib/dpkg/status')).toBe('Package: base\nStatus: install ok installed\nVersion: 1\nArchitecture: riscv64\nMulti-Arch: same\nDescription: x\n y\nConffiles:\n /etc/base.conf b9a771b420047cfaa3543e66c78f44f6\n');
+    expect(tree.readText('var/lib/dpkg/status')).toBe('Package: base\nStatus: install ok installed\nVersion: 1\nArchitecture: riscv64\nMulti-Arch: same\nDescription: x\n y\nConffiles:\n /etc/base.conf b9a771b420047cfaa3543e66c78f44f6\n /etc/apt/apt.conf.d/70debconf 5a582ef17d6a088d9cb644e4c1ea3cdd\n');
     expect(tree.readText('var/lib/dpkg/info/base:riscv64.list')?.split('\n')).toContain('/usr/share/doc/base/changelog.gz');
     expect(tree.lookup('var/lib/dpkg/info/base:riscv64.postinst')?.mode).toBe(0o755);
     expect(tree.lookup('var/lib/dpkg/info/base:riscv64.shlibs')).toBeNull();
@@ -62,6 +62,20 @@ describe('a Debian root', () => {
     expect(tree.readText('usr/share/doc/base/copyright')).toBe('free');
     expect([tree.lookup('usr/share/doc/base/changelog.gz'), tree.lookup('usr/share/locale/de')]).toEqual([null, null]);
     expect(tree.readText('etc/apt/sources.list.d/debian.sources')).toContain('URIs: http://mirror.example/debian/\nSuites: trixie\n');
+  });
+
+  test('apt and dpkg are configured for a container in memory', () => {
+    const apt = tree.readText('etc/apt/apt.conf.d/90portside');
+    for (const line of ['APT::Sandbox::User "root";', 'Acquire::Languages "none";', 'Acquire::CompressionTypes::Order { "gz"; };', 'APT::Keep-Downloaded-Packages "false";', 'DPkg::Options { "--force-unsafe-io"; };']) expect(apt).toContain(`\n${line}\n`);
+    // Both caches are kept: a rebuild after an install costs half.
+    expect(apt).not.toMatch(/pkgcache/);
+    expect(tree.lookup('usr/sbin/policy-rc.d')?.mode).toBe(0o755);
+    // dpkg knows of the hook, so its absence is a wish that upgrades respect.
+    expect(tree.lookup('etc/apt/apt.conf.d/70debconf')).toBeNull();
+    expect(spawnSync('sh', ['-c', tree.readText('usr/sbin/policy-rc.d')!]).status).toBe(101);
+    const dpkg = tree.readText('etc/dpkg/dpkg.cfg.d/portside')!.trim().split('\n');
+    expect(dpkg).toContain('path-exclude=/usr/share/man/*');
+    expect(dpkg.indexOf('path-include=/usr/share/doc/*/copyright')).toBeGreaterThan(dpkg.indexOf('path-exclude=/usr/share/doc/*'));
   });
 });
 

@@ -110,3 +110,17 @@ test.skipIf(!existsSync(join(DIST, 'debian.wasm')))('debian: dpkg finds its data
   const { status, screen } = run('debian', ['bash', '-c', 'dpkg --audit; dpkg --configure -a; for p in apt curl ip ps nano vim.tiny less sqv; do ldd $(command -v $p) | grep "not found"; done; dpkg -s curl | grep ^Status; vi --version | head -1 | cut -c1-3']);
   expect([status, screen]).toEqual([0, 'Status: install ok installed\nVIM\n']);
 });
+
+test.skipIf(!existsSync(join(DIST, 'debian.wasm')))('debian: apt and dpkg see what 90portside says, and keep both caches', () => {
+  const shown = ['APT::Sandbox::User', 'APT::Keep-Downloaded-Packages', 'APT::AutoRemove::SuggestsImportant', 'Dir::Cache::srcpkgcache', 'Dir::Cache::pkgcache', 'Acquire::Languages', 'Acquire::CompressionTypes::Order', 'DPkg::Options', 'DPkg::Pre-Install-Pkgs'];
+  const { status, screen } = run('debian', ['bash', '-c', [
+    `apt-config dump --format '%F=%v%n' ${shown.join(' ')}`,
+    'apt-cache gencaches >/dev/null; cd /var/cache/apt; echo *.bin', '/usr/sbin/policy-rc.d; echo "$?"',
+    'ls /usr/share/doc/bash; ls /usr/share/man 2>/dev/null | wc -l',
+  ].join('; ')]);
+  expect(screen.trim().split('\n').sort()).toEqual([
+    '0', '101', 'APT::AutoRemove::SuggestsImportant=false', 'APT::Keep-Downloaded-Packages=false', 'APT::Sandbox::User=root', 'Acquire::CompressionTypes::Order=', 'Acquire::CompressionTypes::Order::=gz', 'Acquire::Languages=', 'Acquire::Languages::=none', 'DPkg::Options=', 'DPkg::Options::=--force-unsafe-io',
+    'Dir::Cache::pkgcache=pkgcache.bin', 'Dir::Cache::srcpkgcache=srcpkgcache.bin', 'copyright', 'pkgcache.bin srcpkgcache.bin',
+  ].sort());
+  expect(status).toBe(0);
+});
