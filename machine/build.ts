@@ -58,9 +58,7 @@ async function build(sources: Map<string, string>, units: readonly string[], rep
   const objects: Tree = {};
   for (const [index, unit] of units.entries()) {
     report(`compiling ${unit} (${index + 1}/${units.length})`);
-    const object = `${index}.o`;
-    const built = await run(['clang', '-c', ...CLANG_FLAGS, '-I.', unit, '-o', object], tree);
-    objects[object] = built[object]!;
+    objects[`${index}.o`] = await compile(unit, sources, tree);
   }
   report('linking');
   const linked = await run(['wasm-ld', '-m', 'wasm32', ...LINK_FLAGS, ...Object.keys(objects), '-o', 'machine.wasm'], objects);
@@ -74,6 +72,13 @@ export function machineSources(folder = ''): string[] {
     if (entry.isDirectory()) return machineSources(`${path}/`);
     return /(?<!\.test)\.[ch]$/.test(path) ? [path] : [];
   }).sort();
+}
+
+/** The object of a unit, kept under the hash of all that it could be made from: itself and every header. */
+async function compile(unit: string, sources: Map<string, string>, tree: Tree): Promise<Uint8Array> {
+  const path = join(CACHE, 'objects', `${keyOf(new Map([...sources].filter(([name]) => name.endsWith('.h') || name === unit)))}.o`);
+  if (!existsSync(path)) save(path, (await run(['clang', '-c', ...CLANG_FLAGS, '-I.', unit, '-o', 'unit.o'], tree))['unit.o'] as Uint8Array);
+  return readFileSync(path);
 }
 
 /** Path below machine/ → text, of everything that is compiled. */
