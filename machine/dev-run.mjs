@@ -56,6 +56,13 @@ if (process.env.MARK) process.stderr.write(`start ${performance.now().toFixed(0)
 process.exitCode = wasi.start(instance);
 if (process.env.MARK) process.stderr.write(`end ${performance.now().toFixed(0)} ms, ${instance.exports.instret()} instructions, ${((cpu) => (cpu.user + cpu.system) / 1000)(process.cpuUsage(cpuBefore)).toFixed(0)} ms of CPU\n`);
 
+// `struct region_counts` of machine/cpu/translate/region.h.
+if (process.env.MARK && translation !== null && instance.exports.translation_counts) {
+  const counts = new BigUint64Array(instance.exports.memory.buffer, instance.exports.translation_counts(), 12);
+  const names = ['regions', 'modules', 'bytes', 'instructions', 'dropped_all', 'killed', 'poor', 'refused', 'entries', 'retired', 'slow', 'checks'];
+  process.stderr.write(`${names.map((name, i) => `${name} ${counts[i]}`).join(', ')}\n`);
+}
+
 /** Takes `--translate` and what belongs to it: CompilerSettings of shared/wasi/compiler-fd.ts. */
 function takeTranslation() {
   const settings = {};

@@ -31,6 +31,7 @@
 #include "cpu/hart.h"
 #include "cpu/interp.h"
 #include "cpu/mmu.h"
+#include "cpu/translate/region.h"
 #include "cpu/trap.h"
 #include "dev/plic.h"
 #include "dev/rtc.h"
@@ -290,6 +291,7 @@ static void build(u64 more) {
 static void save(void) {
   u8 byte;
   terminal_flush();
+  region_drop_all(true);
   block_drop_all(true);
   mmu_zero();
   machine.phase = PHASE_SAVED;
@@ -367,13 +369,15 @@ static void sleep_until_event(void) {
 /* Instructions until something is due. */
 static i32 next_slice(void) {
   u64 until = clock_instructions_until(hart.stimecmp);
-  return until < SLICE ? (i32)until : SLICE;
+  u64 most = region_slice() ? region_slice() : SLICE;
+  return (i32)(until < most ? until : most);
 }
 
 static _Noreturn void run_real(void) {
   u64 last_update = hart_instret();
   for (;;) {
     interp_run(next_slice());
+    region_turn();
     hart_check_timer();
     if (control_is_ready() && !machine.start_sent) {
       machine.start_sent = true;
@@ -482,6 +486,7 @@ void machine_start(void) {
   machine.last_poll_ns = machine.last_clock_ns = 0;
   machine.save_fd = host_open_device(DISK_DIRECTORY, "save");
   machine.signal_fd = host_open_device(DISK_DIRECTORY, "signal");
+  region_open();
   net_set_mac(options.mac);
   if (resumed) net_set_up(false);
   if (options.net) link_open(options.listener);

@@ -35,6 +35,8 @@ extern struct ram ram;
 #define PAGE_HAS_CODE 1
 /** … and it was written since */
 #define PAGE_CODE_STALE 2
+/** … and translated */
+#define PAGE_HAS_REGION 4
 
 /** Takes memory for the first bank from the host; there may be as much as `more_max` in the second one. */
 void ram_init(u64 size, u64 more_max);
@@ -68,7 +70,7 @@ static inline u8 *ram_at(u64 pa, u64 len) {
 /** A write at this offset in RAM is about to happen: decoded code there is stale. */
 static inline void ram_note_write(u64 offset) {
   u32 page = (u32)(offset >> PAGE_SHIFT);
-  if (unlikely(ram.page_flags[page] == PAGE_HAS_CODE)) ram.code_written(page);
+  if (unlikely((ram.page_flags[page] & (PAGE_HAS_CODE | PAGE_CODE_STALE)) == PAGE_HAS_CODE)) ram.code_written(page);
 }
 
 /** Likewise of all that a device writes. */

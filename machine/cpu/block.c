@@ -17,6 +17,7 @@
 u32 block_epoch;
 
 static struct {
+  const struct block_watcher *watcher;
   u8 *arena;
   u32 used;
   u32 heads[HASH_SIZE];
@@ -27,7 +28,7 @@ static struct {
   u32 stale_count;
 } blocks;
 
-_Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == ARENA_UNIT && sizeof(struct link) <= ARENA_UNIT, "units of the arena");
+_Static_assert(sizeof(struct op) == ARENA_UNIT && sizeof(struct block) == 2 * ARENA_UNIT && sizeof(struct link) <= ARENA_UNIT, "units of the arena");
 
 static void note_stale(u32 page) {
   ram.page_flags[page] |= PAGE_CODE_STALE;
@@ -45,7 +46,10 @@ void block_init(void) {
 static struct block *at(u32 reference) { return (struct block *)(blocks.arena + (u64)(reference - 1) * ARENA_UNIT); }
 static u32 hash(u32 ram_offset) { return (ram_offset >> 1 ^ ram_offset >> 15) & (HASH_SIZE - 1); }
 
+void block_watch(const struct block_watcher *watcher) { blocks.watcher = watcher; }
+
 void block_drop_all(bool zero) {
+  if (blocks.watcher) blocks.watcher->all_vanish();
   block_epoch++;
   fill_bytes(jump_cache, 0, sizeof jump_cache);
   if (zero) fill_bytes(blocks.arena, 0, blocks.used);
@@ -54,6 +58,7 @@ void block_drop_all(bool zero) {
   fill_bytes(blocks.heads, 0, sizeof blocks.heads);
   fill_bytes(blocks.pages, 0, (ram_total() >> PAGE_SHIFT) * sizeof(u32));
   fill_bytes(ram.page_flags, 0, ram_total() >> PAGE_SHIFT);
+  if (blocks.watcher) blocks.watcher->all_vanished();
 }
 
 static void drop_page(u32 page) {
@@ -72,17 +77,17 @@ void block_fence(void) {
     block_drop_all(false);
     return;
   }
+  if (blocks.watcher) blocks.watcher->pages_vanish(blocks.stale, blocks.stale_count);
   for (u32 i = 0; i < blocks.stale_count; i++) drop_page(blocks.stale[i]);
   blocks.stale_count = 0;
   block_epoch++;
   fill_bytes(jump_cache, 0, sizeof jump_cache);
 }
 
-/* Makes the page one whose first write is seen. */
-static void claim_page(u32 page) {
-  if (ram.page_flags[page] & PAGE_HAS_CODE) return;
-  ram.page_flags[page] |= PAGE_HAS_CODE;
-  mmu_flush_writes();
+void block_claim_page(u32 page, u32 flags) {
+  bool is_new = !(ram.page_flags[page] & PAGE_HAS_CODE);
+  ram.page_flags[page] |= (u8)(PAGE_HAS_CODE | flags);
+  if (is_new) mmu_flush_writes();
 }
 
 static u32 bits_at(u32 ram_offset, u32 size) {
@@ -187,16 +192,23 @@ static struct block *lookup(u32 ram_offset, u32 second) {
   return ref ? at(ref) : NULL;
 }
 
+struct block *block_at(u32 ram_offset) { return lookup(ram_offset, 0); }
+
+struct block *block_first_of_page(u32 page) { return blocks.pages[page] ? at(blocks.pages[page]) : NULL; }
+struct block *block_next_of_page(const struct block *block) { return block->page_next ? at(block->page_next) : NULL; }
+
 static struct block *make(u32 ram_offset, u32 second) {
-  if (blocks.used + (BLOCK_OPS_MAX + 2) * ARENA_UNIT > ARENA_BYTES) block_drop_all(false);
-  claim_page(ram_offset >> PAGE_SHIFT);
-  if (second) claim_page((second - 1) >> PAGE_SHIFT);
+  if (blocks.used + (BLOCK_OPS_MAX + 2) * ARENA_UNIT + sizeof(struct block) > ARENA_BYTES) block_drop_all(false);
+  block_claim_page(ram_offset >> PAGE_SHIFT, 0);
+  if (second) block_claim_page((second - 1) >> PAGE_SHIFT, 0);
   struct block *block = (struct block *)(blocks.arena + blocks.used);
   insert(block, ram_offset, second);
   u32 units = STRADDLING_OPS;
   if (second) decode_straddling(block, ram_offset, second - 1);
   else units = decode_run(block, ram_offset);
-  blocks.used += (units + 1) * ARENA_UNIT;
+  blocks.used += units * ARENA_UNIT + (u32)sizeof(struct block);
+  block->entry = block->samples = block->sampled_at = 0;
+  if (blocks.watcher) blocks.watcher->made(block);
   return block;
 }
 

@@ -46,6 +46,9 @@ struct block {
   u32 hash_next, page_next;
   /** of two pages, so never linked: offset in RAM of the second half + 1; else 0 */
   u32 second;
+  /** where translated code is entered instead, 0: nowhere; and what else translate/region.c notes */
+  u32 entry;
+  u32 samples, sampled_at, unused;
   struct op ops[];
 };
 
@@ -55,6 +58,26 @@ void block_init(void);
 struct block *block_find(void);
 /** Bumped when blocks vanish. */
 extern u32 block_epoch;
+/** The block that begins at an offset in RAM and lies in one page, NULL: there is none. */
+struct block *block_at(u32 ram_offset);
+/** The blocks of a page of RAM, one after another. */
+struct block *block_first_of_page(u32 page);
+struct block *block_next_of_page(const struct block *block);
+/** Makes the page one whose first write is seen, with these flags. */
+void block_claim_page(u32 page, u32 flags);
+
+/** Who wants to know what becomes of blocks. */
+struct block_watcher {
+  /** one was decoded */
+  void (*made)(struct block *block);
+  /** those of stale pages of RAM are about to go */
+  void (*pages_vanish)(const u32 *pages, u32 count);
+  /** all are about to go, and their pages' flags; all have gone */
+  void (*all_vanish)(void);
+  void (*all_vanished)(void);
+};
+void block_watch(const struct block_watcher *watcher);
+
 /** fence.i */
 void block_fence(void);
 void block_drop_all(bool zero);

@@ -24,6 +24,8 @@
 #include "cpu/mmu.h"
 #include "cpu/opcode.h"
 #include "cpu/riscv.h"
+#include "cpu/translate/region.h"
+#include "cpu/zero.h"
 #include "cpu/trap.h"
 
 #define X(offset) (*(u64 *)((u8 *)hart.x + (offset)))
@@ -49,15 +51,6 @@ static inline u64 orc_b(u64 v) {
 
 static inline u64 rotate_right(u64 v, u32 by) { return v >> (by & 63) | v << (-by & 63); }
 static inline u32 rotate_right_word(u32 v, u32 by) { return v >> (by & 31) | v << (-by & 31); }
-
-static bool cbo_zero_allowed(void) { return hart.mode == MODE_S || (hart.senvcfg & SENVCFG_CBZE); }
-
-static bool cbo_zero(u64 va) {
-  u8 *block = mmu_data(va & ~(u64)(CBO_BLOCK - 1), true);
-  if (!block) return false;
-  fill_bytes(block, 0, CBO_BLOCK);
-  return true;
-}
 
 static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
   if (hart.mode != MODE_S) return false;
@@ -257,6 +250,17 @@ static bool sfence(bool one_page, u64 va, bool one_asid, u64 asid) {
 #define BOXED(value) (FP_BOX | (value))
 #define F64_SIGN (1ull << 63)
 
+/* The block that leads into a region is interpreted, until the next one does or the loop's top is reached. */
+static struct region_entry *bypass_entry(struct region_entry *entry) {
+  entry->patched->ops[0].code = entry->code;
+  return entry;
+}
+
+static struct region_entry *restore_entry(const struct region_entry *entry) {
+  if (entry->patched) entry->patched->ops[0].code = OP_REGION;
+  return NULL;
+}
+
 void interp_run(i32 slice) {
   i32 budget = slice;
   hart.slice_budget = hart.slice_left = slice;
@@ -268,7 +272,10 @@ void interp_run(i32 slice) {
   struct tlb *tlb;
   u64 base;
 
+  struct region_entry *bypassed = NULL;
+
 top: // hart.pc, mode and CSRs may have changed in any way
+  if (bypassed) bypassed = restore_entry(bypassed);
   if (hart.sip & hart.sie) hart_take_interrupt();
   if (unlikely(hart.leave || budget < 0)) goto done;
 enter: {
@@ -407,8 +414,8 @@ enter: {
         op++;
         continue;
       case OP_CBO_ZERO:
-        if (unlikely(!cbo_zero_allowed())) goto illegal;
-        if (unlikely(!cbo_zero(RS1))) goto fault;
+        if (unlikely(!zero_allowed())) goto illegal;
+        if (unlikely(!zero_block(RS1))) goto fault;
         op++;
         continue;
       case OP_AMO:
@@ -461,6 +468,27 @@ enter: {
         hart.pc = base;
         if (budget < 0) goto top;
         goto enter;
+      }
+
+      case OP_REGION: {
+        struct block *block = (struct block *)((u8 *)op - offsetof(struct block, ops));
+        struct region_entry *entry = &region_entries[block->entry];
+        if (bypassed) bypassed = restore_entry(bypassed);
+        u64 result = region_run(entry, base, budget, tlb);
+        if (unlikely(result == REGION_REFUSED)) {
+          bypassed = bypass_entry(entry);
+          continue;
+        }
+        budget = (i32)result;
+        base = hart.pc;
+        if (likely(result >> 32 == 0)) goto jump;
+        // It is there for the interpreter to execute an instruction.
+        if (budget < 0) goto top;
+        struct block *found = block_find();
+        if (unlikely(!found)) goto fetch_fault;
+        if (found->entry) bypassed = bypass_entry(&region_entries[found->entry]);
+        op = found->ops;
+        continue;
       }
 
       case OP_CSR_READ:

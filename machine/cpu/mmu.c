@@ -51,7 +51,11 @@ static struct {
   u8 superpages[SUPERPAGES], gigapages[GIGAPAGES];
   /** of the last translation: its leaf or a table on the way has G */
   bool found_global;
+  /** translations set no bits */
+  bool peeking;
 } mmu;
+
+u32 mmu_code_epoch;
 
 void mmu_flush_writes(void) {
   for (u32 i = 0; i < TLB_SIZE; i++) {
@@ -61,6 +65,7 @@ void mmu_flush_writes(void) {
 }
 
 static void forget_code(void) {
+  mmu_code_epoch++;
   fill_bytes(jump_cache, 0, sizeof jump_cache);
   fill_bytes(mmu.fetch_cache, 0, sizeof mmu.fetch_cache);
   fill_bytes(mmu.code_pages, 0, sizeof mmu.code_pages);
@@ -155,6 +160,7 @@ static void flush_code_page(u64 va) {
   // What lies over the edge to this page.
   jump_entry_at((va & PAGE_MASK) - 2)->key = 0;
   if (!*code_page(va)) return;
+  mmu_code_epoch++;
   u64 low_bits = (1ull << CODE_TAG_SHIFT) - PAGE_SIZE;
   struct jump_entry *entry = jump_entry_at(va & PAGE_MASK);
   for (u32 i = 0; i < PAGE_SIZE / 2; i++, entry++)
@@ -234,6 +240,7 @@ static bool translate(u64 va, enum access access, u64 *pa) {
     u64 in_page = va & ((1ull << shift) - 1);
     if (page & ((1ull << shift) - 1)) return hart_fault(fault, va);
     u64 wanted = pte | PTE_A | (access == ACCESS_STORE ? PTE_D : 0);
+    if (wanted != pte && mmu.peeking) return false;
     if (wanted != pte) *entry = wanted;
     if (level == 1) *superpage(va) = 1;
     if (level == 2) *gigapage(va) = 1;
@@ -330,6 +337,22 @@ bool mmu_fetch(u64 va, u64 *pa) {
   entry->key = key;
   entry->pa_page = *pa & PAGE_MASK;
   return true;
+}
+
+bool mmu_peek_fetch(u64 va, u64 *pa) {
+  const struct fetch_entry *entry = &mmu.fetch_cache[(va >> PAGE_SHIFT) & (FETCH_CACHE_SIZE - 1)];
+  if (entry->key == ((va & PAGE_MASK) ^ hart.code_tag)) {
+    *pa = entry->pa_page | (va & 0xfff);
+    return true;
+  }
+  u64 cause = hart.fault_cause, value = hart.fault_value;
+  mmu.peeking = true;
+  bool found = translate(va, ACCESS_FETCH, pa) && ram_contains(*pa & PAGE_MASK, PAGE_SIZE);
+  mmu.peeking = false;
+  hart.fault_cause = cause;
+  hart.fault_value = value;
+  if (found && hart.mode == MODE_S && !mmu.found_global) mmu.supervisor_has_local = true;
+  return found;
 }
 
 static u32 half_at(u64 va) {

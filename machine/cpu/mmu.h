@@ -61,6 +61,10 @@ MUST_USE bool mmu_store(u64 va, u32 size, u64 value);
 void mmu_note_jump(u64 va);
 /** Physical address for execution; false: a fault is noted. */
 MUST_USE bool mmu_fetch(u64 va, u64 *pa);
+/** The same without a trace: no fault is noted, and a page that was never accessed is refused. */
+MUST_USE bool mmu_peek_fetch(u64 va, u64 *pa);
+/** Bumped when code may be found elsewhere although hart.code_tag is the same. */
+extern u32 mmu_code_epoch;
 /** The instruction at `va`, which is being executed, as it lies in memory: what stval shows when it is illegal. */
 u32 mmu_instruction_bits(u64 va);
 /** Host address of the naturally aligned datum at `va` for LR/SC, AMO and cbo.zero, writable if `store`; NULL: a fault is noted. */

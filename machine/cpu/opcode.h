@@ -52,6 +52,7 @@ enum opcode {
   /* what two instructions make (fuse.c) */
   OP_SHADD,   /* rd = (rs1 << imm) + rs2 */
   OP_EXTRACT, /* rd = rs1 << imm % 256 >> imm / 256 */
+  OP_REGION,  /* first op of a block whose code was translated (translate/region.h) */
 /* sequences run in one dispatch (fusion.h) */
 #define FUSED2(a, b) OP_##a##_##b,
 #define FUSED3(a, b, c) OP_##a##_##b##_##c,

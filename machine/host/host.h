@@ -52,6 +52,8 @@ i32 host_open_device(const char *directory, const char *name);
 i64 host_read(i32 fd, u8 *bytes, size_t len);
 /** As host_write_out, to a device. */
 void host_write(i32 fd, const u8 *bytes, size_t len);
+/** Writes a request to a device that takes it as a whole or not at all; true: it did. */
+bool host_request(i32 fd, const u8 *bytes, size_t len);
 u64 host_file_size(i32 fd);
 /** True if all `len` bytes at `offset` were read. */
 bool host_read_at(i32 fd, void *bytes, u64 len, u64 offset);

@@ -122,6 +122,8 @@ void host_write(i32 fd, const u8 *bytes, size_t len) {
   if (fd == HOST_ERR && write(fd, bytes, len) < 0) return;
 }
 
+bool host_request(i32 fd, const u8 *bytes, size_t len) { return write(fd, bytes, len) == (ssize_t)len; }
+
 u64 host_file_size(i32 fd) {
   struct stat status;
   return fstat(fd, &status) ? 0 : (u64)status.st_size;

@@ -137,6 +137,12 @@ i64 host_write_some(i32 fd, const u8 *bytes, size_t len) {
   return error == ERRNO_SUCCESS && done <= len ? (i64)done : HOST_ENDED;
 }
 
+bool host_request(i32 fd, const u8 *bytes, size_t len) {
+  struct iovec vector = {(void *)bytes, (u32)len};
+  u32 done = 0;
+  return wasi_fd_write((u32)fd, &vector, 1, &done) == ERRNO_SUCCESS && done == len;
+}
+
 i64 host_read(i32 fd, u8 *bytes, size_t len) {
   struct iovec vector = {bytes, (u32)len};
   u32 done = 0;
