@@ -109,7 +109,7 @@ if (MISSING_TOOLS.length > 0) console.warn(`${MISSING_TOOLS.join(', ')} not inst
 
 test.runIf(MISSING_TOOLS.length === 0)('every instruction has the result and the flags that QEMU gives it', async () => {
   const bench = await Bench.create(folder), kernel = assemble(folder, 'isa', program());
-  const [expected, ...got] = await Promise.all((['qemu', 'native', 'wasm'] as const).map((target) => bench.run(target, kernel)));
+  const [expected, ...got] = await Promise.all((['qemu', 'native', 'wasm', 'translated'] as const).map((target) => bench.run(target, kernel)));
   expect(expected).toHaveLength(GROUPS.length);
   for (const sums of got) {
     expect(sums).toHaveLength(GROUPS.length);

@@ -22,7 +22,7 @@ const MARCH = '-march=rv64imafdc_zicsr_zifencei_zba_zbb_zbs';
 /** without the extensions that our machine does not have */
 export const QEMU_CPU = 'rv64,v=false,h=false,zbc=false';
 /** of a run with all its cases; a hang is a failure */
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 120_000;
 
 export const CODE_VA = 0x10000n;
 export const DATA_VA = 0x20000n;
@@ -100,7 +100,8 @@ export function kernelOf(runtime: Uint8Array, cases: Case[], verbose: boolean): 
   return bytes;
 }
 
-export type Target = 'qemu' | 'native' | 'wasm';
+/** `translated`: as wasm, and whatever runs is translated first, with a cache that is often full */
+export type Target = 'qemu' | 'native' | 'wasm' | 'translated';
 
 /** The three machines, made once per test file in `folder`. */
 export class Bench {
@@ -159,6 +160,7 @@ export class Bench {
     switch (target) {
       case 'native': return [this.#native(), [], { PORTSIDE_IN: folder }];
       case 'wasm': return [process.execPath, ['--no-warnings', RUNNER, this.#wasm, '--in', folder], {}];
+      case 'translated': return [process.execPath, ['--no-warnings', RUNNER, this.#wasm, '--translate', '--threshold', '1', '--modules', '16', '--in', folder], {}];
       default: return ['qemu-system-riscv64', [
         // With one hart only QEMU makes an AMO out of a load and a store, whose faults are not an AMO's. A pipe may lose characters; a file does not.
         '-M', 'virt', '-smp', '2', '-accel', 'tcg,thread=multi', '-cpu', QEMU_CPU, '-m', String(MEMORY_MIB), '-display', 'none', '-monitor', 'none', '-serial', `file:${join(folder, 'console')}`,

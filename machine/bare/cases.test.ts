@@ -203,12 +203,12 @@ describe.runIf(MISSING_TOOLS.length === 0)('cases', () => {
   const results: Partial<Record<Target, string[][]>> = {};
   beforeAll(async () => {
     const bench = await Bench.create(folder), all = codes().map((code, i) => made(cases[i]!, code));
-    for (const target of ['qemu', 'native', 'wasm'] as const) results[target] = split(await bench.runCases(target, all, true));
+    for (const target of ['qemu', 'native', 'wasm', 'translated'] as const) results[target] = split(await bench.runCases(target, all, true));
   }, 300_000);
 
   for (const [group, list] of Object.entries(GROUPS)) {
     test(group, () => {
-      for (const target of ['native', 'wasm'] as const) {
+      for (const target of ['native', 'wasm', 'translated'] as const) {
         const wrong = list.flatMap((one) => {
           const index = cases.indexOf(one), [theirs, ours] = [results.qemu![index], results[target]![index]];
           if (ours === undefined || (theirs === undefined && one.ours === undefined)) return [`${one.name}: did not run`];

@@ -1,5 +1,6 @@
 /*
- * The differential fuzzer: batches of random cases on QEMU and on our machine. `npm run fuzz:machine -- [--seed N] [--seconds N] [--case SEED]`.
+ * The differential fuzzer: batches of random cases on QEMU and on our machine. `npm run fuzz:machine -- [--seed N] [--seconds N] [--translate]`;
+ * with `--translate` ours translates whatever it runs.
  *
  * A batch is one process per machine. Where a case's hashes differ it is run again alone, in full, and shortened from its end as
  * long as it still differs; what remains is printed with its code, ready to become a test in cases.test.ts.
@@ -77,12 +78,13 @@ async function main(): Promise<number> {
   };
   if (MISSING_TOOLS.length > 0) throw new Error(`not installed: ${MISSING_TOOLS.join(', ')}`);
   const seed = BigInt(argument('--seed', String(Date.now()))), end = Date.now() + 1000 * Number(argument('--seconds', '60'));
+  const translates = process.argv.includes('--translate');
   const folder = mkdtempSync(join(tmpdir(), 'portside-fuzz-'));
   try {
     const fuzzer = new Fuzzer(await Bench.create(folder), folder);
     let programs = 0;
     for (let batch = seed; Date.now() < end || programs === 0; batch++) {
-      const findings = await fuzzer.batch(batch, programs % (4 * BATCH) === 0 ? ['native', 'wasm'] : ['wasm']);
+      const findings = await fuzzer.batch(batch, translates ? ['translated'] : programs % (4 * BATCH) === 0 ? ['native', 'wasm'] : ['wasm']);
       programs += BATCH;
       for (const finding of findings) console.log(`${finding.name} on ${finding.target}:\n${finding.differences.join('\n')}\n${finding.listing}`);
       if (findings.length > 0) return 1;
