@@ -74,7 +74,6 @@ async function main(): Promise<void> {
   if (!Number.isInteger(rounds) || rounds < 1) throw new Error(`--rounds takes a number from 1, not ${options.rounds}`);
   const parts = chosenParts(options.only);
   if (spawnSync('qemu-system-riscv64', ['--version']).status !== 0) throw new Error('no qemu-system-riscv64, to compare with');
-  if (options.interpret === true) console.error('--interpret: there is no translator to turn off yet');
   const ours: MachineName[] = options.chromium === true ? ['node', 'chromium'] : ['node'];
   const results: Results = new Map(parts.map(({ name }) => [name, { node: [], chromium: [], qemu: [] }]));
   const failures: string[] = [];

@@ -82,9 +82,11 @@ class Inbox {
   }
 }
 
+const RUN_FLAGS = process.argv.includes('--interpret') ? ['--no-translate'] : [];
+
 /** `portside run`, whose host is the product's own. */
 async function bootInNode(root: LockedDebian): Promise<WorkMachine> {
-  const child = spawn(process.execPath, [BIN, 'run', root.image, ...ARGV], { stdio: ['pipe', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [BIN, 'run', ...RUN_FLAGS, root.image, ...ARGV], { stdio: ['pipe', 'pipe', 'inherit'] });
   const inbox = new Inbox();
   child.stdin.on('error', () => undefined);
   child.stdout.on('data', (chunk: Buffer) => inbox.push(chunk.toString(), child.pid!));
