@@ -153,6 +153,8 @@ static void follow_jump(const struct instruction *jump) {
 
 /* Reads on from `at` until code is met that was read, or that is not followed. */
 static void read_run(i32 at) {
+  // What is behind a branch is a block of its own.
+  bool leads = false;
   for (;;) {
     if (find(at) != NONE) {
       lead(at, false);
@@ -166,6 +168,7 @@ static void read_run(i32 at) {
     struct instruction *instruction = &reader.instructions[reader.count];
     fill_bytes(instruction, 0, sizeof *instruction);
     instruction->at = at;
+    instruction->leads = leads;
     instruction->size = (u8)size;
     instruction->kind = (u8)decode(read_bits(page, at, size), size, 0, &instruction->op);
     reader.slots[page][in_page(at) / 2] = (u16)++reader.count;
@@ -180,7 +183,7 @@ static void read_run(i32 at) {
       default: break;
     }
     at = behind;
-    if (instruction->kind == DECODED_BRANCH) lead(at, false);
+    leads = instruction->kind == DECODED_BRANCH;
   }
 }
 
