@@ -97,14 +97,15 @@ static void get_b(const struct ir *op) {
   else get(op->b);
 }
 
-static void get_word(u32 variable) {
+/* The lower half, if `word`. */
+static void get_sized(u32 variable, bool word) {
   get(variable);
-  code(W_I32_WRAP_I64);
+  if (word) code(W_I32_WRAP_I64);
 }
 
 static void get_b_word(const struct ir *op) {
   if (op->flags & IR_IMMEDIATE) wasm_i32(W, (i32)op->imm);
-  else get_word(op->b);
+  else get_sized(op->b, true);
 }
 
 static void store_variable(u32 variable) {
@@ -143,30 +144,33 @@ static void leave_slowly_if(const struct ir *op) {
 
 /* ---- integers ---- */
 
+static void constant_sized(i32 value, bool word) {
+  if (word) wasm_i32(W, value);
+  else wasm_i64(W, value);
+}
+
 static void emit_divide(const struct ir *op) {
   bool word = op->flags & IR_WORD, is_signed = op->code == IR_DIV || op->code == IR_REM, remainder = op->code == IR_REM || op->code == IR_REMU;
-  u32 type = word ? WASM_I32 : WASM_I64;
-  if (word) get_word(op->b);
-  else get(op->b);
+  bool can_overflow = is_signed && !remainder;
+  u32 type = word ? WASM_I32 : WASM_I64, divide = remainder ? (is_signed ? W_I64_REM_S : W_I64_REM_U) : is_signed ? W_I64_DIV_S : W_I64_DIV_U;
+  get_sized(op->b, word);
   code(word ? W_I32_EQZ : W_I64_EQZ);
   wasm_open(W, W_IF, type);
-  if (remainder) word ? get_word(op->a) : get(op->a);
-  else word ? wasm_i32(W, -1) : wasm_i64(W, -1);
+  if (remainder) get_sized(op->a, word);
+  else constant_sized(-1, word);
   code(W_ELSE);
-  bool can_overflow = is_signed && !remainder;
   if (can_overflow) {
-    word ? get_word(op->b) : get(op->b);
-    word ? wasm_i32(W, -1) : wasm_i64(W, -1);
+    get_sized(op->b, word);
+    constant_sized(-1, word);
     code(word ? W_I32_EQ : W_I64_EQ);
     wasm_open(W, W_IF, type);
-    word ? wasm_i32(W, 0) : wasm_i64(W, 0);
-    word ? get_word(op->a) : get(op->a);
+    constant_sized(0, word);
+    get_sized(op->a, word);
     code(word ? W_I32_SUB : W_I64_SUB);
     code(W_ELSE);
   }
-  word ? get_word(op->a) : get(op->a);
-  word ? get_word(op->b) : get(op->b);
-  u32 divide = remainder ? (is_signed ? W_I64_REM_S : W_I64_REM_U) : is_signed ? W_I64_DIV_S : W_I64_DIV_U;
+  get_sized(op->a, word);
+  get_sized(op->b, word);
   code(word ? divide - W_I64_DIV_S + W_I32_DIV_S : divide);
   if (can_overflow) wasm_close(W);
   wasm_close(W);
@@ -278,7 +282,7 @@ static void emit_negated(const struct ir *op) {
 static void emit_binary(const struct ir *op, u32 wide) {
   bool shifts = wide >= W_I64_SHL && wide <= W_I64_ROTR;
   if ((op->flags & IR_WORD) && shifts) {
-    get_word(op->a);
+    get_sized(op->a, true);
     get_b_word(op);
     code(wide - W_I64_CLZ + W_I32_CLZ);
     code(W_I64_EXTEND_I32_S);
@@ -930,7 +934,7 @@ static void emit_leave_to_interpreter(i32 at) {
 static u64 bit(u32 variable) { return variable == IR_ZERO ? 0 : 1ull << variable; }
 
 static bool may_leave(const struct ir *op) {
-  return is_access(op) || op->code == IR_ATOMIC || op->code == IR_ZERO_BLOCK || op->code == IR_READ_STATE || (op->code >= IR_SOFT_FLOAT);
+  return is_access(op) || op->code == IR_ATOMIC || op->code == IR_ZERO_BLOCK || op->code >= IR_SOFT_FLOAT;
 }
 
 static void for_each(u64 variables, void (*each)(u32 variable)) {

@@ -134,15 +134,15 @@ static void kill(struct region *region, bool for_long) {
   region->epoch = mmu_code_epoch - 1;
 }
 
-static bool has_page(const struct region *region, u32 flags) {
+static bool is_stale(const struct region *region) {
   for (u32 i = 0; i < region->page_count; i++)
-    if ((ram.page_flags[region->pages[i].ram_page] & flags) == flags) return true;
+    if (ram.page_flags[region->pages[i].ram_page] & PAGE_CODE_STALE) return true;
   return false;
 }
 
 static void kill_stale(void) {
   for (u32 i = 0; i < cache.count; i++)
-    if (has_page(&cache.regions[i], PAGE_CODE_STALE)) {
+    if (is_stale(&cache.regions[i])) {
       kill(&cache.regions[i], false);
       region_counts.killed++;
     }
@@ -214,8 +214,9 @@ static void add_entries(struct region *region, u64 pc) {
   region->first_entry = cache.entry_count + 1;
   for (u32 i = 0; i < unit.block_count; i++) {
     const struct ir_block *block = &unit.blocks[i];
-    u32 ram_offset = block->is_entry ? ram_offset_of_block(block, pc) : 0;
-    if (!block->is_entry || find_entry(ram_offset)) continue;
+    if (!block->is_entry) continue;
+    u32 ram_offset = ram_offset_of_block(block, pc);
+    if (find_entry(ram_offset)) continue;
     u32 number = ++cache.entry_count;
     region_entries[number] = (struct region_entry){region, block->at, i, ram_offset, NULL, 0, cache.heads[hash(ram_offset)]};
     cache.heads[hash(ram_offset)] = number;
@@ -264,7 +265,6 @@ static void region_flush(void) {
   region_counts.bytes += len;
   for (u32 i = 0; i < count; i++) {
     struct region *region = &cache.regions[cache.pending + i];
-    region->module = cache.module_count;
     if (region->entry_count == 0) continue;
     region->slot = first + i;
     for (u32 e = 0; e < region->entry_count; e++) {

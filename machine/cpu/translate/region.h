@@ -33,7 +33,6 @@ struct region {
   u32 epoch;
   /** index of its function in the table; 0: not yet compiled, or dropped */
   u32 slot;
-  u32 module;
   u32 page_count;
   struct ir_page *pages;
   /** its entries, a run of them */

@@ -54,7 +54,7 @@ struct components {
   u32 count;
 };
 
-/* Calls `visit` for each block that `number` leads to. */
+/* Does `body` for each block `to` that `number` leads to. */
 #define FOR_SUCCESSORS(number, to, body)                                            \
   {                                                                                 \
     const struct ir_block *from_ = &shape.unit->blocks[number];                     \

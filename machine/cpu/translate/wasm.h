@@ -79,18 +79,15 @@ static inline void wasm_set_size(struct wasm *w, u32 at) {
   for (u32 i = 0; i < WASM_SIZE_BYTES; i++) w->bytes[at + i] = (u8)((size >> 7 * i & 0x7f) | (i + 1 < WASM_SIZE_BYTES ? 0x80 : 0));
 }
 
-static inline void wasm_get(struct wasm *w, u32 local) {
-  wasm_byte(w, W_LOCAL_GET);
-  wasm_unsigned(w, local);
+/** An instruction with an index: of a local, a function, a label. */
+static inline void wasm_indexed(struct wasm *w, u32 code, u32 index) {
+  wasm_byte(w, code);
+  wasm_unsigned(w, index);
 }
-static inline void wasm_set(struct wasm *w, u32 local) {
-  wasm_byte(w, W_LOCAL_SET);
-  wasm_unsigned(w, local);
-}
-static inline void wasm_tee(struct wasm *w, u32 local) {
-  wasm_byte(w, W_LOCAL_TEE);
-  wasm_unsigned(w, local);
-}
+static inline void wasm_get(struct wasm *w, u32 local) { wasm_indexed(w, W_LOCAL_GET, local); }
+static inline void wasm_set(struct wasm *w, u32 local) { wasm_indexed(w, W_LOCAL_SET, local); }
+static inline void wasm_tee(struct wasm *w, u32 local) { wasm_indexed(w, W_LOCAL_TEE, local); }
+static inline void wasm_call(struct wasm *w, u32 function) { wasm_indexed(w, W_CALL, function); }
 static inline void wasm_i32(struct wasm *w, i32 value) {
   wasm_byte(w, W_I32_CONST);
   wasm_signed(w, value);
@@ -107,11 +104,6 @@ static inline void wasm_access(struct wasm *w, u32 code, u32 offset) {
   wasm_unsigned(w, offset);
 }
 
-static inline void wasm_call(struct wasm *w, u32 function) {
-  wasm_byte(w, W_CALL);
-  wasm_unsigned(w, function);
-}
-
 /** Opens a block, loop or if; the result is its level, by which branches name it. */
 static inline u32 wasm_open(struct wasm *w, u32 code, u32 type) {
   wasm_byte(w, code);
@@ -122,9 +114,6 @@ static inline void wasm_close(struct wasm *w) {
   wasm_byte(w, W_END);
   w->depth--;
 }
-static inline void wasm_branch(struct wasm *w, u32 code, u32 level) {
-  wasm_byte(w, code);
-  wasm_unsigned(w, w->depth - level);
-}
+static inline void wasm_branch(struct wasm *w, u32 code, u32 level) { wasm_indexed(w, code, w->depth - level); }
 
 #endif
